@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Makes everything a target needs: missing Debian packages, the virtual environment, the build in place.
+#
+#   scripts/setup.sh [test] [lint] [dist] [bench]     more than what building and the demo need
+#
+# Does nothing when nothing changed. PYTHON chooses the interpreter, VENV the directory.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PYTHON=${PYTHON:-python3}
+VENV=${VENV:-.venv}
+packages=scripts/debian-packages.txt
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() {
+	say "$*"
+	exit 1
+}
+
+absent_packages() { # PURPOSE...: names in the list that dpkg does not know as installed
+	local purpose name _
+	while read -r purpose name _; do
+		[[ " $* " == *" $purpose "* ]] || continue
+		[[ $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null) == installed ]] || echo "$name"
+	done < <(grep -v '^#' "$packages") | sort -u
+}
+
+install_packages() {
+	command -v dpkg-query >/dev/null || {
+		say "not a Debian machine: nothing installed, see $packages for what is needed"
+		return 0
+	}
+	local missing
+	mapfile -t missing < <(absent_packages "$@")
+	((${#missing[@]})) || return 0
+	((EUID == 0)) || die "ask root for: apt-get install ${missing[*]}"
+	say "installing Debian packages: ${missing[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	local install=(apt-get install -qq -y --no-install-recommends "${missing[@]}")
+	# A machine that never updated its lists, or long ago, needs that first.
+	"${install[@]}" </dev/null >/dev/null 2>&1 && return 0
+	apt-get update -qq </dev/null >/dev/null
+	"${install[@]}" </dev/null >/dev/null
+}
+
+is_debian_python() { # absent counts: Debian's is what we would install
+	[[ $("$PYTHON" -c 'import sys; print(sys.base_prefix)' 2>/dev/null || echo /usr) == /usr ]]
+}
+
+check_python() {
+	command -v "$PYTHON" >/dev/null || die "no interpreter '$PYTHON': set PYTHON to a CPython >= 3.11"
+	"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+		die "$("$PYTHON" --version) is too old: set PYTHON to a CPython >= 3.11"
+}
+
+identity() { "$1" -c 'import sys, sysconfig; print(sys.version, sysconfig.get_config_var("SOABI"), sys.base_prefix)'; }
+
+make_venv() {
+	if [[ -x $VENV/bin/python && $(identity "$VENV/bin/python") == "$(identity "$PYTHON")" ]]; then
+		return 0
+	fi
+	say "making $VENV with $("$PYTHON" --version)"
+	"$PYTHON" -m venv --clear "$VENV"
+	# --group needs pip 25.1.
+	"$VENV/bin/python" -m pip install -q --upgrade 'pip>=25.1' </dev/null
+}
+
+# Runs the command unless the stamp says that it ran with the same inputs.
+once() { # STAMP INPUTS COMMAND...
+	local stamp=$VENV/.done-$1 inputs=$2
+	shift 2
+	[[ -f $stamp && $(<"$stamp") == "$inputs" ]] && return 0
+	"$@" </dev/null
+	printf '%s\n' "$inputs" >"$stamp"
+}
+
+pip_group() { "$VENV/bin/python" -m pip install -q --group "$1"; }
+
+build_in_place() {
+	say "building"
+	"$VENV/bin/python" -m pip install -q --no-build-isolation --no-deps --editable .
+	"$VENV/bin/python" -c 'import pycontain' || die "the build cannot be imported"
+}
+
+main() {
+	local purposes=(base "$@") group inputs
+	is_debian_python && purposes+=(python)
+	install_packages "${purposes[@]}"
+	check_python
+	make_venv
+	for group in build "$@"; do
+		once "group-$group" "$(sha256sum <pyproject.toml)" pip_group "$group"
+	done
+	inputs=$({
+		sha256sum src/_nsbind/*.[ch] src/_nsbind/build.py setup.py pyproject.toml
+		printf '%s\n' "${CC-}" "${PYCONTAIN_WERROR-}" "${PYCONTAIN_SANITIZE-}"
+	} | sha256sum)
+	[[ -x pycontain/_init ]] && compgen -G 'pycontain/_nsbind*.so' >/dev/null || rm -f "$VENV/.done-build"
+	once build "$inputs" build_in_place
+}
+
+main "$@"

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two native parts: the cffi extension and the PID 1 program. The rest is in pyproject.toml.
+
+Environment: PYCONTAIN_WERROR=1 makes warnings errors; PYCONTAIN_SANITIZE=address,undefined builds
+for a sanitizer lane; CC chooses the compiler.
+"""
+
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+CORE = Path("src/_nsbind")
+INIT = "_init"
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+SANITIZE = os.environ.get("PYCONTAIN_SANITIZE", "")
+
+# The generated cffi wrappers leave parameters unused; `make lint` is stricter with our own files.
+WARNINGS = (
+    ("-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-missing-field-initializers")
+    if os.environ.get("PYCONTAIN_WERROR") == "1"
+    else ()
+)
+
+# Each is used if the compiler takes it without a warning.
+HARDENING = (
+    "-fstack-protector-strong",
+    "-fstack-clash-protection",
+    "-fcf-protection=full",
+    "-mbranch-protection=standard",
+    "-ftrivial-auto-var-init=zero",
+    "-fzero-call-used-regs=used-gpr",
+    "-fno-delete-null-pointer-checks",
+    "-fno-strict-overflow",
+    "-fstrict-flex-arrays=3",
+    "-Wl,-z,relro",
+    "-Wl,-z,now",
+    "-Wl,-z,noexecstack",
+    "-Wl,-z,separate-code",
+)
+
+INIT_FLAGS = (
+    "-std=gnu11",
+    "-Os",
+    "-ffreestanding",
+    "-nostdlib",
+    "-static",
+    "-fno-pie",
+    "-no-pie",
+    "-fno-stack-protector",
+    "-fno-asynchronous-unwind-tables",
+    "-fno-unwind-tables",
+    "-fno-strict-overflow",
+    # gcc would turn the loops inside our own memset and memcpy into calls of themselves.
+    "-fno-tree-loop-distribute-patterns",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-Wl,--gc-sections",
+    "-Wl,--build-id=none",
+    "-Wl,-z,noexecstack",
+    "-Wl,-z,norelro",
+    "-Wl,-z,noseparate-code",
+    "-s",
+)
+# aarch64 kernels may have pages of 64 KiB, there the linker's default stays.
+INIT_MACHINE_FLAGS = {"x86_64": ("-Wl,-z,max-page-size=4096", "-fcf-protection=none")}
+
+
+def supported(compiler: list[str], flags: tuple[str, ...]) -> list[str]:
+    """Return the flags with which `compiler` builds an empty program without a warning."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "probe.c")
+        source.write_text("int main(void)\n{\n\treturn 0;\n}\n")
+        command = [*compiler, "-Werror", str(source), "-o", str(Path(folder, "probe"))]
+        return [
+            flag
+            for flag in flags
+            if subprocess.run([*command, flag], capture_output=True, check=False).returncode == 0
+        ]
+
+
+class BuildNative(build_ext):
+    """Add hardening to the extension and build the static PID 1 program beside it."""
+
+    def build_extensions(self) -> None:
+        compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+        for extension in self.extensions:
+            self._add_flags(extension, compiler)
+        super().build_extensions()
+        self._build_init(compiler, Path(self.build_lib, "pycontain", INIT))
+
+    @staticmethod
+    def _add_flags(extension: Extension, compiler: list[str]) -> None:
+        if SANITIZE:
+            flags = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-fno-sanitize-recover", "-g"]
+            compile_only = ["-O1", "-U_FORTIFY_SOURCE"]
+        else:
+            flags = supported(compiler, HARDENING)
+            compile_only = ["-O2", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]
+        linked = [flag for flag in flags if flag.startswith(("-Wl,", "-fsanitize="))]
+        compiled = [flag for flag in flags if not flag.startswith("-Wl,")]
+        extension.extra_compile_args += [*compile_only, *compiled, *WARNINGS]
+        extension.extra_link_args += linked
+
+    @staticmethod
+    def _build_init(compiler: list[str], target: Path) -> None:
+        sources = sorted(str(path) for path in CORE.glob("init*.c"))
+        flags = [*INIT_FLAGS, *INIT_MACHINE_FLAGS.get(platform.machine(), ()), *WARNINGS]
+        if "undefined" in SANITIZE.split(","):
+            flags += ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([*compiler, *flags, f"-I{CORE}", *sources, "-o", str(target)], check=True)
+        target.chmod(0o755)
+
+    def copy_extensions_to_source(self) -> None:
+        super().copy_extensions_to_source()
+        built = Path(self.build_lib, "pycontain", INIT)
+        package = Path(self.get_finalized_command("build_py").get_package_dir("pycontain"))
+        # A new file instead of new contents: a running PID 1 keeps the old one busy.
+        staged = package / f"{INIT}.new"
+        shutil.copy2(built, staged)
+        staged.replace(package / INIT)
+
+    def get_outputs(self) -> list[str]:
+        return [*super().get_outputs(), str(Path(self.build_lib, "pycontain", INIT))]
+
+
+setup(
+    cffi_modules=["src/_nsbind/build.py:ffi"],
+    cmdclass={"build_ext": BuildNative},
+    # A free-threaded build has no abi3; cffi leaves it out of the extension by itself.
+    options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp311"}},
+)
