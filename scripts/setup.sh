@@ -18,6 +18,13 @@ die() {
 	exit 1
 }
 
+quietly() { # COMMAND...: its output matters only if it fails
+	local output
+	output=$("$@" 2>&1 </dev/null) && return 0
+	printf '%s\n' "$output" >&2
+	die "failed: $*"
+}
+
 absent_packages() { # PURPOSE...: names in the list that dpkg does not know as installed
 	local purpose name _
 	while read -r purpose name _; do
@@ -40,8 +47,8 @@ install_packages() {
 	local install=(apt-get install -qq -y --no-install-recommends "${missing[@]}")
 	# A machine that never updated its lists, or long ago, needs that first.
 	"${install[@]}" </dev/null >/dev/null 2>&1 && return 0
-	apt-get update -qq </dev/null >/dev/null
-	"${install[@]}" </dev/null >/dev/null
+	quietly apt-get update -qq
+	quietly "${install[@]}"
 }
 
 is_debian_python() { # absent counts: Debian's is what we would install
@@ -63,7 +70,7 @@ make_venv() {
 	say "making $VENV with $("$PYTHON" --version)"
 	"$PYTHON" -m venv --clear "$VENV"
 	# --group needs pip 25.1.
-	"$VENV/bin/python" -m pip install -q --upgrade 'pip>=25.1' </dev/null
+	quietly "$VENV/bin/python" -m pip install -q --upgrade 'pip>=25.1'
 }
 
 # Runs the command unless the stamp says that it ran with the same inputs.
@@ -71,16 +78,16 @@ once() { # STAMP INPUTS COMMAND...
 	local stamp=$VENV/.done-$1 inputs=$2
 	shift 2
 	[[ -f $stamp && $(<"$stamp") == "$inputs" ]] && return 0
-	"$@" </dev/null
+	"$@"
 	printf '%s\n' "$inputs" >"$stamp"
 }
 
-pip_group() { "$VENV/bin/python" -m pip install -q --group "$1"; }
+pip_group() { quietly "$VENV/bin/python" -m pip install -q --group "$1"; }
 
 build_in_place() {
 	say "building"
-	"$VENV/bin/python" -m pip install -q --no-build-isolation --no-deps --editable .
-	"$VENV/bin/python" -c 'import pycontain' || die "the build cannot be imported"
+	quietly "$VENV/bin/python" -m pip install -q --no-build-isolation --no-deps --editable .
+	quietly "$VENV/bin/python" -c 'import pycontain'
 }
 
 main() {

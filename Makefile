@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+# PYTHON chooses the interpreter (>= 3.11); ARGS goes to pytest: make test-root ARGS="-k limits".
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+export PYTHON VENV
+
+BIN := $(VENV)/bin
+SETUP := scripts/setup.sh
+LANES := $(BIN)/python scripts/lanes.py
+C_OWN = $(wildcard src/_nsbind/*.c src/_nsbind/*.h tests/tools/*.c tests/tools/*.h benchmarks/*.c)
+C_UNITS = $(filter %.c,$(C_OWN))
+C_WARNINGS := -std=gnu11 -O2 -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wundef -Wpointer-arith \
+	-Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Werror
+PY_OWN = pycontain tests scripts setup.py src/_nsbind/build.py $(wildcard benchmarks examples)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
+
+.PHONY: build
+build: ## install what building needs and build in place
+	@$(SETUP)
+
+.PHONY: demo
+demo: build ## run a real Python program in a sandbox: result, verdict, enforcement
+	@$(BIN)/python examples/demo.py
+
+.PHONY: test
+test: ## the suite in all lanes; the last line adds them up
+	@$(SETUP) test
+	@$(LANES) $(if $(ARGS),-- $(ARGS))
+
+# One lane each; their names are those of scripts/lanes.py.
+LANE_TARGETS := test-root test-user test-subids test-userns test-fork test-nosys
+.PHONY: $(LANE_TARGETS)
+test-root: ## lane: root, ids and cgroups at will
+test-user: ## lane: an ordinary user with one id
+test-subids: ## lane: an ordinary user with newuidmap and a range of ids
+test-userns: ## lane: root of a user namespace (unshare -r)
+test-fork: ## lane: cloning without shared memory
+test-nosys: ## lane: no clone3, openat2 and new mount API
+$(LANE_TARGETS): test-%:
+	@$(SETUP) test
+	@$(LANES) $* $(if $(ARGS),-- $(ARGS))
+
+.PHONY: test-asan
+test-asan: ## the suite with AddressSanitizer and UBSan in the extension
+	@$(SETUP) test
+	@VENV=$(VENV) scripts/test_asan.sh $(ARGS)
+
+.PHONY: lint
+lint: ## ruff, mypy, clang-format, gcc's warnings, codespell, shellcheck
+	@$(SETUP) test lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(C_OWN)
+	@set -e; for unit in $(C_UNITS); do \
+		echo "$(CC) -fsyntax-only $$unit"; $(CC) $(C_WARNINGS) -Isrc/_nsbind -o /dev/null -c $$unit; done
+	$(BIN)/codespell
+	shellcheck scripts/*.sh .ci/run
+
+.PHONY: fix
+fix: ## let ruff and clang-format mend what they can
+	@$(SETUP) test lint
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/clang-format -i $(C_OWN)
+
+.PHONY: bench
+bench: ## benchmarks against the competitors, into docs/
+	@$(SETUP) test bench
+	@$(BIN)/python -m pytest benchmarks --benchmark-only -p no:cacheprovider $(ARGS)
+
+.PHONY: dist
+dist: ## sdist, a wheel built from it, and checks of both
+	@$(SETUP) dist
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/abi3audit --strict --report dist/*.whl
+
+.PHONY: clean
+clean: ## remove what was built, and the virtual environment
+	rm -rf build dist *.egg-info $(VENV) pycontain/_init pycontain/_nsbind*.so
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find . -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this host lets the suite do, probed once: the names that `requires(...)` takes.
+
+Each probe returns "" where the feature is there, else why it is not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import errno
+import functools
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+WHOLE_RANGE = 1 << 16
+
+SYSTEM_CALLS = {
+    "open_tree": 428,
+    "clone3": 435,
+    "openat2": 437,
+    "mount_setattr": 442,
+    "landlock_create_ruleset": 444,
+}
+
+
+def maps_all_ids() -> bool:
+    """Tell whether we are in the first user namespace, where root is root."""
+    return Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
+
+
+def _root() -> str:
+    if os.geteuid() != 0:
+        return "the user is not root"
+    return "" if maps_all_ids() else "root only in a user namespace"
+
+
+def _user() -> str:
+    return "the user is root" if os.geteuid() == 0 else ""
+
+
+def _userns_root() -> str:
+    return "" if os.geteuid() == 0 and not maps_all_ids() else "not root in a user namespace"
+
+
+def _output(*command: str) -> str:
+    """Return what the command prints, "" if it fails or does not exist."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _userns() -> str:
+    return "" if _output("unshare", "--user", "echo", "made") else "no new user namespaces"
+
+
+def _rootrange() -> str:
+    if not _root():
+        return ""
+    if not shutil.which("newuidmap"):
+        return "no newuidmap"
+    maps = _output(
+        *("unshare", "--user", "--map-users=auto", "--map-groups=auto"),
+        *("cat", "/proc/self/uid_map"),
+    )
+    lengths = [int(line.split()[2]) for line in maps.splitlines()]
+    return "" if sum(lengths) >= WHOLE_RANGE else "fewer than 65536 ids in /etc/subuid"
+
+
+def _single_id() -> str:
+    return "" if _rootrange() else "a range of ids can be mapped"
+
+
+def _system_call(name: str) -> str:
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Arguments that no kernel accepts: whatever exists answers something else than ENOSYS.
+    libc.syscall(ctypes.c_long(SYSTEM_CALLS[name]), *[ctypes.c_long(-1)] * 5)
+    return f"no {name}" if ctypes.get_errno() == errno.ENOSYS else ""
+
+
+def _idmap() -> str:
+    return _root() or _system_call("mount_setattr")
+
+
+def cgroup_homes() -> Iterator[tuple[frozenset[str], Path]]:
+    """Yield (controllers, directory) of this process for each mounted cgroup hierarchy.
+
+    The controllers of version 2 are {"v2"} and those that its cgroup.controllers lists.
+    """
+    own: dict[frozenset[str], str] = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        own[frozenset(names.split(",")) if names else frozenset({"v2"})] = path
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        mounted_root, mount_point = before.split()[3:5]
+        kind, _, options = after.split(" ", 2)
+        if kind not in {"cgroup", "cgroup2"}:
+            continue
+        for names, path in own.items():
+            if names <= set(options.split(",")) or (kind == "cgroup2" and names == {"v2"}):
+                relative = os.path.relpath(path, mounted_root)
+                home = Path(mount_point, relative)
+                if home.is_dir() and not relative.startswith(".."):
+                    yield _controllers(names, home), home
+
+
+def _controllers(names: frozenset[str], home: Path) -> frozenset[str]:
+    if names != {"v2"}:
+        return names
+    return names | frozenset((home / "cgroup.controllers").read_text().split())
+
+
+def _cgroup(*controllers: str) -> str:
+    """Try to make a group in a hierarchy with one of the controllers, or in any."""
+    for names, home in cgroup_homes():
+        if controllers and not names & set(controllers):
+            continue
+        probe = home / f"pycontain-probe-{os.getpid()}"
+        try:
+            probe.mkdir()
+        except OSError:
+            continue
+        probe.rmdir()
+        return ""
+    return f"no cgroup can be made ({', '.join(controllers) or 'in any hierarchy'})"
+
+
+def _overlay() -> str:
+    return "" if "\toverlay\n" in Path("/proc/filesystems").read_text() else "no overlay"
+
+
+def _tool(name: str) -> str:
+    return "" if shutil.which(name) else f"no {name}"
+
+
+def _library(name: str) -> str:
+    return "" if ctypes.util.find_library(name) else f"no lib{name}"
+
+
+def _native() -> str:
+    return "" if importlib.util.find_spec("pycontain._nsbind") else "the extension is not built"
+
+
+def _x86_64() -> str:
+    return "" if platform.machine() == "x86_64" else "another machine"
+
+
+PROBES: dict[str, Callable[[], str]] = {
+    # who runs the suite
+    "root": _root,
+    "user": _user,
+    "userns_root": _userns_root,
+    # ids
+    "userns": _userns,
+    "rootrange": _rootrange,
+    "single_id": _single_id,
+    "idmap": _idmap,
+    # system calls
+    "clone3": lambda: _system_call("clone3"),
+    "openat2": lambda: _system_call("openat2"),
+    "mount_api": lambda: _system_call("open_tree") or _system_call("mount_setattr"),
+    "landlock": lambda: _system_call("landlock_create_ruleset"),
+    # cgroups: one can be made in some hierarchy, in version 2, with that controller
+    "cgroup": _cgroup,
+    "cgroup_v2": lambda: _cgroup("v2"),
+    "cgroup_cpu": lambda: _cgroup("cpu"),
+    "cgroup_memory": lambda: _cgroup("memory"),
+    "cgroup_pids": lambda: _cgroup("pids"),
+    # the machine
+    "overlay": _overlay,
+    "x86_64": _x86_64,
+    # programs and libraries
+    "native": _native,
+    "busybox": lambda: _tool("busybox"),
+    "gcc": lambda: _tool("gcc"),
+    "git": lambda: _tool("git"),
+    "nm": lambda: _tool("nm"),
+    "libseccomp": lambda: _library("seccomp"),
+}
+
+
+@functools.cache
+def missing(feature: str) -> str:
+    """Return why the feature is missing, "" if it is there. Unknown names raise KeyError."""
+    return PROBES[feature]()

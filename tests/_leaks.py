@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a test may not leave behind: a snapshot of this process and its surroundings."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from _features import cgroup_homes
+
+SETTLE_S = 2.0
+STATUS = frozenset(
+    "Umask Uid Gid Groups SigBlk SigIgn SigCgt CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp".split()
+)
+# Kept by the library for the life of the process: user namespaces per mapping, PID 1's program.
+KEPT = re.compile(r"user:\[\d+\]|/memfd:pycontain")
+KEPT_MAX = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything that is compared; a Counter because two mounts may look alike."""
+
+    fds: Counter[str]
+    processes: Counter[str]
+    mounts: Counter[str]
+    cgroups: Counter[str]
+    threads: Counter[str]
+    status: Counter[str]
+
+
+def take() -> Snapshot:
+    """Return the present state."""
+    return Snapshot(
+        fds=Counter(_fds()),
+        processes=Counter(_processes()),
+        mounts=Counter(_mounts()),
+        cgroups=Counter(_cgroups()),
+        threads=Counter(thread.name for thread in threading.enumerate()),
+        status=Counter(_status()),
+    )
+
+
+def _fds() -> list[str]:
+    found, kept = [], 0
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue  # the listing's own descriptor
+        if KEPT.match(target) and kept < KEPT_MAX:
+            kept += 1
+        else:
+            found.append(f"{name} -> {target}")
+    return found
+
+
+def _processes() -> list[str]:
+    """Return our children, and the orphans that the runner of the lanes adopted."""
+    runner = os.environ.get("PYCONTAIN_LANE_RUNNER")
+    parents = ["self", runner] if runner else ["self"]
+    found = []
+    for parent in parents:
+        for path in Path("/proc", parent, "task").glob("*/children"):
+            try:
+                pids = path.read_text().split()
+            except OSError:
+                continue  # that thread has ended
+            found += [_describe(pid) for pid in pids]
+    return found
+
+
+def _describe(pid: str) -> str:
+    try:
+        stat = Path("/proc", pid, "stat").read_text()
+    except OSError:
+        return f"{pid} gone"
+    comm, _, rest = stat.partition("(")[2].rpartition(")")
+    return f"{pid} {comm} started {rest.split()[19]}" + (" zombie" if rest.split()[0] == "Z" else "")
+
+
+def _mounts() -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [" ".join(line.split()[2:5]) for line in lines]
+
+
+def _cgroups() -> list[str]:
+    """Return our groups below our own: other programs may make theirs there too."""
+    return [
+        str(path)
+        for _, home in cgroup_homes()
+        for top in home.glob("*pycontain*")
+        for path in (top, *top.glob("**/"))
+    ]
+
+
+def _status() -> list[str]:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    kept = [line for line in lines if line.partition(":")[0] in STATUS]
+    env = [f"env {k}={v}" for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"]
+    return [*kept, f"cwd {os.getcwd()}", *env]
+
+
+def differences(before: Snapshot, after: Snapshot, excused: frozenset[str]) -> list[str]:
+    """Return one line for each thing that appeared or vanished, but for the excused kinds."""
+    found = []
+    for field in fields(Snapshot):
+        if field.name in excused:
+            continue
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        found += [f"{field.name}: + {item}" for item in new - old]
+        if field.name in {"fds", "mounts", "status"}:
+            found += [f"{field.name}: - {item}" for item in old - new]
+    return found
+
+
+def settle(before: Snapshot, excused: frozenset[str] = frozenset()) -> list[str]:
+    """Wait until nothing differs, at most SETTLE_S, and return what still does.
+
+    What is dead may take the kernel a while to take down, so one look finds false leaks.
+    """
+    deadline = time.monotonic() + SETTLE_S
+    pause = 0.001
+    while left := differences(before, take(), excused):
+        if time.monotonic() > deadline:
+            return left
+        gc.collect()
+        time.sleep(pause)
+        pause = min(pause * 2, 0.1)
+    return []

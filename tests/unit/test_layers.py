@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A module imports only from lower levels, and only `_native` imports the extension."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "pycontain"
+EXTENSION = "_nsbind"
+
+# The one table of layers. "" is pycontain/__init__.py; a package stands for all its modules, which
+# may import each other without cycles.
+LEVELS = {
+    0: ("errors", "config", "result"),
+    1: (
+        *("_syscalls", "_seccomp", "profile", "_cgroup", "_userland", "_hints"),
+        "_native",
+    ),
+    2: ("_identity", "_plan", "_command"),
+    3: ("_process", "_files"),
+    4: ("sandbox", "_aio"),
+    5: ("", "_cli"),
+    6: ("__main__",),
+}
+LEVEL = {name: level for level, names in LEVELS.items() for name in names}
+
+
+def module_name(path: Path) -> str:
+    """Return the dotted name below the package, "" for the package itself."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def layer(module: str) -> str:
+    """Return the name under which the table knows a module: its own or that of its package."""
+    return module if module in LEVEL else module.partition(".")[0]
+
+
+def known(name: str) -> str:
+    """Return the module that an imported name is or stands in; "" for the package itself."""
+    while name and name not in MODULES and name != EXTENSION:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def imports(module: str, source: str) -> set[str]:
+    """Return the modules of ours that the source imports, wherever in the file."""
+    is_package = MODULES[module].name == "__init__.py"
+    home = module.split(".") if module else []
+    if not is_package:
+        home = home[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module.split(".") if node.module else []
+            if node.level:
+                base = ["pycontain", *home[: len(home) - node.level + 1], *base]
+            names = [".".join([*base, alias.name]) for alias in node.names]
+        else:
+            continue
+        ours = [name.split(".")[1:] for name in names if name.split(".")[0] == "pycontain"]
+        found |= {known(".".join(name)) for name in ours}
+    return found - {module}
+
+
+GRAPH = {module: imports(module, path.read_text()) for module, path in MODULES.items()}
+
+
+def test_every_module_has_a_level() -> None:
+    assert [module for module in MODULES if layer(module) not in LEVEL] == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda name: name or "__init__")
+def test_imports_go_down(module: str) -> None:
+    own = layer(module)
+    upward = [
+        f"{other or '__init__'} (level {LEVEL.get(layer(other))})"
+        for other in sorted(GRAPH[module])
+        if other != EXTENSION and layer(other) != own and LEVEL[layer(other)] >= LEVEL[own]
+    ]
+    assert upward == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda name: name or "__init__")
+def test_no_import_cycles(module: str) -> None:
+    seen: set[str] = set()
+    ahead = set(GRAPH[module])
+    while ahead:
+        step = ahead.pop()
+        seen.add(step)
+        ahead |= GRAPH.get(step, set()) - seen
+    assert module not in seen
+
+
+def test_one_importer_of_the_extension() -> None:
+    assert {module for module, found in GRAPH.items() if EXTENSION in found} <= {"_native"}
