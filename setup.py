@@ -90,6 +90,7 @@ class BuildNative(build_ext):
     """Add hardening to the extension and build the static PID 1 program beside it."""
 
     def build_extensions(self) -> None:
+        """Build the extension, then the program, both with the compiler in CC."""
         compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
         for extension in self.extensions:
             self._add_flags(extension, compiler)
@@ -99,8 +100,8 @@ class BuildNative(build_ext):
     @staticmethod
     def _add_flags(extension: Extension, compiler: list[str]) -> None:
         if SANITIZE:
-            flags = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-fno-sanitize-recover", "-g"]
-            compile_only = ["-O1", "-U_FORTIFY_SOURCE"]
+            flags = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover", "-fno-omit-frame-pointer"]
+            compile_only = ["-O1", "-g", "-U_FORTIFY_SOURCE"]
         else:
             flags = supported(compiler, HARDENING)
             compile_only = ["-O2", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]
@@ -120,21 +121,28 @@ class BuildNative(build_ext):
         target.chmod(0o755)
 
     def copy_extensions_to_source(self) -> None:
+        """Put both into the work tree, for an editable installation."""
         super().copy_extensions_to_source()
         built = Path(self.build_lib, "pycontain", INIT)
-        package = Path(self.get_finalized_command("build_py").get_package_dir("pycontain"))
+        package = Path("pycontain")
         # A new file instead of new contents: a running PID 1 keeps the old one busy.
         staged = package / f"{INIT}.new"
         shutil.copy2(built, staged)
         staged.replace(package / INIT)
 
     def get_outputs(self) -> list[str]:
+        """Return what an installation owns."""
         return [*super().get_outputs(), str(Path(self.build_lib, "pycontain", INIT))]
 
+
+OPTIONS: dict[str, dict[str, str]] = {}
+if not FREE_THREADED:  # which has no abi3; cffi leaves it out of the extension by itself
+    OPTIONS["bdist_wheel"] = {"py_limited_api": "cp311"}
+if SANITIZE:  # whose objects are not those of a normal build
+    OPTIONS["build"] = {"build_base": "build/sanitize"}
 
 setup(
     cffi_modules=["src/_nsbind/build.py:ffi"],
     cmdclass={"build_ext": BuildNative},
-    # A free-threaded build has no abi3; cffi leaves it out of the extension by itself.
-    options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp311"}},
+    options=OPTIONS,
 )

@@ -25,7 +25,7 @@ SUBIDS = "1500000000:65536"
 
 
 def mount(source: str, target: str | Path, kind: str = "", flags: int = 0, data: str = "") -> None:
-    """Call mount(2)."""
+    """Mount, as the system call does."""
     libc = ctypes.CDLL(None, use_errno=True)
     arguments = [os.fsencode(text) for text in (source, target, kind)]
     if libc.mount(*arguments, ctypes.c_ulong(flags), os.fsencode(data)) != 0:
@@ -85,7 +85,7 @@ def grant_ids(uid: int) -> None:
         ("/etc/subuid", f"{NAME}:{SUBIDS}"),
         ("/etc/subgid", f"{NAME}:{SUBIDS}"),
     ):
-        with tempfile.NamedTemporaryFile("w", dir="/dev/shm") as copy:  # noqa: S108
+        with tempfile.NamedTemporaryFile("w", dir="/dev/shm") as copy:
             copy.write(Path(path).read_text() + line + "\n")
             copy.flush()
             os.fchmod(copy.fileno(), 0o644)
@@ -100,6 +100,7 @@ def become(uid: int) -> None:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--uid", type=int, help="run as this ordinary user")
     parser.add_argument("--subids", action="store_true", help="with 64 Ki subordinate ids")

@@ -36,16 +36,18 @@ PR_SET_CHILD_SUBREAPER = 36
 MUST_WORK = os.environ.get("PYCONTAIN_MUST_WORK") == "1"
 IS_ROOT = os.geteuid() == 0
 
-NOSYS = (
-    "clone3,openat2,open_tree,move_mount,fsopen,fsconfig,fsmount,fspick,mount_setattr"
-)
+NOSYS = "clone3,openat2,open_tree,move_mount,fsopen,fsconfig,fsmount,fspick,mount_setattr"
 
 # What each kind of caller lacks by nature: tests that require it are left to the other lanes.
 LACKS = {
     "root": {"user", "userns_root", "single_id"},
-    "user": {"root", "userns_root", "rootrange", "idmap", *(
-        f"cgroup{suffix}" for suffix in ("", "_v2", "_cpu", "_memory", "_pids")
-    )},
+    "user": {
+        "root",
+        "userns_root",
+        "rootrange",
+        "idmap",
+        *(f"cgroup{suffix}" for suffix in ("", "_v2", "_cpu", "_memory", "_pids")),
+    },
 }
 LACKS["subids"] = LACKS["user"] - {"rootrange"} | {"single_id"}
 LACKS["userns"] = LACKS["user"] - {"userns_root"} | {"user"}
@@ -64,6 +66,7 @@ class Lane:
 
     @property
     def absent(self) -> set[str]:
+        """Features whose tests are left to other lanes."""
         return LACKS[self.effective_caller] | self.lacks
 
     @property
@@ -73,6 +76,7 @@ class Lane:
 
     @property
     def possible(self) -> bool:
+        """Tell whether this caller can run the lane."""
         return IS_ROOT or self.caller in {"user", "userns"} or bool(self.env or self.nosys)
 
 
@@ -106,6 +110,7 @@ class Outcome:
     note: str = ""
 
     def fail(self, note: str) -> None:
+        """Count a failure of the lane itself."""
         self.counts["failed"] += 1
         self.note = "; ".join(filter(None, (self.note, note)))
 
@@ -265,6 +270,7 @@ def conclude(outcomes: dict[str, Outcome], *, whole: bool) -> int:
 
 
 def main() -> int:
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

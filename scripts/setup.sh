@@ -103,7 +103,9 @@ main() {
 		sha256sum src/_nsbind/*.[ch] src/_nsbind/build.py setup.py pyproject.toml
 		printf '%s\n' "${CC-}" "${PYCONTAIN_WERROR-}" "${PYCONTAIN_SANITIZE-}"
 	} | sha256sum)
-	[[ -x pycontain/_init ]] && compgen -G 'pycontain/_nsbind*.so' >/dev/null || rm -f "$VENV/.done-build"
+	if ! [[ -x pycontain/_init ]] || ! compgen -G 'pycontain/_nsbind*.so' >/dev/null; then
+		rm -f "$VENV/.done-build"
+	fi
 	once build "$inputs" build_in_place
 }
 

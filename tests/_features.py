@@ -106,12 +106,12 @@ def cgroup_homes() -> Iterator[tuple[frozenset[str], Path]]:
         kind, _, options = after.split(" ", 2)
         if kind not in {"cgroup", "cgroup2"}:
             continue
-        for names, path in own.items():
-            if names <= set(options.split(",")) or (kind == "cgroup2" and names == {"v2"}):
-                relative = os.path.relpath(path, mounted_root)
-                home = Path(mount_point, relative)
-                if home.is_dir() and not relative.startswith(".."):
-                    yield _controllers(names, home), home
+        mounted = {"v2"} if kind == "cgroup2" else set(options.split(","))
+        for controllers, path in own.items():
+            relative = os.path.relpath(path, mounted_root)
+            home = Path(mount_point, relative)
+            if controllers <= mounted and home.is_dir() and not relative.startswith(".."):
+                yield _controllers(controllers, home), home
 
 
 def _controllers(names: frozenset[str], home: Path) -> frozenset[str]:

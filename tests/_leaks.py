@@ -15,8 +15,12 @@ from pathlib import Path
 from _features import cgroup_homes
 
 SETTLE_S = 2.0
+# Lines of /proc/self/status: identity, signals, capabilities and what cannot be undone.
 STATUS = frozenset(
-    "Umask Uid Gid Groups SigBlk SigIgn SigCgt CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp".split()
+    (
+        *("Umask", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "SigCgt", "NoNewPrivs", "Seccomp"),
+        *("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
+    )
 )
 # Kept by the library for the life of the process: user namespaces per mapping, PID 1's program.
 KEPT = re.compile(r"user:\[\d+\]|/memfd:pycontain")
@@ -82,7 +86,7 @@ def _describe(pid: str) -> str:
     except OSError:
         return f"{pid} gone"
     comm, _, rest = stat.partition("(")[2].rpartition(")")
-    return f"{pid} {comm} started {rest.split()[19]}" + (" zombie" if rest.split()[0] == "Z" else "")
+    return f"{pid} {comm} started {rest.split()[19]}"
 
 
 def _mounts() -> list[str]:

@@ -16,10 +16,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import _features
-import _leaks
 import hypothesis
 import pytest
+
+import _features
+import _leaks
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -43,8 +44,13 @@ def _required(item: pytest.Item) -> list[str]:
     return names
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[DROPPED] = []
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    kept, dropped = [], []
+    kept: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
     for item in items:
         lacking = [name for name in _required(item) if _features.missing(name)]
         (dropped if ABSENT.intersection(lacking) else kept).append(item)
@@ -92,18 +98,21 @@ OUTCOMES = {
 }
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     if not REPORT:
         return
     counts: Counter[str] = Counter(passed=0, failed=0, skipped=0)
     ran = set()
-    for name, outcome in OUTCOMES.items():
-        reports = terminalreporter.stats.get(name, [])
+    for category, outcome in OUTCOMES.items():
+        reports = terminalreporter.stats.get(category, [])
         counts[outcome] += len(reports)
-        if name in {"passed", "failed"}:
+        if category in {"passed", "failed"}:
             ran |= {report.nodeid for report in reports}
-    outcome = {"counts": counts, "ran": sorted(ran), "dropped": config.stash.get(DROPPED, [])}
-    Path(REPORT).write_text(json.dumps(outcome))
+    Path(REPORT).write_text(
+        json.dumps({"counts": counts, "ran": sorted(ran), "dropped": config.stash[DROPPED]})
+    )
 
 
 @pytest.fixture(autouse=True)

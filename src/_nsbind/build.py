@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cffi recipe of `pycontain._nsbind`: api.h, verbatim, is the declaration; setup.py adds the flags."""
+"""cffi recipe of `pycontain._nsbind`: api.h is the declaration, setup.py adds the flags."""
 
 from pathlib import Path
 

@@ -2,8 +2,8 @@
 """The public names are exactly those in `__all__`."""
 
 from __future__ import annotations
-
 import __future__
+
 import importlib
 import types
 from pathlib import Path
@@ -32,9 +32,7 @@ def visible(module: types.ModuleType) -> set[str]:
 
 def test_all_lists_what_is_visible() -> None:
     listed = {name for name in pycontain.__all__ if not name.startswith("_")}
-    modules = {
-        name for name in listed if isinstance(getattr(pycontain, name), types.ModuleType)
-    }
+    modules = {name for name in listed if isinstance(getattr(pycontain, name), types.ModuleType)}
     assert visible(pycontain) == listed - modules
 
 
