@@ -207,6 +207,11 @@ def kill_children() -> list[str]:
     return names
 
 
+def cgroups_of(pid: int) -> list[str]:
+    """Return the groups that an ended process should have removed."""
+    return [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/pycontain-*-{pid}-*")]
+
+
 def read_report(path: Path) -> Outcome:
     """Return the outcome that tests/conftest.py wrote."""
     try:
@@ -243,6 +248,8 @@ def run_lane(name: str, lane: Lane, pytest_arguments: list[str]) -> Outcome:
         outcome.fail(f"killed after {TIMEOUT_S} s")
     elif survivors:
         outcome.fail(f"left processes: {', '.join(survivors)}")
+    elif groups := cgroups_of(process.pid):
+        outcome.fail(f"left cgroups: {', '.join(groups)}")
     elif code not in (0, 5) and not outcome.counts["failed"]:
         outcome.fail(f"pytest ended with {code}")
     outcome.seconds = time.monotonic() - started

@@ -95,13 +95,15 @@ def _mounts() -> list[str]:
 
 
 def _cgroups() -> list[str]:
-    """Return our groups below our own: other programs may make theirs there too."""
-    return [
-        str(path)
-        for _, home in cgroup_homes()
-        for top in home.glob("*pycontain*")
-        for path in (top, *top.glob("**/"))
-    ]
+    """Return what is in the group that the library keeps for this process, in each hierarchy."""
+    found = []
+    for _, home in cgroup_homes():
+        for place in (home, *home.parents):
+            if not (place / "cgroup.procs").exists():
+                break
+            for kept in place.glob(f"pycontain-*-{os.getpid()}-*"):
+                found += [str(path) for path in kept.glob("**/") if path != kept]
+    return found
 
 
 def _status() -> list[str]:

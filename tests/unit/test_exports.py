@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pycontain = pytest.importorskip("pycontain")
+import pycontain
 
 # A package's modules are visible as attributes once imported; they are public only if listed.
 MODULES = [
