@@ -13,7 +13,6 @@ C_OWN = $(wildcard src/_nsbind/*.c src/_nsbind/*.h tests/tools/*.c tests/tools/*
 C_UNITS = $(filter %.c,$(C_OWN))
 C_WARNINGS := -std=gnu11 -O2 -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wundef -Wpointer-arith \
 	-Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Werror
-PY_OWN = pycontain tests scripts setup.py src/_nsbind/build.py $(wildcard benchmarks examples)
 
 .DEFAULT_GOAL := help
 
@@ -52,16 +51,26 @@ test-asan: ## the suite with AddressSanitizer and UBSan in the extension
 	@$(SETUP) test
 	@VENV=$(VENV) scripts/test_asan.sh $(ARGS)
 
-.PHONY: lint
-lint: ## ruff, mypy, clang-format, gcc's warnings, codespell, shellcheck
+# `make -k lint` goes on after a complaint.
+LINT_TARGETS := lint-ruff lint-format lint-types lint-c lint-c-format lint-spelling lint-shell
+.PHONY: lint $(LINT_TARGETS) lint-tools
+lint: $(LINT_TARGETS) ## ruff, mypy, clang-format, gcc's warnings, codespell, shellcheck
+$(LINT_TARGETS): lint-tools
+lint-tools:
 	@$(SETUP) test lint
+lint-ruff:
 	$(BIN)/ruff check
+lint-format:
 	$(BIN)/ruff format --check
+lint-types:
 	$(BIN)/mypy
+lint-c: # not -fsyntax-only, with which gcc does no flow analysis
+	@for unit in $(C_UNITS); do $(CC) $(C_WARNINGS) -Isrc/_nsbind -o /dev/null -c $$unit || exit 1; done
+lint-c-format:
 	$(BIN)/clang-format --dry-run --Werror $(C_OWN)
-	@set -e; for unit in $(C_UNITS); do \
-		echo "$(CC) -fsyntax-only $$unit"; $(CC) $(C_WARNINGS) -Isrc/_nsbind -o /dev/null -c $$unit; done
+lint-spelling:
 	$(BIN)/codespell
+lint-shell:
 	shellcheck scripts/*.sh .ci/run
 
 .PHONY: fix
