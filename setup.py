@@ -112,7 +112,7 @@ class BuildNative(build_ext):
 
     @staticmethod
     def _build_init(compiler: list[str], target: Path) -> None:
-        sources = sorted(str(path) for path in CORE.glob("init*.c"))
+        sources = [*sorted(str(path) for path in CORE.glob("init*.c")), str(CORE / "clone.c")]
         flags = [*INIT_FLAGS, *INIT_MACHINE_FLAGS.get(platform.machine(), ()), *WARNINGS]
         if "undefined" in SANITIZE.split(","):
             flags += ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
