@@ -53,7 +53,7 @@ class SandboxClosedError(PycontainError, RuntimeError):
     """The sandbox has been closed or has ended."""
 
 
-class TimeoutExpired(PycontainError, subprocess.TimeoutExpired, TimeoutError):  # noqa: N818 - as in subprocess
+class TimeoutExpired(PycontainError, subprocess.TimeoutExpired, TimeoutError):
     """A command did not end in time, and everything in it has been killed."""
 
 

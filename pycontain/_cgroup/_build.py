@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make the directories of one sandbox and write its limits.
+
+    v2, with controllers:        v2, for tracking only:       v1, per hierarchy:
+
+    s1/                          s1/         PID 1            s1/        the limits
+      init/      PID 1             payload/                     c1/      a command, if counted
+      payload/   the limits          c1/     a command
+        c1/      a command
+
+PID 1 is outside the limits. In a sandbox for a single command, that lives in the limited group
+itself, which saves a level.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from . import _controls, _files
+from ._controls import Control
+from ._counters import Dir
+from ._owner import Owner, inherit_cpuset
+
+if TYPE_CHECKING:
+    from ._limits import Limits
+    from ._place import Missing, Places
+
+COUNTED = frozenset({"memory", "pids", "freezer", "cpuacct"})
+"""Controllers with a group for each command; the others only limit the sandbox."""
+
+LIMITS = {"memory": "memory", "cpu": "cpus", "pids": "pids", "cpuset": "cpuset", "io": "io"}
+"""The limit that each controller enforces."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Groups:
+    """The directories of a sandbox, as far as they have been made.
+
+    Attributes:
+        owner, places: Whose and where.
+        single: For one command only.
+        owner_uid: The host's uid of PID 1, if it is to start commands in v2 groups.
+        counted: Controllers with a group for each command.
+        root: The v2 directory of the whole sandbox.
+        init: The v2 directory that PID 1 is born into.
+        dirs: The payload's directory per controller.
+        made: What to remove, in this order.
+        controls: What is in force.
+        oom_group: The kernel ends a command as a whole when memory runs out.
+    """
+
+    owner: Owner
+    places: Places
+    single: bool
+    owner_uid: int | None
+    counted: frozenset[str] = COUNTED
+    root: str | None = None
+    init: str | None = None
+    dirs: dict[str, Dir] = field(default_factory=dict)
+    made: list[str] = field(default_factory=list)
+    controls: dict[str, Control] = field(default_factory=dict)
+    oom_group: bool = False
+
+    def make(self, limits: Limits) -> None:
+        """Make all directories; `made` has those to remove, also on UnsupportedError."""
+        name = f"s{self.owner.serial()}"
+        if self.places.v2 is not None:
+            self._make_v2(self.places.v2, name, limits)
+        for base, controllers in self.places.v1.items():
+            self._make_v1(base, name, controllers, limits)
+        for controller in limits.controllers & self.places.missing.keys():
+            self.controls[LIMITS[controller]] = _absent(self.places.missing[controller])
+        self.controls |= self._describe()
+
+    def _make_v2(self, base: str, name: str, limits: Limits) -> None:
+        controllers = self.places.v2_controllers
+        self.oom_group = limits.memory is not None and "memory" in controllers
+        try:
+            self.root = self.init = f"{self.owner.directory(base)}/{name}"
+            if controllers:
+                self.owner.enable(base, controllers)
+            self._mkdir(self.root)
+            self._hand_over(self.root)
+            if controllers:
+                self.hand_down(self.root, controllers)
+                self.init = f"{self.root}/init"
+                self._mkdir(self.init)
+            payload = f"{self.root}/payload"
+            self._mkdir(payload)
+            self.dirs |= {name: Dir(2, payload) for name in (*controllers, "core")}
+            if self.single:
+                self.prepare_command(payload)
+            elif controllers & self.counted:
+                self.hand_down(payload, controllers & self.counted)
+        except OSError as error:
+            raise _controls.refused(" ".join(sorted(controllers)), 2, error) from error
+        for controller in controllers:
+            self.controls |= _controls.apply(controller, limits, self.dirs[controller])
+
+    def _make_v1(self, base: str, name: str, controllers: frozenset[str], limits: Limits) -> None:
+        try:
+            parent = self.owner.directory(base)
+            path = f"{parent}/{name}"
+            os.mkdir(path)
+            self.made.append(path)
+            if "cpuset" in controllers:
+                inherit_cpuset(parent, path)
+        except OSError as error:
+            raise _controls.refused(" ".join(sorted(controllers)), 1, error) from error
+        for controller in controllers:
+            self.dirs[controller] = Dir(1, path)
+            self.controls |= _controls.apply(controller, limits, self.dirs[controller])
+
+    def _mkdir(self, path: str) -> None:
+        """Make a v2 directory, to be removed before those that it lies in and before v1's.
+
+        v2 tells when its last process is gone, and then v1's directories are empty too.
+        """
+        os.mkdir(path)
+        self.made.insert(0, path)
+
+    def hand_down(self, directory: str, controllers: frozenset[str]) -> None:
+        """Give the children of a v2 group these controllers. Raises OSError."""
+        text = " ".join(f"+{name}" for name in controllers)
+        _files.write(f"{directory}/cgroup.subtree_control", text)
+
+    def _hand_over(self, directory: str) -> None:
+        """Let PID 1 put children into a v2 group: it writes to that and to the common ancestor."""
+        if self.owner_uid is not None:
+            os.chown(f"{directory}/cgroup.procs", self.owner_uid, -1)
+
+    def prepare_command(self, directory: str) -> None:
+        """Make a v2 group ready for a command. Raises OSError."""
+        self._hand_over(directory)
+        if self.oom_group:
+            _files.write(f"{directory}/memory.oom.group", "1")
+
+    def make_command(self, name: str, made: list[str]) -> dict[str, Dir]:
+        """Make the directories of one command and return them by controller.
+
+        Args:
+            name: Of the command.
+            made: Gets the directories to remove, as they are made.
+
+        Raises:
+            OSError: The kernel refused one.
+        """
+        own = {parent for controller, parent in self.dirs.items() if controller in self.counted}
+        found = {}
+        for controller, parent in self.dirs.items():
+            if not parent.is_v2 and parent not in own:
+                found[controller] = parent
+                continue
+            path = f"{parent.path}/{name}"
+            if path not in made:
+                os.mkdir(path)
+                made.append(path)
+                if parent.is_v2:
+                    self.prepare_command(path)
+                elif self.dirs.get("cpuset") == parent:
+                    inherit_cpuset(parent.path, path)
+            found[controller] = Dir(parent.version, path)
+        return found
+
+    def _describe(self) -> dict[str, Control]:
+        """Say what tracks, kills and freezes, and what an exhausted memory limit ends."""
+        if core := self.dirs.get("core"):
+            by_file = os.path.exists(f"{core.path}/cgroup.kill")
+            kill = "cgroup.kill" if by_file else "cgroup.freeze and a signal to each process"
+            found = {
+                "tracking": Control(in_force=True, by="cgroup v2"),
+                "kill": Control(in_force=True, by=f"cgroup v2 {kill}"),
+                "freeze": Control(in_force=True, by="cgroup v2 cgroup.freeze"),
+            }
+        elif "freezer" in self.dirs:
+            freezer = Control(in_force=True, by="cgroup v1 freezer.state")
+            found = dict.fromkeys(("tracking", "kill", "freeze"), freezer)
+        else:
+            missing = self.places.missing
+            absent = _absent(missing.get("tracking") or missing["freezer"])
+            found = dict.fromkeys(("tracking", "kill", "freeze"), absent)
+        if self.oom_group:
+            found["oom_group"] = Control(in_force=True, by="cgroup v2 memory.oom.group")
+        elif self.controls.get("memory", Control(in_force=False)).in_force:
+            found["oom_group"] = Control(
+                in_force=False,
+                why="cgroup v1 kills single processes at the memory limit",
+                remedy="use cgroup v2 for the memory controller",
+            )
+        return found
+
+
+def _absent(missing: Missing) -> Control:
+    return Control(in_force=False, why=f"{missing.why} ({missing.file})", remedy=missing.remedy)

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which file of which controller enforces a limit, on v1 and on v2.
+
+Sources: cgroup-v2.rst; cgroup-v1/memory.rst, pids.rst, cpusets.rst, blkio-controller.rst;
+scheduler/sched-bwc.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pycontain.errors import ConfigError, UnsupportedError
+
+from . import _files
+from ._limits import IoLimit, Limits, format_cpuset, parse_cpuset
+
+if TYPE_CHECKING:
+    from ._counters import Dir
+
+_PERIOD_US = 100_000
+_IO_KEYS = {
+    "read_bytes": ("rbps", "read_bps_device"),
+    "write_bytes": ("wbps", "write_bps_device"),
+    "read_ops": ("riops", "read_iops_device"),
+    "write_ops": ("wiops", "write_iops_device"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """One control, and whether it is in force.
+
+    Attributes:
+        in_force: The kernel applies it to the sandbox.
+        by: What applies it, such as `cgroup v2 memory.max`; empty when nothing does.
+        why: Why it is not in force.
+        remedy: What would bring it into force.
+    """
+
+    in_force: bool
+    by: str = ""
+    why: str = ""
+    remedy: str = ""
+
+
+def apply(controller: str, limits: Limits, group: Dir) -> dict[str, Control]:
+    """Write the limits of one controller (v2 name) into a group, and tell what is then in force.
+
+    A limit that is None is written as "no limit" where the group may have had one.
+
+    Raises:
+        ConfigError: A cpuset beyond what the parent group has.
+        UnsupportedError: The kernel refused a value; names the controller, the file, the remedy.
+    """
+    writer = _WRITERS.get(controller)
+    try:
+        return writer(limits, group) if writer else {}
+    except OSError as error:
+        raise refused(controller, group.version, error) from error
+
+
+_REMEDIES = {
+    errno.EBUSY: "more is in use than the limit allows, or processes are in a group that is to "
+    "have children: end something first",
+    errno.EINVAL: "the kernel does not accept this value here: the same file of the parent group "
+    "shows what it allows",
+    errno.EACCES: "chown the file to this user, or hand in a writable group with cgroup=",
+    errno.EPERM: "chown the file to this user, or hand in a writable group with cgroup=",
+    errno.EROFS: "mount the hierarchy writable",
+    errno.ENOENT: "the group has been removed, or the kernel is too old for this file",
+    errno.ENODEV: "the group has been removed, or the device is absent",
+    errno.ENOSPC: "the parent group has no CPUs or memory nodes to give (cpuset)",
+    errno.EAGAIN: "the parent allows no further group: see its cgroup.max.depth and "
+    "cgroup.max.descendants",
+    errno.EOPNOTSUPP: "the group is threaded: choose one whose cgroup.type is domain",
+    errno.ERANGE: "the value is out of the kernel's range",
+}
+
+
+def refused(controllers: str, version: int, error: OSError) -> UnsupportedError:
+    """Turn a refusal of the kernel into an error that names controller, file and remedy."""
+    remedy = _REMEDIES.get(error.errno or 0, "see the kernel's documentation of the file")
+    text = f"cgroup v{version} {controllers or 'tracking'}: {error.strerror}: {remedy}"
+    return UnsupportedError(error.errno, text, error.filename)
+
+
+def _by(group: Dir, file: str, limit: object) -> Control:
+    if limit is None:
+        return Control(in_force=False, why="no limit was asked for")
+    return Control(in_force=True, by=f"cgroup v{group.version} {file}")
+
+
+def _write_memory(limits: Limits, group: Dir) -> dict[str, Control]:
+    if group.is_v2:
+        _files.write(f"{group.path}/memory.max", _or_max(limits.memory))
+        file, swap = "memory.max", "memory.swap.max"
+    else:
+        _write_v1_memory(limits, group.path)
+        file, swap = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+    controls = {"memory": _by(group, file, limits.memory)}
+    if limits.memory is None and not group.is_v2:
+        return controls
+    if not os.path.exists(f"{group.path}/{swap}"):
+        return controls | {"swap": _without_accounting(f"{group.path}/{swap}")}
+    if group.is_v2:
+        value = None if limits.memory is None else limits.swap
+        _files.write(f"{group.path}/{swap}", _or_max(value))
+    return controls | {"swap": _by(group, swap, limits.memory)}
+
+
+def _or_max(value: int | None) -> str:
+    return "max" if value is None else str(value)
+
+
+def _write_v1_memory(limits: Limits, path: str) -> None:
+    """Write the limits without and with swap: the first may never be above the second."""
+    memory, both = f"{path}/memory.limit_in_bytes", f"{path}/memory.memsw.limit_in_bytes"
+    alone = with_swap = -1
+    if limits.memory is not None:
+        alone, with_swap = limits.memory, limits.memory + limits.swap
+    now = _files.number(_files.read_optional(both))
+    if now is None:
+        _files.write(memory, str(alone))
+        return
+    writes = [(memory, alone), (both, with_swap)]
+    for file, value in reversed(writes) if with_swap == -1 or with_swap > now else writes:
+        _files.write(file, str(value))
+
+
+def _without_accounting(file: str) -> Control:
+    if len((_files.read_optional("/proc/swaps") or "").splitlines()) <= 1:
+        return Control(in_force=True, by="no swap on this machine (/proc/swaps)")
+    return Control(
+        in_force=False,
+        why=f"this kernel does not account swap to groups ({file} is absent)",
+        remedy="boot with swapaccount=1, or switch swap off (swapoff -a)",
+    )
+
+
+def _write_cpu(limits: Limits, group: Dir) -> dict[str, Control]:
+    quota = None if limits.cpus is None else round(limits.cpus * _PERIOD_US)
+    if group.is_v2:
+        _files.write(f"{group.path}/cpu.max", f"{_or_max(quota)} {_PERIOD_US}")
+        return {"cpus": _by(group, "cpu.max", quota)}
+    _files.write(f"{group.path}/cpu.cfs_period_us", str(_PERIOD_US))
+    _files.write(f"{group.path}/cpu.cfs_quota_us", str(-1 if quota is None else quota))
+    return {"cpus": _by(group, "cpu.cfs_quota_us", quota)}
+
+
+def _write_pids(limits: Limits, group: Dir) -> dict[str, Control]:
+    _files.write(f"{group.path}/pids.max", _or_max(limits.pids))
+    return {"pids": _by(group, "pids.max", limits.pids)}
+
+
+def _write_cpuset(limits: Limits, group: Dir) -> dict[str, Control]:
+    """Write the CPUs, which the parent must have: v1 says EACCES there, v2 nothing at all."""
+    parent = os.path.dirname(group.path)
+    above = f"{parent}/cpuset.cpus.effective" if group.is_v2 else f"{parent}/cpuset.cpus"
+    allowed = _files.read(above).strip()
+    if limits.cpuset is not None:
+        absent = parse_cpuset(limits.cpuset) - parse_cpuset(allowed)
+        if absent:
+            raise ConfigError(
+                f"cpuset={limits.cpuset!r}: the cpuset controller does not give this process the "
+                f"CPUs {format_cpuset(absent)} ({above}: {allowed}): choose among those"
+            )
+    unlimited = "\n" if group.is_v2 else allowed  # an empty v2 cpuset means the parent's
+    _files.write(f"{group.path}/cpuset.cpus", limits.cpuset or unlimited)
+    return {"cpuset": _by(group, "cpuset.cpus", limits.cpuset)}
+
+
+def _write_io(limits: Limits, group: Dir) -> dict[str, Control]:
+    named = {limit.device for limit in limits.io}
+    lifted = [IoLimit(device=device) for device in _io_devices(group) - named]
+    for limit in (*lifted, *limits.io):
+        for file, line in _io_lines(limit, group):
+            _files.write(f"{group.path}/{file}", line)
+    file = "io.max" if group.is_v2 else "blkio.throttle.*_device"
+    return {"io": _by(group, file, limits.io or None)}
+
+
+def _io_files(group: Dir) -> list[str]:
+    if group.is_v2:
+        return ["io.max"]
+    return [f"blkio.throttle.{v1}" for _, v1 in _IO_KEYS.values()]
+
+
+def _io_devices(group: Dir) -> set[str]:
+    """Return the devices that a group has limits for."""
+    texts = [_files.read(f"{group.path}/{file}") for file in _io_files(group)]
+    return {line.split()[0] for text in texts for line in text.splitlines() if line.strip()}
+
+
+def _io_lines(limit: IoLimit, group: Dir) -> list[tuple[str, str]]:
+    """Return what to write into which file; v1 lifts a limit with 0, v2 with max."""
+    values = [getattr(limit, name) for name in _IO_KEYS]
+    if group.is_v2:
+        keys = [v2 for v2, _ in _IO_KEYS.values()]
+        pairs = [f"{key}={_or_max(value)}" for key, value in zip(keys, values, strict=True)]
+        return [("io.max", f"{limit.device} {' '.join(pairs)}")]
+    files = _io_files(group)
+    return [
+        (file, f"{limit.device} {value or 0}") for file, value in zip(files, values, strict=True)
+    ]
+
+
+_WRITERS = {
+    "memory": _write_memory,
+    "cpu": _write_cpu,
+    "pids": _write_pids,
+    "cpuset": _write_cpuset,
+    "io": _write_io,
+}

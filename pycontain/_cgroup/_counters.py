@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel counted for a group: usage, events, current values, each with its source."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from . import _files
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Reading(NamedTuple):
+    """A counter's value and the file that it was read from."""
+
+    value: float
+    source: str
+
+
+class Dir(NamedTuple):
+    """A group's directory in the hierarchy that carries one controller."""
+
+    version: int
+    path: str
+
+    @property
+    def is_v2(self) -> bool:
+        """Tell v2 from v1."""
+        return self.version != 1
+
+
+Dirs = Mapping[str, Dir]
+"""Directories by controller (v2 names); `core` is the v2 group, which always counts CPU time."""
+
+
+def _number(name: str, directory: Dir, file: str) -> dict[str, Reading]:
+    """Return a file's one number under `name`; nothing where the kernel does not keep it."""
+    value = _files.number(_read(directory, file))
+    return {} if value is None else {name: Reading(value, f"cgroup v{directory.version} {file}")}
+
+
+def _read(directory: Dir, file: str) -> str | None:
+    """Read a counter; a kernel that does not have it, or a group that is gone, gives None."""
+    try:
+        return _files.read_optional(f"{directory.path}/{file}")
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return None
+        raise
+
+
+def usage(dirs: Dirs) -> dict[str, Reading]:
+    """Return what a group has used; a counter that the kernel does not keep is left out.
+
+    Keys: memory_peak (bytes), user_s and system_s (seconds of all processes), pids_peak, io_read
+    and io_write (bytes from and to block devices).
+    """
+    found = _cpu(dirs)
+    if memory := dirs.get("memory"):
+        file = "memory.peak" if memory.is_v2 else "memory.max_usage_in_bytes"
+        found |= _number("memory_peak", memory, file)
+    if pids := dirs.get("pids"):
+        found |= _number("pids_peak", pids, "pids.peak")
+    if io := dirs.get("io"):
+        found |= _io(io)
+    return found
+
+
+def _cpu(dirs: Dirs) -> dict[str, Reading]:
+    if core := dirs.get("core"):
+        table = _files.flat(_read(core, "cpu.stat"))
+        keys = {"user_s": "user_usec", "system_s": "system_usec"}
+        return {
+            name: Reading(table[key] / 1e6, f"cgroup v2 cpu.stat {key}")
+            for name, key in keys.items()
+            if key in table
+        }
+    if (v1 := dirs.get("cpuacct")) is None:
+        return {}
+    found = {}
+    for name, file in (("user_s", "cpuacct.usage_user"), ("system_s", "cpuacct.usage_sys")):
+        for value, source in _number(name, v1, file).values():
+            found[name] = Reading(value / 1e9, source)
+    if not found:
+        table = _files.flat(_read(v1, "cpuacct.stat"))
+        keys = {"user_s": "user", "system_s": "system"}
+        found = {
+            name: Reading(table[key] / _TICKS, f"cgroup v1 cpuacct.stat {key}")
+            for name, key in keys.items()
+            if key in table
+        }
+    return found
+
+
+def _io(directory: Dir) -> dict[str, Reading]:
+    """Add up the devices; no line at all means that nothing was read or written."""
+    file = "io.stat" if directory.is_v2 else "blkio.throttle.io_service_bytes_recursive"
+    text = _read(directory, file)
+    if text is None:
+        return {}
+    sums = {"io_read": 0, "io_write": 0}
+    for name, amount in _io_amounts(text, v2=directory.is_v2):
+        sums[name] += amount
+    return {
+        name: Reading(value, f"cgroup v{directory.version} {file}") for name, value in sums.items()
+    }
+
+
+def _io_amounts(text: str, *, v2: bool) -> Iterator[tuple[str, int]]:
+    names = {"rbytes": "io_read", "wbytes": "io_write", "Read": "io_read", "Write": "io_write"}
+    for line in text.splitlines():
+        device, *words = line.split()
+        if v2:
+            pairs = [word.partition("=")[::2] for word in words]
+        else:
+            pairs = [(words[0], words[1])] if len(words) == 2 else []  # not the closing "Total N"
+        for key, value in pairs:
+            if key in names and value.isdecimal() and ":" in device:
+                yield names[key], int(value)
+
+
+def events(dirs: Dirs) -> dict[str, int]:
+    """Return how often the kernel stopped a group at a limit; unknown ones are left out.
+
+    Keys: oom_kill (processes of this group killed for memory), oom_group_kill (v2: times the group
+    was killed as a whole), memory_max (times at its own memory limit), pids_max (forks refused: by
+    this group's limit on v2 since Linux 6.11; before that, and on v1, to this group's processes).
+    """
+    found: dict[str, int] = {}
+    if memory := dirs.get("memory"):
+        if memory.is_v2:
+            table = _files.flat(_read(memory, "memory.events"))
+            keys = {"oom_kill": "oom_kill", "oom_group_kill": "oom_group_kill", "memory_max": "max"}
+        else:
+            table = _files.flat(_read(memory, "memory.oom_control"))
+            table |= {"failcnt": _files.number(_read(memory, "memory.failcnt")) or 0}
+            keys = {"oom_kill": "oom_kill", "memory_max": "failcnt"}
+        found |= {name: table[key] for name, key in keys.items() if key in table}
+    if pids := dirs.get("pids"):
+        table = _files.flat(_read(pids, "pids.events"))
+        found |= {"pids_max": table["max"]} if "max" in table else {}
+    return found
+
+
+def stats(dirs: Dirs) -> dict[str, Reading]:
+    """Return `usage`, the memory and pids in use, and the pressure (percent of the last 10 s)."""
+    found = usage(dirs)
+    if memory := dirs.get("memory"):
+        file = "memory.current" if memory.is_v2 else "memory.usage_in_bytes"
+        found |= _number("memory", memory, file)
+    if pids := dirs.get("pids"):
+        found |= _number("pids", pids, "pids.current")
+    if core := dirs.get("core"):
+        for resource in ("cpu", "memory", "io"):
+            found |= _pressure(core, resource)
+    return found
+
+
+def _pressure(directory: Dir, resource: str) -> dict[str, Reading]:
+    file = f"{resource}.pressure"
+    try:
+        text = _read(directory, file)
+    except OSError:  # psi=0 on the kernel's command line
+        return {}
+    found = {}
+    for line in (text or "").splitlines():
+        kind, first, *_ = line.split()
+        name, _, value = first.partition("=")
+        if name == "avg10":
+            found[f"{resource}_pressure_{kind}"] = Reading(
+                float(value), f"cgroup v2 {file} {kind} avg10"
+            )
+    return found

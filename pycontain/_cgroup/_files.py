@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read, write and wait on the small text files of a group, with few system calls."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+
+_READ_SIZE = 65536
+
+
+def read(path: str) -> str:
+    """Return a file's text. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(fd, _READ_SIZE):
+            parts.append(part)
+            if len(part) < 4096:  # kernfs fills a buffer of at least a page unless it is at the end
+                break
+        return b"".join(parts).decode(errors="replace")
+    finally:
+        os.close(fd)
+
+
+def read_optional(path: str) -> str | None:
+    """Return a file's text, or None where the kernel has no such file or the group is gone."""
+    try:
+        return read(path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+            return None
+        raise
+
+
+def write(path: str, text: str) -> None:
+    """Write one value, which the kernel takes whole or refuses. Raises OSError with the path."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        os.close(fd)
+
+
+def flat(text: str | None) -> dict[str, int]:
+    """Parse `key value` lines (memory.events, cpu.stat, ...); other lines are left out."""
+    table: dict[str, int] = {}
+    for line in (text or "").splitlines():
+        key, _, value = line.partition(" ")
+        if value.isdecimal():
+            table[key] = int(value)
+    return table
+
+
+def number(text: str | None) -> int | None:
+    """Parse a file that holds one number; `max` and an absent file give None."""
+    stripped = (text or "").strip()
+    return int(stripped) if stripped.isdecimal() else None
+
+
+def writable(path: str) -> bool:
+    """Tell whether the effective user may write to `path`."""
+    return os.access(path, os.W_OK, effective_ids=True)
+
+
+def wait_event(directory: str, key: str, value: int, deadline: float) -> bool:
+    """Wait until `cgroup.events` of a v2 group says `key value`.
+
+    The kernel wakes a poll() when the file changes (cgroup-v2.rst, "Basic Operations"), so nothing
+    sleeps here. Returns False when `deadline` (time.monotonic) passes; a group that is gone counts
+    as `populated 0`.
+    """
+    try:
+        fd = os.open(f"{directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return (key, value) == ("populated", 0)
+    try:
+        poller = select.poll()
+        poller.register(fd, select.POLLPRI)
+        while True:
+            try:
+                table = flat(os.pread(fd, 4096, 0).decode())
+            except OSError as error:
+                if error.errno == errno.ENODEV:
+                    return (key, value) == ("populated", 0)
+                raise
+            if table.get(key) == value:
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            poller.poll(left * 1000)
+    finally:
+        os.close(fd)

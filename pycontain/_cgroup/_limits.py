@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The limits of a sandbox as checked values, and what the machine has at most."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pycontain.errors import ConfigError
+
+from . import _files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+_SMALLEST_CPUS = 0.01  # the kernel refuses a quota below 1 ms of a 100 ms period (sched-bwc.rst)
+_LARGEST_SET = 1 << 16
+
+
+def parse_cpuset(text: str) -> frozenset[int]:
+    """Parse a list of CPUs such as `0-2,5` (cpuset(7), "List format"). Raises ConfigError."""
+    found: set[int] = set()
+    for part in text.strip().split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise ConfigError(
+                f"cpuset {text!r}: {part!r} is not a CPU number or a range such as 0-3"
+            )
+        low, high = int(first), int(last or first)
+        if low > high or high >= _LARGEST_SET:
+            raise ConfigError(f"cpuset {text!r}: {part!r} is not an ascending range of CPUs")
+        found.update(range(low, high + 1))
+    return frozenset(found)
+
+
+def format_cpuset(cpus: Iterable[int]) -> str:
+    """Write a set of CPUs in the kernel's list format."""
+    return ",".join(map(str, sorted(cpus)))
+
+
+def _require_whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name} must be a whole number, not {value!r}")
+    if value < least:
+        raise ConfigError(f"{name} must be at least {least}, not {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IoLimit:
+    """Bounds for one block device, each per second; None leaves one open.
+
+    Attributes:
+        device: `major:minor` of a whole disk.
+        read_bytes, write_bytes: Bytes a second.
+        read_ops, write_ops: Operations a second.
+    """
+
+    device: str
+    read_bytes: int | None = None
+    write_bytes: int | None = None
+    read_ops: int | None = None
+    write_ops: int | None = None
+
+    def __post_init__(self) -> None:
+        major, _, minor = self.device.partition(":")
+        if not (major.isdecimal() and minor.isdecimal()):
+            raise ConfigError(f"io device {self.device!r} is not major:minor, such as 259:0")
+        for name in ("read_bytes", "write_bytes", "read_ops", "write_ops"):
+            if (value := getattr(self, name)) is not None:
+                _require_whole(f"io {self.device} {name}", value, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a sandbox as a whole may use; None means unlimited.
+
+    Attributes:
+        memory: Bytes, page cache and tmpfs included.
+        swap: Bytes of swap on top of `memory`; in force only together with it.
+        cpus: Processors' worth of time, 1.5 being one and a half.
+        pids: Processes and threads at once.
+        cpuset: The CPUs to run on, such as `0-2,5`.
+        io: Bounds per block device.
+
+    Raises:
+        ConfigError: A value that no machine could enforce.
+    """
+
+    memory: int | None = None
+    swap: int = 0
+    cpus: float | None = None
+    pids: int | None = None
+    cpuset: str | None = None
+    io: tuple[IoLimit, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.memory is not None:
+            _require_whole("memory", self.memory, PAGE)
+        _require_whole("swap", self.swap, 0)
+        if self.pids is not None:
+            _require_whole("pids", self.pids, 1)
+        if self.cpuset is not None:
+            parse_cpuset(self.cpuset)
+        cpus = self.cpus
+        if cpus is not None:
+            if isinstance(cpus, bool) or not isinstance(cpus, (int, float)):
+                raise ConfigError(f"cpus must be a number, not {cpus!r}")
+            if not math.isfinite(cpus) or cpus < _SMALLEST_CPUS:
+                raise ConfigError(f"cpus must be at least {_SMALLEST_CPUS}, not {cpus}")
+
+    @property
+    def controllers(self) -> frozenset[str]:
+        """The controllers (by their v2 names) that these limits need."""
+        wanted = {
+            "memory": self.memory is not None,
+            "cpu": self.cpus is not None,
+            "pids": self.pids is not None,
+            "cpuset": self.cpuset is not None,
+            "io": bool(self.io),
+        }
+        return frozenset(name for name, needed in wanted.items() if needed)
+
+    def check_machine(self) -> None:
+        """Refuse what exceeds the machine, where a limit would silently limit nothing.
+
+        Raises:
+            ConfigError: More memory, CPUs or processes than there are; an absent CPU or device.
+        """
+        if self.memory is not None and self.memory > (total := _total_memory()):
+            raise ConfigError(
+                f"memory={self.memory} is more than this machine has ({total} bytes, MemTotal in "
+                "/proc/meminfo): ask for less, or leave memory unset"
+            )
+        if self.cpus is not None and self.cpus > (count := os.cpu_count() or 1):
+            raise ConfigError(
+                f"cpus={self.cpus} is more than this machine has ({count} online): ask for less, "
+                "or leave cpus unset"
+            )
+        if self.pids is not None and self.pids > (most := _pid_max()):
+            raise ConfigError(
+                f"pids={self.pids} is more than the kernel can number ({most}, "
+                "/proc/sys/kernel/pid_max): ask for less, or leave pids unset"
+            )
+        if self.cpuset is not None:
+            self._check_cpuset()
+        for limit in self.io:
+            if not os.path.exists(f"/sys/dev/block/{limit.device}"):
+                raise ConfigError(
+                    f"io device {limit.device} is absent: /sys/dev/block lists the block devices"
+                )
+
+    def _check_cpuset(self) -> None:
+        online = _files.read_optional("/sys/devices/system/cpu/online")
+        if online is None:
+            return
+        absent = parse_cpuset(self.cpuset or "") - parse_cpuset(online)
+        if absent:
+            raise ConfigError(
+                f"cpuset={self.cpuset!r} names CPUs that are not online: {format_cpuset(absent)} "
+                f"(/sys/devices/system/cpu/online: {online.strip()})"
+            )
+
+
+def _total_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * PAGE
+
+
+def _pid_max() -> int:
+    return _files.number(_files.read_optional("/proc/sys/kernel/pid_max")) or 1 << 22

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""End all processes of a group, and remove directories of groups once they are empty."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from . import _files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_ROUNDS = (
+    64  # of listing and killing, for kernels without cgroup.kill: a fork may race each of them
+)
+_FIRST_PAUSE = 0.0005
+_LONGEST_PAUSE = 0.02
+
+
+def until(done: Callable[[], bool], deadline: float) -> bool:
+    """Ask again and again, in growing intervals, for what v1 has no event for."""
+    pause = _FIRST_PAUSE
+    while not done():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        select.select([], [], [], min(pause, left))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    return True
+
+
+def is_v2(directory: str) -> bool:
+    """Tell a v2 group from a v1 group: only v1 has `tasks`."""
+    return not os.path.exists(f"{directory}/tasks")
+
+
+def tree(directory: str, timeout_s: float) -> bool:
+    """Remove a group and all below it, waiting for dying processes; tell whether it is gone.
+
+    On v2 the wait is for the kernel's `populated 0`; on v1, which has no such event, rmdir is tried
+    again in growing intervals.
+    """
+    deadline = time.monotonic() + timeout_s
+    if _try_remove(directory):
+        return True
+    if timeout_s > 0 and is_v2(directory):
+        _files.wait_event(directory, "populated", 0, deadline)
+    return until(lambda: _try_remove(directory), deadline)
+
+
+def all_of(directories: Iterable[str], timeout_s: float) -> list[str]:
+    """Remove groups in order, within `timeout_s` together, and return those that remain."""
+    deadline = time.monotonic() + timeout_s
+    return [d for d in directories if not tree(d, deadline - time.monotonic())]
+
+
+def _try_remove(directory: str) -> bool:
+    """Remove a group, its children first; False while a process is in one of them."""
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+    else:
+        return True
+    removed_any = False
+    for child in children(directory):
+        if not _try_remove(child):
+            return False
+        removed_any = True
+    return removed_any and _try_remove(directory)
+
+
+def children(directory: str) -> list[str]:
+    """List the groups directly below a group; none when it is gone."""
+    try:
+        with os.scandir(directory) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def descend(directory: str) -> list[str]:
+    """List a group and all groups below it, parents first."""
+    found = [directory]
+    for path in found:
+        found.extend(children(path))
+    return found
+
+
+def kill_tree(directory: str, deadline: float) -> bool:
+    """Kill every process in and below a group and wait for their end, until `deadline`.
+
+    Uses cgroup.kill (Linux 5.14), which also catches what is being forked meanwhile; elsewhere the
+    group is frozen, its processes are killed one by one, and it is thawed to let them die.
+
+    Returns:
+        True when the group was seen empty.
+    """
+    if is_v2(directory):
+        try:
+            _files.write(f"{directory}/cgroup.kill", "1")
+        except FileNotFoundError:
+            if not os.path.isdir(directory):
+                return True
+            _kill_frozen(directory, "cgroup.freeze", ("1", "0"), deadline)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return True
+        return _files.wait_event(directory, "populated", 0, deadline)
+    return _kill_frozen(directory, "freezer.state", ("FROZEN", "THAWED"), deadline)
+
+
+def _kill_frozen(directory: str, file: str, words: tuple[str, str], deadline: float) -> bool:
+    """Kill by lists of pids, each list taken and used while the group is frozen."""
+    freezer = f"{directory}/{file}"
+    for _ in range(_ROUNDS):
+        victims: list[int] = []
+        try:
+            _write_if_there(freezer, words[0])
+            victims = _open_members(directory)
+            for pidfd in victims:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            _write_if_there(freezer, words[1])  # a frozen v1 task does not die before it is thawed
+            if not victims:
+                return True
+            _wait_all(victims, deadline)
+        finally:
+            _write_if_there(freezer, words[1])
+            for pidfd in victims:
+                os.close(pidfd)
+        if time.monotonic() >= deadline:
+            break
+    return not any(_members(path) for path in descend(directory))
+
+
+def _write_if_there(path: str, text: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        _files.write(path, text)
+
+
+def _members(directory: str) -> list[int]:
+    try:
+        return [int(pid) for pid in _files.read(f"{directory}/cgroup.procs").split()]
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV):
+            return []
+        raise
+
+
+def _open_members(directory: str) -> list[int]:
+    """Return pidfds of the group's processes; one that ended meanwhile is left out.
+
+    The freezer may not have stopped all of them yet, so a pid could be reused between the listing
+    and the opening: it counts only if the process behind the pidfd is still in the list afterwards.
+    """
+    opened: list[int] = []
+    for path in descend(directory):
+        fds = {}
+        for pid in _members(path):
+            with contextlib.suppress(ProcessLookupError):
+                fds[pid] = os.pidfd_open(pid)
+        still = set(_members(path)) if fds else set()
+        for pid, fd in fds.items():
+            if pid in still:
+                opened.append(fd)
+            else:
+                os.close(fd)
+    return opened
+
+
+def _wait_all(pidfds: list[int], deadline: float) -> None:
+    poller = select.poll()
+    for pidfd in pidfds:
+        poller.register(pidfd, select.POLLIN)
+    waiting = set(pidfds)
+    while waiting and (left := deadline - time.monotonic()) > 0:
+        for pidfd, _ in poller.poll(left * 1000):
+            poller.unregister(pidfd)
+            waiting.discard(pidfd)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The identity of a process as an owner of groups, and the private directory for state files."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import stat
+import tempfile
+
+from pycontain.errors import UnsupportedError
+
+from . import _files
+
+# kernel boot, PID namespace, pid, start time, nonce
+NAME = re.compile(r"pycontain-([0-9a-f]{8})-([0-9]+)-([0-9]+)-([0-9]+)-[0-9a-f]{8}")
+
+held: set[str] = set()
+"""The identities under which this very process image owns groups (none survives an exec)."""
+
+
+def runtime_directory() -> str:
+    """Return the private directory for state files, made on first use.
+
+    /run/pycontain for root, $XDG_RUNTIME_DIR/pycontain for others, else a directory of this user's
+    in the temporary directory.
+
+    Raises:
+        UnsupportedError: The directory belongs to somebody else, or others may write to it.
+    """
+    user = os.geteuid()
+    base = "/run" if user == 0 else os.environ.get("XDG_RUNTIME_DIR", "")
+    if base and _files.writable(base):
+        directory = f"{base}/pycontain"
+    else:
+        directory = f"{tempfile.gettempdir()}/pycontain-{user}"
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory, 0o700)
+    found = os.lstat(directory)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022:
+        raise UnsupportedError(
+            errno.EPERM,
+            "not a private directory of this user: remove it or mend its mode",
+            directory,
+        )
+    return directory
+
+
+def start_time(pid: int | str) -> int | None:
+    """Return a process's start time in clock ticks, None if it is dead (proc_pid_stat(5))."""
+    try:
+        text = _files.read_optional(f"/proc/{pid}/stat")
+    except ProcessLookupError:  # it ended between the open and the read
+        return None
+    fields = (text or "").rpartition(")")[2].split()
+    return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else None
+
+
+def boot() -> str:
+    """Return the part of the kernel's boot id that identities carry."""
+    return _files.read("/proc/sys/kernel/random/boot_id")[:8]
+
+
+def pid_namespace() -> int:
+    """Return the inode number of this process's PID namespace."""
+    return os.stat("/proc/self/ns/pid").st_ino
+
+
+def new_identity() -> str:
+    """Return a name for this process's groups that no other process has or had."""
+    start = start_time("self") or 0
+    return f"pycontain-{boot()}-{pid_namespace()}-{os.getpid()}-{start}-{secrets.token_hex(4)}"

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The groups of one sandbox, from making them to removing them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from pycontain.errors import UnsupportedError
+
+from . import _controls, _counters, _files, _remove
+from ._build import COUNTED, LIMITS, Groups
+from ._command import KILL_SECONDS, CommandGroup, kill_directory
+from ._counters import Dir, Reading
+from ._limits import Limits
+from ._owner import Owner, current_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ._controls import Control
+    from ._place import Places
+
+FREEZE_SECONDS = 5.0
+
+
+@functools.lru_cache(maxsize=64)
+def _check(limits: Limits) -> None:
+    limits.check_machine()
+
+
+class SandboxTree:
+    """A sandbox's groups: made by `create`, given back by `remove`. Any thread may use it."""
+
+    def __init__(self, groups: Groups, cgroup: tuple[str, ...]) -> None:
+        self._pid = os.getpid()
+        self._groups = groups
+        self._cgroup = cgroup
+        self._lock = threading.Lock()
+        self._commands = 0
+
+    @classmethod
+    def create(
+        cls,
+        limits: Limits | None = None,
+        *,
+        cgroup: str | Iterable[str] = (),
+        counters: Iterable[str] = (),
+        owner_uid: int | None = None,
+        single: bool = False,
+        owner: Owner | None = None,
+    ) -> SandboxTree:
+        """Make the groups of a sandbox and write its limits.
+
+        A limit that cannot be enforced is no error here: `enforcement` says so, with the remedy.
+
+        Args:
+            limits: For the payload as a whole; PID 1 is outside.
+            cgroup: A directory to make the groups in, at most one for each hierarchy.
+            counters: Controllers ("memory", "pids", "io") to count with where nothing is limited.
+            owner_uid: The host's uid of PID 1, if it is to start commands in v2 groups.
+            single: The sandbox is for one command only, which saves a level of groups.
+            owner: This process's by default.
+
+        Raises:
+            ConfigError: Limits beyond the machine, or a directory in `cgroup` that cannot serve.
+            UnsupportedError: The kernel refused a group or a value.
+        """
+        limits, owner = limits or Limits(), owner or current_owner()
+        _check(limits)
+        given = (cgroup,) if isinstance(cgroup, str) else tuple(cgroup)
+        extra = frozenset(counters)
+        make = functools.partial(Groups, owner=owner, single=single, owner_uid=owner_uid)
+        try:
+            groups = make(places=_places(owner, limits.controllers | extra, given))
+            _make(groups, limits, extra)
+        except UnsupportedError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            owner.forget()  # the directory that was chosen earlier has been removed since
+            groups = make(places=_places(owner, limits.controllers | extra, given))
+            _make(groups, limits, extra)
+        return cls(groups, given)
+
+    def open_init(self) -> int:
+        """Open the v2 directory that PID 1 is to be born into; -1 without v2.
+
+        The caller closes it.
+        """
+        if self._groups.init is None:
+            return -1
+        return os.open(self._groups.init, os.O_DIRECTORY | os.O_PATH | os.O_CLOEXEC)
+
+    def command_group(self) -> CommandGroup:
+        """Make the group of one command.
+
+        Raises:
+            UnsupportedError: The kernel refused it, or a `single` sandbox has had its command.
+        """
+        with self._lock:
+            self._commands += 1
+            serial = self._commands
+        if self._groups.single:
+            if serial > 1:
+                raise UnsupportedError(errno.EBUSY, "this sandbox was made for a single command")
+            return CommandGroup(self._groups.dirs, ())
+        made: list[str] = []
+        pids = self._groups.dirs.get("pids")
+        try:
+            dirs = self._groups.make_command(f"c{serial}", made)
+            return CommandGroup(dirs, tuple(made), pids if pids and pids.is_v2 else None)
+        except OSError as error:
+            _remove.all_of(made, 0.0)
+            version = 1 if self._groups.root is None else 2
+            raise _controls.refused(" ".join(sorted(self._groups.dirs)), version, error) from error
+
+    def update(self, limits: Limits) -> None:
+        """Replace the limits of the living sandbox; None lifts one.
+
+        Raises:
+            ConfigError: Limits beyond the machine.
+            UnsupportedError: The kernel refused a value, or a new limit needs a controller that
+                this sandbox was made without.
+        """
+        _check(limits)
+        for controller in limits.controllers - self._groups.dirs.keys():
+            self._add_controller(controller)
+        for controller, directory in self._groups.dirs.items():
+            if controller in LIMITS:
+                self._groups.controls |= _controls.apply(controller, limits, directory)
+
+    def _add_controller(self, controller: str) -> None:
+        """Hand a further v2 controller down; on v1 the processes would have to be moved."""
+        groups = self._groups
+        places = groups.owner.places(frozenset({controller}), self._cgroup)
+        base = groups.places.v2
+        if missing := places.missing.get(controller):
+            raise UnsupportedError(errno.EOPNOTSUPP, str(missing))
+        if base is None or places.v2 != base or groups.root in (None, groups.init):
+            raise UnsupportedError(
+                errno.EOPNOTSUPP,
+                f"{controller}: a living sandbox that was made without this controller cannot get "
+                "it: give a limit when making it, and change that",
+            )
+        try:
+            groups.owner.enable(base, frozenset({controller}))
+            groups.hand_down(f"{groups.root}", frozenset({controller}))
+        except OSError as error:
+            raise _controls.refused(controller, 2, error) from error
+        groups.dirs = {**groups.dirs, controller: Dir(2, f"{groups.root}/payload")}
+
+    @property
+    def enforcement(self) -> Mapping[str, Control]:
+        """What is in force and by what; what is not, why, and what to do.
+
+        Keys: each limit that was asked for (swap beside memory), tracking, kill, freeze, oom_group.
+        """
+        return dict(self._groups.controls)
+
+    @property
+    def dirs(self) -> Mapping[str, Dir]:
+        """The payload's directory per controller, `core` being the v2 group."""
+        return self._groups.dirs
+
+    def stats(self) -> dict[str, Reading]:
+        """Return current values and totals of the payload: see `_counters.stats`."""
+        return _counters.stats(self._groups.dirs)
+
+    def events(self) -> dict[str, int]:
+        """Return the events at the payload's limits: see `_counters.events`."""
+        return _counters.events(self._groups.dirs)
+
+    def freeze(self, timeout_s: float = FREEZE_SECONDS) -> bool:
+        """Stop every process of the payload; tell whether all stopped within `timeout_s`.
+
+        Raises:
+            UnsupportedError: There is neither a v2 group nor v1's freezer.
+        """
+        return self._set_frozen(frozen=True, timeout_s=timeout_s)
+
+    def thaw(self, timeout_s: float = FREEZE_SECONDS) -> bool:
+        """Let the payload run again; tell whether it does."""
+        return self._set_frozen(frozen=False, timeout_s=timeout_s)
+
+    def _set_frozen(self, *, frozen: bool, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        dirs = self._groups.dirs
+        if core := dirs.get("core"):
+            _files.write(f"{core.path}/cgroup.freeze", str(int(frozen)))
+            return _files.wait_event(core.path, "frozen", int(frozen), deadline)
+        if (freezer := dirs.get("freezer")) is None:
+            control = self._groups.controls["freeze"]
+            text = f"cannot freeze: {control.why}; {control.remedy}"
+            raise UnsupportedError(errno.EOPNOTSUPP, text)
+        state, word = f"{freezer.path}/freezer.state", "FROZEN" if frozen else "THAWED"
+        _files.write(state, word)
+        return _remove.until(lambda: _files.read(state).strip() == word, deadline)
+
+    def kill(self, timeout_s: float = KILL_SECONDS) -> bool:
+        """Kill the whole sandbox, PID 1 included where v2 tracks it, and wait for its end.
+
+        Returns:
+            True when no process was left within `timeout_s`; False too where no group exists.
+        """
+        directory = self._groups.root or kill_directory(self._groups.dirs)
+        if directory is None or os.getpid() != self._pid:
+            return False
+        return _remove.kill_tree(directory, time.monotonic() + timeout_s)
+
+    def remove(self, timeout_s: float = KILL_SECONDS) -> bool:
+        """Remove all directories once the last process is gone; tell whether all are.
+
+        Does not kill. What remains is listed under its owner, and removed by `sweep` when that is
+        gone.
+        """
+        if os.getpid() != self._pid:
+            return False
+        self._groups.made = _remove.all_of(self._groups.made, timeout_s)
+        return not self._groups.made
+
+
+def _places(owner: Owner, wanted: frozenset[str], cgroup: tuple[str, ...]) -> Places:
+    places = owner.places(wanted, cgroup)
+    if places.v2 is None:  # without v2, only v1's freezer can stop and find every process
+        places = owner.places(wanted | {"freezer", "cpuacct"}, cgroup)
+    return places
+
+
+def _make(groups: Groups, limits: Limits, counters: frozenset[str]) -> None:
+    groups.counted = COUNTED | counters
+    try:
+        groups.make(limits)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _remove.all_of(groups.made, 0.0)
+        raise
