@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a sandbox should be: frozen values, checked when they are made, that know nothing of the host."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from .errors import ConfigError
+
+StrPath: TypeAlias = str | os.PathLike[str]
+Size: TypeAlias = int | str
+Network: TypeAlias = Literal["none", "host"]
+
+NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time")
+DEFAULT_NAMESPACES = NAMESPACES[:-1]
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?B)?|B)?", re.ASCII | re.IGNORECASE)
+_UNIT = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?", re.ASCII)
+_ID = re.compile(r"\d{1,10}", re.ASCII)
+_USER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?", re.ASCII)
+# 2**32 - 1 is "no id" to every system call that takes one.
+_ID_MAX = 2**32 - 2
+
+
+def parse_size(value: Size, name: str = "size") -> int:
+    """Return a number of bytes from an int or a text such as "512M", "1.5GiB" or "64k" (powers of 1024).
+
+    Raises:
+        ConfigError: Not a size, or not positive.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ConfigError(f"{name}: {value!r} is not a size; give bytes or a text such as '512M'")
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value.strip())
+        if match is None:
+            raise ConfigError(
+                f"{name}: {value!r} is not a size; give bytes or a text such as '512M'"
+            )
+        number, unit = match[1], match[2]
+        value = int(float(number) * _UNIT[unit.upper()]) if unit else int(float(number))
+    if not 0 < value < 1 << 63:
+        raise ConfigError(f"{name}: {value} bytes is not a positive size")
+    return value
+
+
+def check_text(value: str, name: str) -> str:
+    """Return `value`, which must be a str without NUL bytes: the kernel would cut it there."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{name}: {value!r} is not a str")
+    if "\0" in value:
+        raise ConfigError(f"{name}: {value!r} has a NUL byte")
+    return value
+
+
+def check_inside_path(value: StrPath, name: str) -> str:
+    """Return an absolute, normal path inside a sandbox.
+
+    Raises:
+        ConfigError: Empty, relative, with a NUL byte or with `..`, which could mean another place than it seems.
+    """
+    path = check_text(os.fspath(value), name)
+    if not path:
+        raise ConfigError(f"{name}: the path is empty")
+    if not path.startswith("/"):
+        raise ConfigError(
+            f"{name}: {path!r} is relative; give the absolute path inside the sandbox"
+        )
+    if ".." in PurePosixPath(path).parts:
+        raise ConfigError(f"{name}: {path!r} contains '..'")
+    if len(os.fsencode(path)) >= os.pathconf("/", "PC_PATH_MAX"):
+        raise ConfigError(f"{name}: the path is longer than the kernel takes ({path[:40]!r}...)")
+    return "/" + path.strip("/")
+
+
+def check_host_path(value: StrPath, name: str) -> str:
+    """Return the absolute form of a path on the host, links not resolved.
+
+    Raises:
+        ConfigError: Empty, or with a NUL byte.
+    """
+    path = check_text(os.fspath(value), name)
+    if not path:
+        raise ConfigError(f"{name}: the path is empty")
+    return os.path.abspath(path)  # noqa: PTH100: Path.absolute keeps `..`
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A file or directory of the host, with all that is mounted below it, shown inside.
+
+    Attributes:
+        source: Path on the host; relative to the current directory when the Bind is made.
+        target: Absolute path inside. A missing mount point is made, but never in another Bind.
+        read_only: Also for what is mounted below. With False, the sandbox's default user acts on these files as the
+            caller does.
+    """
+
+    source: StrPath
+    target: StrPath
+    read_only: bool = True
+
+    def __post_init__(self) -> None:
+        """Check and normalise both paths."""
+        object.__setattr__(self, "source", check_host_path(self.source, "Bind source"))
+        object.__setattr__(self, "target", check_inside_path(self.target, "Bind target"))
+
+
+@dataclass(frozen=True, slots=True)
+class Tmpfs:
+    """A private file system in memory, gone with the sandbox.
+
+    Attributes:
+        target: Absolute path inside.
+        size: Limit in bytes, or a text such as "64M".
+        inodes: Limit on the number of files.
+        mode: Permission bits of its root.
+    """
+
+    target: StrPath
+    size: Size = "64M"
+    inodes: int = 16384
+    mode: int = 0o1777
+
+    def __post_init__(self) -> None:
+        """Check all fields."""
+        object.__setattr__(self, "target", check_inside_path(self.target, "Tmpfs target"))
+        object.__setattr__(self, "size", parse_size(self.size, "Tmpfs size"))
+        if not 0 < self.inodes < 1 << 31:
+            raise ConfigError(f"Tmpfs inodes: {self.inodes} is not a positive number")
+        if not 0 <= self.mode <= 0o1777:
+            raise ConfigError(f"Tmpfs mode: {self.mode:#o} is not between 0 and 0o1777")
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """Directories of the host shown as one, topmost first, with a private writable layer (overlayfs).
+
+    Attributes:
+        lowers: Directories on the host, read only, never changed.
+        target: Absolute path inside. What is written there is bounded by the sandbox's `disk` and gone with it.
+    """
+
+    lowers: tuple[StrPath, ...]
+    target: StrPath
+
+    def __post_init__(self) -> None:
+        """Check and normalise all paths."""
+        lowers = (
+            (self.lowers,) if isinstance(self.lowers, str | os.PathLike) else tuple(self.lowers)
+        )
+        if not lowers:
+            raise ConfigError("Overlay lowers: at least one directory is needed")
+        object.__setattr__(
+            self, "lowers", tuple(check_host_path(lower, "Overlay lower") for lower in lowers)
+        )
+        object.__setattr__(self, "target", check_inside_path(self.target, "Overlay target"))
+
+
+Mount: TypeAlias = Bind | Tmpfs | Overlay
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Numeric ids, or names that the sandbox's own passwd and group files resolve."""
+
+    uid: int | str
+    gid: int | str | None = None
+
+
+def _check_id(text: str, what: str) -> int | str:
+    if _ID.fullmatch(text):
+        number = int(text)
+        if number > _ID_MAX:
+            raise ConfigError(f"user: {what} {text} is out of range (0 to {_ID_MAX})")
+        return number
+    if _USER_NAME.fullmatch(text):
+        return text
+    raise ConfigError(f"user: {text!r} is neither a decimal number nor a name")
+
+
+def parse_user(value: int | str) -> User:
+    """Return the user that 1000, "1000", "1000:1000", "www-data" or "name:group" names.
+
+    Numbers are decimal, ASCII and below 2**32 - 1; anything else that looks like a number is an error, never a wrapped
+    id (CVE-2024-40635).
+
+    Raises:
+        ConfigError: Neither a number nor a name.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ConfigError(f"user: {value!r} is neither a number nor a name")
+    uid, colon, gid = str(value).partition(":")
+    if colon and not gid:
+        raise ConfigError(f"user: {value!r} has no group after the colon")
+    return User(_check_id(uid, "uid"), _check_id(gid, "gid") if colon else None)
+
+
+def check_env(env: Mapping[str, str]) -> Mapping[str, str]:
+    """Return a read-only copy of an environment.
+
+    Raises:
+        ConfigError: A name that is empty or has `=`, or a NUL byte anywhere.
+    """
+    for name, value in env.items():
+        check_text(name, "env name")
+        check_text(value, f"env {name!r}")
+        if not name or "=" in name:
+            raise ConfigError(f"env: {name!r} is not a variable's name")
+    return MappingProxyType(dict(env))
+
+
+def check_positive(value: float | None, name: str) -> float | None:
+    """Return `value`, which must be None or a finite number above 0."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{name}: {value!r} is not a number")
+    if not math.isfinite(value) or value <= 0:
+        raise ConfigError(f"{name}: {value!r} is not a positive number")
+    return value
+
+
+def check_namespaces(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the namespaces that are new, in the order of NAMESPACES.
+
+    Raises:
+        ConfigError: An unknown name, or user, mnt or pid left out: without them there is no root of the sandbox's own
+            and no kill that cannot be escaped.
+    """
+    unknown = sorted(set(names) - set(NAMESPACES))
+    if unknown:
+        raise ConfigError(
+            f"namespaces: unknown {', '.join(unknown)}; known are {', '.join(NAMESPACES)}"
+        )
+    missing = [name for name in ("user", "mnt", "pid") if name not in names]
+    if missing:
+        raise ConfigError(f"namespaces: {', '.join(missing)} cannot be shared with the host")
+    return tuple(name for name in NAMESPACES if name in names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxConfig:
+    """Everything that a sandbox is compiled from. The fields are `Sandbox`'s parameters, checked.
+
+    Attributes:
+        rootfs: Directory of the host used as lower, read-only root; None: the host's own userland.
+        mounts: In the order in which they are mounted.
+        network: "none" (a loopback interface alone) or "host".
+        namespaces: Which are new.
+        memory, pids, cpus, cpuset: Limits of each command with all its descendants; bytes, number, processors, list.
+        disk: Bytes of everything that can be written but Tmpfs mounts and writable Binds.
+        inodes: Files in the same.
+        output_limit: Bytes kept of each captured stream.
+        read_only: Whether the root itself is read-only too, without a writable layer.
+        env: Of every command, over the defaults; None: the defaults alone.
+        cwd, user, hostname: Defaults of commands; a user of None is the profile's.
+        profile: Name of the policy.
+        require: Controls that must be in force.
+        accept_missing: Controls that may be missing.
+    """
+
+    rootfs: str | None = None
+    mounts: tuple[Mount, ...] = ()
+    network: Network = "none"
+    namespaces: tuple[str, ...] = DEFAULT_NAMESPACES
+    memory: int | None = None
+    pids: int | None = None
+    cpus: float | None = None
+    cpuset: str | None = None
+    disk: int = 64 << 20
+    inodes: int = 16384
+    output_limit: int = 1 << 20
+    read_only: bool = False
+    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    cwd: str | None = None
+    user: User | None = None
+    hostname: str = "sandbox"
+    profile: str = "default"
+    require: tuple[str, ...] = ()
+    accept_missing: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check what is not checked by the types of the fields."""
+        if not _HOSTNAME.fullmatch(self.hostname):
+            raise ConfigError(
+                f"hostname: {self.hostname!r} is not a host name of at most 64 characters"
+            )
+        if self.network not in ("none", "host"):
+            raise ConfigError(f"network: {self.network!r} is unknown; known are 'none' and 'host'")

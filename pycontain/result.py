@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a command left behind: its exit, its output, its verdict and its usage."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from .errors import CalledProcessError
+
+
+class Reason(StrEnum):
+    """Why a command ended. One value, the first that applies in the order of the evidence."""
+
+    EXITED = "exited"
+    SIGNALED = "signaled"
+    WALL_LIMIT = "wall_limit"
+    CPU_LIMIT = "cpu_limit"
+    OOM = "oom"
+    PIDS_LIMIT = "pids_limit"
+    OUTPUT_LIMIT = "output_limit"
+    SECCOMP = "seccomp"
+    KILLED = "killed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a command and its descendants used; None where nothing could measure it.
+
+    Attributes:
+        wall_s: Seconds of a monotonic clock, from the request to the report of the end.
+        user_s, system_s: Seconds of processor time.
+        memory_peak: Bytes.
+        pids_peak: Processes and threads at once.
+        io_read, io_write: Bytes.
+        sources: For each of the names above, what measured it.
+    """
+
+    wall_s: float
+    user_s: float | None = None
+    system_s: float | None = None
+    memory_peak: int | None = None
+    pids_peak: int | None = None
+    io_read: int | None = None
+    io_write: int | None = None
+    sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Result(subprocess.CompletedProcess[Any]):
+    """A `subprocess.CompletedProcess` with a verdict.
+
+    Attributes:
+        reason: Why the command ended.
+        usage: What it used.
+        truncated: Names of the streams of which only the first `output_limit` bytes were kept.
+    """
+
+    def __init__(  # noqa: PLR0913: the fields of a record
+        self,
+        args: Any,
+        returncode: int,
+        stdout: Any,
+        stderr: Any,
+        *,
+        reason: Reason,
+        usage: Usage,
+        truncated: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__(args, returncode, stdout, stderr)
+        self.reason = reason
+        self.usage = usage
+        self.truncated = truncated
+
+    def check_returncode(self) -> None:
+        """Raise CalledProcessError if the exit status is not zero."""
+        if self.returncode:
+            raise CalledProcessError(self.returncode, self.args, self.stdout, self.stderr)
+
+    def __repr__(self) -> str:
+        """Show the verdict beside what subprocess shows; bytes and text are escaped by repr."""
+        return f"{super().__repr__()[:-1]}, reason={self.reason.value!r})"

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * PID 1 of a sandbox: a static program without libc. It trusts the control socket and nothing else; no byte from
+ * inside the sandbox reaches it but signals, of which it reads only SIGCHLD, and names below its own /proc.
+ */
+#pragma once
+
+#include "syscalls.h"
+#include "api.h"
+
+enum {
+	COMMAND_STACK_SIZE = 32768,
+	COMMANDS_MAX = 4096,
+	PATH_SIZE = 4096,
+};
+
+/* What a step left behind when it failed; zero while all is well. */
+struct outcome {
+	uint32_t step;
+	int32_t err;
+	uint32_t index;
+};
+
+/* A received message. Offsets in it are checked by message_at() and message_string(). */
+struct message {
+	char *bytes;
+	size_t size;
+	size_t mapped; /* bytes to unmap; 0: bytes is the static buffer */
+	int fds[NSB_FDS_MAX + 1];
+	uint32_t n_fds;
+};
+
+/* What every command of this sandbox shares, kept from the set-up message. */
+struct policy {
+	const struct nsb_rlimit *rlimits;
+	uint32_t n_rlimits;
+	const struct sock_filter *seccomp;
+	uint32_t n_seccomp;
+	uint32_t no_new_privs;
+	uint32_t securebits;
+	bool drop_groups;
+	uint64_t permitted;
+	uint64_t inheritable;
+	uint64_t ambient;
+};
+
+/* init.c: messages and reports */
+const void *message_at(const struct message *message, uint32_t offset, uint32_t count, size_t size);
+const char *message_string(const struct message *message, uint32_t offset);
+int take_fd(struct message *message, uint32_t index);
+void send_report(int fd, const struct nsb_report *report, int attached_fd, int pid_to_tell);
+void send_failure(int fd, struct outcome outcome);
+void send_done(int fd, int attached_fd);
+static inline struct outcome failed(enum nsb_step step, long err, uint32_t index)
+{
+	return (struct outcome){ .step = step, .err = (int32_t)-err, .index = index };
+}
+static inline struct outcome succeeded(void)
+{
+	return (struct outcome){ 0 };
+}
+
+/* init_setup.c */
+struct outcome set_up(struct message *message, const struct nsb_setup *setup, struct policy *policy);
+
+/* init_path.c: names below a directory that an adversary may have filled */
+long open_in_root(int root_fd, const char *path, int flags, unsigned mode, bool symlinks);
+/* Mode and owner of what is made on the way to a name, and whether symbolic links on that way are resolved. */
+struct making {
+	uint32_t mode, uid, gid;
+	bool symlinks;
+};
+void own_device_add(int fd); /* directories may be made on the file system of fd */
+void own_devices_end(void);
+long open_parent_in_root(int root_fd, const char *path, char *ret_name, bool create, const struct making *making);
+long make_directory(int root_fd, const char *path, const struct making *making);
+long make_mount_point(int root_fd, const char *path, bool directory, bool symlinks);
+
+/* init_mount.c: the new mount API, or mount(2) where the kernel or an outer filter refuses it */
+struct place {
+	int root_fd; /* AT_FDCWD_: path is the host's */
+	const char *path;
+	bool symlinks;
+};
+long place_open(const struct place *place, int flags);
+long source_open(const char *path, bool recursive);
+long source_attach(int source_fd, const struct place *place, bool recursive);
+long filesystem_attach(const char *type, const char *options, const struct place *place, uint64_t attr);
+long mount_restrict(int root_fd, int mounted_fd, uint64_t attr, bool recursive);
+
+/* init_exec.c */
+void command_request(struct message *message, const struct policy *policy);
+void commands_reap(void);
+int command_pid(uint32_t id);
+
+/* init_kill.c */
+void kill_request(struct message *message);
+
+/* init_file.c */
+void open_request(struct message *message);
+
+/* init_string.c */
+size_t text_length(const char *text);
+bool text_equal(const char *a, const char *b);
+char *text_append(char *to, const char *end, const char *text);
+char *number_append(char *to, const char *end, uint64_t value);
+int proc_fd_path(char path[32], int fd);

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names below a root that an adversary may have filled. Every look-up stays inside the root and never follows a
+ * magic link; what is made is made by descriptor, one component at a time, and only on file systems that we mounted
+ * ourselves, so that no file or directory appears in a caller's volume (CVE-2026-87766, CVE-2024-45310).
+ */
+#include "init.h"
+
+enum { OWN_DEVICES_MAX = 64, LOOKUP_TRIES = 128 };
+
+static struct {
+	uint32_t major, minor;
+} own_devices[OWN_DEVICES_MAX];
+static uint32_t n_own_devices;
+static bool set_up_done;
+
+/* From now on names are made for the caller's file requests, also in its volumes. */
+void own_devices_end(void)
+{
+	set_up_done = true;
+}
+
+void own_device_add(int fd)
+{
+	struct statx stat;
+
+	if (n_own_devices == OWN_DEVICES_MAX || sys_statx(fd, "", AT_EMPTY_PATH_, &stat) < 0)
+		return;
+	own_devices[n_own_devices].major = stat.stx_dev_major;
+	own_devices[n_own_devices++].minor = stat.stx_dev_minor;
+}
+
+static bool on_own_device(int fd)
+{
+	struct statx stat;
+
+	if (set_up_done)
+		return true;
+	if (sys_statx(fd, "", AT_EMPTY_PATH_, &stat) < 0)
+		return false;
+	for (uint32_t i = 0; i < n_own_devices; i++)
+		if (own_devices[i].major == stat.stx_dev_major && own_devices[i].minor == stat.stx_dev_minor)
+			return true;
+	return false;
+}
+
+/* Copy the next component of *path to name and advance. Returns its length, 0 at the end, or a negative errno. */
+static long next_component(const char **path, char name[256])
+{
+	size_t n = 0;
+
+	while (**path == '/')
+		(*path)++;
+	for (; **path && **path != '/'; (*path)++) {
+		if (n == 255)
+			return -E_NAMETOOLONG;
+		name[n++] = **path;
+	}
+	name[n] = '\0';
+	if (text_equal(name, ".."))
+		return -E_XDEV;
+	return (long)n;
+}
+
+static bool is_last_component(const char *path)
+{
+	while (*path == '/')
+		path++;
+	return !*path;
+}
+
+static long refuse_symlink(long fd)
+{
+	struct statx stat;
+
+	if (fd < 0)
+		return fd;
+	if (sys_statx((int)fd, "", AT_EMPTY_PATH_, &stat) < 0 || (stat.stx_mode & 0170000) == 0120000) {
+		sys_close((int)fd);
+		return -E_LOOP;
+	}
+	return fd;
+}
+
+/* Without openat2 (Linux < 5.6): component by component, where every symbolic link is refused. */
+static long walk_in_root(int root_fd, const char *path, int flags, unsigned mode)
+{
+	long fd = sys_openat(root_fd, ".", O_PATH_ | O_DIRECTORY_ | O_CLOEXEC_, 0);
+	char name[256];
+
+	if (is_last_component(path)) {
+		long opened = fd < 0 ? fd : sys_openat((int)fd, ".", flags | O_CLOEXEC_, mode);
+
+		if (fd >= 0)
+			sys_close((int)fd);
+		return opened;
+	}
+	while (fd >= 0) {
+		long length = next_component(&path, name);
+		bool last = is_last_component(path);
+		long next = length < 0 ? length :
+					 sys_openat((int)fd, name,
+						    last ? flags | O_NOFOLLOW_ | O_CLOEXEC_ :
+							   O_PATH_ | O_NOFOLLOW_ | O_CLOEXEC_,
+						    mode);
+
+		sys_close((int)fd);
+		fd = refuse_symlink(next);
+		if (last)
+			break;
+	}
+	return fd;
+}
+
+/* Returns a descriptor or a negative errno; symlinks: resolve them, inside the root; else any is -E_LOOP. */
+long open_in_root(int root_fd, const char *path, int flags, unsigned mode, bool symlinks)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(flags | O_CLOEXEC_),
+		.mode = mode,
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (symlinks ? 0 : RESOLVE_NO_SYMLINKS),
+	};
+	long fd = -E_AGAIN;
+
+	/* EAGAIN: a rename raced with a ".." (openat2(2)). */
+	for (int i = 0; fd == -E_AGAIN && i < LOOKUP_TRIES; i++)
+		fd = sys4(__NR_openat2, root_fd, *path ? path : ".", &how, sizeof how);
+	return fd == -E_NOSYS ? walk_in_root(root_fd, path, flags, mode) : fd;
+}
+
+/* Step from parent_fd, which is closed, into name; make it where it is missing and the file system is ours. */
+static long enter_directory(int parent_fd, const char *name, uint32_t mode, const struct making *making)
+{
+	long err, fd = sys_openat(parent_fd, name, O_PATH_ | O_DIRECTORY_ | O_NOFOLLOW_ | O_CLOEXEC_, 0);
+
+	if (fd == -E_NOENT) {
+		fd = -E_XDEV;
+		if (on_own_device(parent_fd)) {
+			err = sys3(__NR_mkdirat, parent_fd, name, mode);
+			fd = err && err != -E_EXIST ?
+				     err :
+				     sys_openat(parent_fd, name,
+						O_PATH_ | O_DIRECTORY_ | O_NOFOLLOW_ | O_CLOEXEC_, 0);
+			if (!err && fd >= 0 && (making->uid || making->gid))
+				err = sys5(__NR_fchownat, fd, "", making->uid, making->gid,
+					   AT_EMPTY_PATH_);
+			if (fd >= 0 && err && err != -E_EXIST) {
+				sys_close((int)fd);
+				fd = err;
+			}
+		}
+	}
+	sys_close(parent_fd);
+	return fd;
+}
+
+/* The directory path itself or, with stop_before_last, its parent; missing ones are made. */
+static long descend(int root_fd, const char *path, char *last_name, const struct making *making)
+{
+	const char *rest = path;
+	char prefix[PATH_SIZE], name[256];
+	char *end = prefix;
+	long fd = sys_openat(root_fd, ".", O_PATH_ | O_DIRECTORY_ | O_CLOEXEC_, 0);
+
+	*end = '\0';
+	while (fd >= 0 && !is_last_component(rest)) {
+		long length = next_component(&rest, name), found;
+
+		if (length < 0) {
+			sys_close((int)fd);
+			return length;
+		}
+		if (last_name && is_last_component(rest)) {
+			(void)text_append(last_name, last_name + 256, name);
+			break;
+		}
+		end = text_append(text_append(end, prefix + PATH_SIZE, "/"), prefix + PATH_SIZE, name);
+		if (!end) {
+			sys_close((int)fd);
+			return -E_NAMETOOLONG;
+		}
+		found = open_in_root(root_fd, prefix, O_PATH_ | O_DIRECTORY_, 0, making->symlinks);
+		if (found >= 0) {
+			sys_close((int)fd);
+			fd = found;
+		} else if (found == -E_NOENT) {
+			fd = enter_directory((int)fd, name, is_last_component(rest) ? making->mode : 0755,
+					     making);
+		} else {
+			sys_close((int)fd);
+			fd = found;
+		}
+	}
+	return fd;
+}
+
+/* A descriptor of path's parent; ret_name (256 bytes) receives the last component, "" for the root itself. */
+long open_parent_in_root(int root_fd, const char *path, char *ret_name, bool create, const struct making *making)
+{
+	char parent[PATH_SIZE];
+	const char *rest = path;
+	char *end = parent;
+	long length;
+
+	*ret_name = '\0';
+	if (create)
+		return descend(root_fd, path, ret_name, making);
+	*end = '\0';
+	while (!is_last_component(rest)) {
+		if (*ret_name)
+			end = text_append(text_append(end, parent + PATH_SIZE, "/"), parent + PATH_SIZE, ret_name);
+		length = next_component(&rest, ret_name);
+		if (length < 0 || !end)
+			return end ? length : -E_NAMETOOLONG;
+	}
+	return open_in_root(root_fd, parent, O_PATH_ | O_DIRECTORY_, 0, making->symlinks);
+}
+
+/* Make path and its missing parents; an existing directory keeps its mode and owner. */
+long make_directory(int root_fd, const char *path, const struct making *making)
+{
+	long fd = descend(root_fd, path, NULL, making);
+
+	if (fd < 0)
+		return fd;
+	sys_close((int)fd);
+	return 0;
+}
+
+/* A descriptor of a directory, or of a file, to mount on; made where it is missing. */
+long make_mount_point(int root_fd, const char *path, bool directory, bool symlinks)
+{
+	struct making making = { .mode = 0755, .symlinks = symlinks };
+	long fd = open_in_root(root_fd, path, O_PATH_ | (directory ? O_DIRECTORY_ : 0), 0, symlinks), file = -E_XDEV;
+	char name[256];
+
+	if (fd != -E_NOENT)
+		return fd;
+	if (directory)
+		return descend(root_fd, path, NULL, &making);
+	fd = descend(root_fd, path, name, &making);
+	if (fd < 0)
+		return fd;
+	if (on_own_device((int)fd))
+		file = sys_openat((int)fd, name, O_RDONLY_ | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_CLOEXEC_, 0644);
+	sys_close((int)fd);
+	return file;
+}

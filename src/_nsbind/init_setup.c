@@ -1,0 +1,673 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The set-up: ids, then the ops in the order in which Python wrote them, then the bounding set. The order of the
+ * first steps: host paths are opened before the ids change (a mapped root may not be able to traverse the caller's
+ * directories), and ids change before anything is made (an unmapped id owns nothing: EOVERFLOW).
+ */
+#include <linux/if.h>
+#include <linux/sockios.h>
+
+#include "init.h"
+
+enum {
+	OPS_MAX = 1024,
+	LOWERS_MAX = 64,
+	MS_PRIVATE_REC = (1 << 18) | 16384,
+	MNT_DETACH_ = 2,
+	KEYCTL_JOIN_SESSION_KEYRING_ = 1,
+	CHARACTER_DEVICE = 0020000,
+	DIRECTORY = 0040000,
+	FILE_TYPE = 0170000,
+	OVERFLOW_ID = 65534,
+	PROC_SUPER_MAGIC_ = 0x9fa0,
+};
+
+struct builder {
+	struct message *message;
+	const struct nsb_setup *setup;
+	const struct nsb_op *op;
+	int sources[OPS_MAX]; /* of each op; -1: none */
+	int root_fd;
+	int stage_fd;
+	int proc_fd;
+	int null_fd;
+	uint32_t n_lowers;
+	uint32_t n_overlays;
+};
+
+typedef long (*op_function)(struct builder *builder, const struct nsb_op *op);
+
+static const char *source_of(const struct builder *builder, const struct nsb_op *op)
+{
+	return message_string(builder->message, op->source);
+}
+
+static const char *target_of(const struct builder *builder, const struct nsb_op *op)
+{
+	return message_string(builder->message, op->target);
+}
+
+static struct place in_root(const struct builder *builder, const struct nsb_op *op)
+{
+	return (struct place){ builder->root_fd, target_of(builder, op), !(op->flags & NSB_OP_NO_SYMLINKS) };
+}
+
+static struct place at_host(const struct builder *builder)
+{
+	return (struct place){ AT_FDCWD_, message_string(builder->message, builder->setup->attach_at), true };
+}
+
+static long write_text(int dirfd, const char *path, const char *text)
+{
+	long fd = sys_openat(dirfd, path, O_WRONLY_ | O_CLOEXEC_, 0), n;
+
+	if (fd < 0)
+		return fd;
+	n = sys_write((int)fd, text, text_length(text));
+	sys_close((int)fd);
+	return n < 0 ? n : 0;
+}
+
+static bool is_directory(int fd)
+{
+	struct statx stat;
+
+	return sys_statx(fd, "", AT_EMPTY_PATH_, &stat) == 0 && (stat.stx_mode & FILE_TYPE) == DIRECTORY;
+}
+
+/* Keep a descriptor that is done with from staying open, whatever came of it. */
+static long close_result(long fd)
+{
+	if (fd < 0)
+		return fd;
+	sys_close((int)fd);
+	return 0;
+}
+
+static int take_source(struct builder *builder, const struct nsb_op *op)
+{
+	uint32_t i = (uint32_t)(op - builder->op);
+	int fd = builder->sources[i];
+
+	builder->sources[i] = -1;
+	return fd;
+}
+
+static long op_root_tmpfs(struct builder *builder, const struct nsb_op *op)
+{
+	struct place place = at_host(builder);
+	long fd = filesystem_attach("tmpfs", source_of(builder, op), &place, op->attr);
+
+	builder->root_fd = (int)fd;
+	if (fd >= 0)
+		own_device_add((int)fd);
+	return fd;
+}
+
+static long op_root_bind(struct builder *builder, const struct nsb_op *op)
+{
+	struct place place = at_host(builder);
+	long fd = source_attach(take_source(builder, op), &place, op->flags & NSB_OP_RECURSIVE);
+
+	builder->root_fd = (int)fd;
+	return fd < 0 ? fd : mount_restrict((int)fd, (int)fd, op->attr, op->flags & NSB_OP_RECURSIVE);
+}
+
+static long op_stage(struct builder *builder, const struct nsb_op *op)
+{
+	struct place place = at_host(builder);
+	long fd = filesystem_attach("tmpfs", source_of(builder, op), &place, op->attr);
+
+	builder->stage_fd = (int)fd;
+	if (fd >= 0)
+		own_device_add((int)fd);
+	return fd;
+}
+
+/* "l", "u", "w", "m" and a number: a layer, an upper, a work directory and an overlay's mount point on the stage. */
+static const char *stage_name(char name[16], char kind, uint32_t number)
+{
+	name[0] = kind;
+	(void)number_append(name + 1, name + 16, number);
+	return name;
+}
+
+static long op_lower(struct builder *builder, const struct nsb_op *op)
+{
+	char name[16];
+	struct place place = { builder->stage_fd, stage_name(name, 'l', builder->n_lowers), false };
+	long err = sys3(__NR_mkdirat, builder->stage_fd, name, 0700), fd;
+
+	if (err < 0)
+		return err;
+	fd = source_attach(take_source(builder, op), &place, op->flags & NSB_OP_RECURSIVE);
+	if (fd < 0)
+		return fd;
+	builder->n_lowers++;
+	err = mount_restrict(builder->stage_fd, (int)fd, op->attr, op->flags & NSB_OP_RECURSIVE);
+	sys_close((int)fd);
+	return err;
+}
+
+/* The overlay's root takes mode and owner from its upper directory, which must look like the topmost layer. */
+static long make_upper(const struct builder *builder, const char *lower, const char *upper, const char *work)
+{
+	struct statx stat;
+	long err = sys_statx(builder->stage_fd, lower, 0, &stat);
+
+	if (!err)
+		err = sys3(__NR_mkdirat, builder->stage_fd, upper, stat.stx_mode & 07777);
+	if (!err && stat.stx_uid != OVERFLOW_ID && stat.stx_gid != OVERFLOW_ID)
+		err = sys5(__NR_fchownat, builder->stage_fd, upper, stat.stx_uid, stat.stx_gid, 0);
+	return err ? err : sys3(__NR_mkdirat, builder->stage_fd, work, 0700);
+}
+
+static long overlay_options(char *options, const char *end, uint32_t first, uint32_t last, const char *upper,
+			    const char *work)
+{
+	char name[16];
+	char *at = text_append(options, end, "lowerdir=");
+
+	for (uint32_t i = first; i < last; i++) {
+		at = text_append(at, end, i > first ? ":" : "");
+		at = text_append(at, end, stage_name(name, 'l', i));
+	}
+	at = text_append(text_append(at, end, ",upperdir="), end, upper);
+	at = text_append(text_append(at, end, ",workdir="), end, work);
+	/* Without userxattr the mount succeeds and opaque directories of the layers show through. */
+	return text_append(at, end, ",userxattr") ? 0 : -E_NAMETOOLONG;
+}
+
+/* Of the layers since the last overlay. Paths are relative to the stage, so that no name needs quoting. */
+static long overlay_attach(struct builder *builder, const struct place *place, uint64_t attr)
+{
+	static uint32_t first_lower;
+	static char options[PATH_SIZE];
+	char lower[16], upper[16], work[16];
+	long err;
+
+	stage_name(lower, 'l', first_lower);
+	stage_name(upper, 'u', builder->n_overlays);
+	stage_name(work, 'w', builder->n_overlays);
+	err = make_upper(builder, lower, upper, work);
+	if (!err)
+		err = overlay_options(options, options + sizeof options, first_lower, builder->n_lowers, upper,
+				      work);
+	if (!err)
+		err = sys1(__NR_fchdir, builder->stage_fd);
+	if (err)
+		return err;
+	first_lower = builder->n_lowers;
+	builder->n_overlays++;
+	return filesystem_attach("overlay", options, place, attr);
+}
+
+static long op_root_overlay(struct builder *builder, const struct nsb_op *op)
+{
+	struct place place = { builder->stage_fd, "root", false };
+	long err = sys3(__NR_mkdirat, builder->stage_fd, "root", 0700);
+	long fd = err ? err : overlay_attach(builder, &place, op->attr);
+
+	builder->root_fd = (int)fd;
+	if (fd >= 0)
+		own_device_add((int)fd);
+	return fd;
+}
+
+static long op_overlay(struct builder *builder, const struct nsb_op *op)
+{
+	struct place place = in_root(builder, op);
+	long err = close_result(make_mount_point(builder->root_fd, place.path, true, place.symlinks));
+	long fd = err ? err : overlay_attach(builder, &place, op->attr);
+
+	if (fd >= 0)
+		own_device_add((int)fd);
+	return close_result(fd);
+}
+
+static long op_mkdir(struct builder *builder, const struct nsb_op *op)
+{
+	struct making making = { op->mode, op->uid, op->gid, !(op->flags & NSB_OP_NO_SYMLINKS) };
+
+	return make_directory(builder->root_fd, target_of(builder, op), &making);
+}
+
+static long op_symlink(struct builder *builder, const struct nsb_op *op)
+{
+	static const struct making making = { .mode = 0755 };
+	char name[256];
+	long err, fd = open_parent_in_root(builder->root_fd, target_of(builder, op), name, true, &making);
+
+	if (fd < 0)
+		return fd;
+	err = sys3(__NR_symlinkat, source_of(builder, op), fd, name);
+	sys_close((int)fd);
+	return err;
+}
+
+static long write_all(int fd, const char *bytes, size_t size)
+{
+	while (size) {
+		long n = sys_write(fd, bytes, size);
+
+		if (n < 0)
+			return n;
+		bytes += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+static long op_file(struct builder *builder, const struct nsb_op *op)
+{
+	static const struct making making = { .mode = 0755 };
+	char name[256];
+	const char *bytes = message_string(builder->message, op->source);
+	long err, file, fd;
+
+	if (op->length > builder->message->size - op->source)
+		return -E_PROTO;
+	fd = open_parent_in_root(builder->root_fd, target_of(builder, op), name, true, &making);
+	if (fd < 0)
+		return fd;
+	file = sys_openat((int)fd, name, O_WRONLY_ | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_CLOEXEC_, op->mode);
+	sys_close((int)fd);
+	if (file < 0)
+		return file;
+	err = write_all((int)file, bytes, op->length);
+	if (!err && (op->uid || op->gid))
+		err = sys3(__NR_fchown, file, op->uid, op->gid);
+	sys_close((int)file);
+	return err;
+}
+
+static long attach_source(struct builder *builder, const struct nsb_op *op, int source)
+{
+	struct place place = in_root(builder, op);
+	bool recursive = op->flags & NSB_OP_RECURSIVE;
+	long err = close_result(
+		make_mount_point(builder->root_fd, place.path, is_directory(source), place.symlinks));
+	long fd;
+
+	if (err) {
+		sys_close(source);
+		return err;
+	}
+	fd = source_attach(source, &place, recursive);
+	if (fd < 0)
+		return fd;
+	err = mount_restrict(builder->root_fd, (int)fd, op->attr, recursive);
+	sys_close((int)fd);
+	return err;
+}
+
+static long op_bind(struct builder *builder, const struct nsb_op *op)
+{
+	int source = take_source(builder, op);
+
+	return source < 0 ? 0 : attach_source(builder, op, source);
+}
+
+static bool is_character_device(int fd, uint32_t major, uint32_t minor)
+{
+	struct statx stat;
+
+	return sys_statx(fd, "", AT_EMPTY_PATH_, &stat) == 0 &&
+	       (stat.stx_mode & FILE_TYPE) == CHARACTER_DEVICE && stat.stx_rdev_major == major &&
+	       stat.stx_rdev_minor == minor;
+}
+
+static long op_device(struct builder *builder, const struct nsb_op *op)
+{
+	int source = take_source(builder, op);
+
+	if (source < 0)
+		return 0;
+	if (!is_character_device(source, op->mode >> 8, op->mode & 0xff)) {
+		sys_close(source);
+		return -E_NODEV;
+	}
+	return attach_source(builder, op, source);
+}
+
+static long attach_instance(struct builder *builder, const struct nsb_op *op, const char *type)
+{
+	struct place place = in_root(builder, op);
+	long fd = make_mount_point(builder->root_fd, place.path, true, place.symlinks);
+
+	if (fd < 0)
+		return fd;
+	sys_close((int)fd);
+	return filesystem_attach(type, source_of(builder, op), &place, op->attr);
+}
+
+static long op_tmpfs(struct builder *builder, const struct nsb_op *op)
+{
+	long fd = attach_instance(builder, op, "tmpfs");
+
+	if (fd >= 0)
+		own_device_add((int)fd);
+	return close_result(fd);
+}
+
+static long op_proc(struct builder *builder, const struct nsb_op *op)
+{
+	long fd = attach_instance(builder, op, "proc");
+
+	builder->proc_fd = (int)fd;
+	return fd;
+}
+
+static long op_devpts(struct builder *builder, const struct nsb_op *op)
+{
+	return close_result(attach_instance(builder, op, "devpts"));
+}
+
+/* The source of masks is opened once, from the host's own /dev, and checked (CVE-2025-31133). */
+static long open_null(struct builder *builder)
+{
+	if (builder->null_fd < 0)
+		builder->null_fd = (int)sys_openat(AT_FDCWD_, "/dev/null", O_PATH_ | O_NOFOLLOW_ | O_CLOEXEC_, 0);
+	if (builder->null_fd >= 0 && !is_character_device(builder->null_fd, 1, 3))
+		return -E_NODEV;
+	return builder->null_fd;
+}
+
+static long op_mask(struct builder *builder, const struct nsb_op *op)
+{
+	struct place place = { builder->root_fd, target_of(builder, op), false };
+	long target = place_open(&place, 0), null_fd, source;
+	bool directory;
+
+	if (target == -E_NOENT)
+		return 0;
+	if (target < 0)
+		return target;
+	directory = is_directory((int)target);
+	sys_close((int)target);
+	if (directory)
+		return close_result(filesystem_attach("tmpfs", "size=0,nr_inodes=1,mode=555", &place,
+						      MOUNT_ATTR_RDONLY_ | MOUNT_ATTR_NOSUID_ |
+							      MOUNT_ATTR_NODEV_ | MOUNT_ATTR_NOEXEC_));
+	null_fd = open_null(builder);
+	if (null_fd < 0)
+		return null_fd;
+	source = sys_open_tree((int)null_fd, "",
+			       OPEN_TREE_CLONE_ | (unsigned)O_CLOEXEC_ | AT_EMPTY_PATH_);
+	if (source == -E_NOSYS)
+		source = sys3(__NR_fcntl, null_fd, 1030 /* F_DUPFD_CLOEXEC */, 0);
+	return source < 0 ? source : close_result(source_attach((int)source, &place, false));
+}
+
+static long bind_on_itself(struct builder *builder, const struct place *place, uint64_t attr)
+{
+	long target = place_open(place, 0), source, fd, err;
+
+	if (target < 0)
+		return target == -E_NOENT ? 0 : target;
+	source = sys_open_tree((int)target, "",
+			       OPEN_TREE_CLONE_ | (unsigned)O_CLOEXEC_ | AT_EMPTY_PATH_ | AT_RECURSIVE_);
+	if (source == -E_NOSYS)
+		source = target;
+	else
+		sys_close((int)target);
+	if (source < 0)
+		return source;
+	fd = source_attach((int)source, place, true);
+	err = fd < 0 ? fd : mount_restrict(builder->root_fd, (int)fd, attr, true);
+	if (fd >= 0)
+		sys_close((int)fd);
+	return err;
+}
+
+static long op_read_only(struct builder *builder, const struct nsb_op *op)
+{
+	struct place place = { builder->root_fd, target_of(builder, op), false };
+
+	if (!*place.path)
+		return mount_restrict(builder->root_fd, builder->root_fd, op->attr, false);
+	return bind_on_itself(builder, &place, op->attr);
+}
+
+/* Through the procfs that we mounted ourselves; whatever lies on /proc of the image is never written to. */
+static long op_sysctl(struct builder *builder, const struct nsb_op *op)
+{
+	struct {
+		uint64_t type, rest[15];
+	} stat = { 0 };
+
+	if (sys2(__NR_fstatfs, builder->proc_fd, &stat) < 0 || stat.type != PROC_SUPER_MAGIC_)
+		return -E_PROTO;
+	return write_text(builder->proc_fd, target_of(builder, op), source_of(builder, op));
+}
+
+static long op_hostname(struct builder *builder, const struct nsb_op *op)
+{
+	const char *name = source_of(builder, op);
+
+	return sys2(op->kind == NSB_OP_HOSTNAME ? __NR_sethostname : __NR_setdomainname, name,
+		    text_length(name));
+}
+
+static long op_loopback(struct builder *builder, const struct nsb_op *op)
+{
+	struct ifreq request = { .ifr_name = "lo" };
+	long fd = sys3(__NR_socket, 2 /* AF_INET */, 2 /* SOCK_DGRAM */ | O_CLOEXEC_, 0), err;
+
+	(void)builder;
+	(void)op;
+	if (fd < 0)
+		return fd;
+	request.ifr_flags = IFF_UP | IFF_RUNNING;
+	err = sys3(__NR_ioctl, fd, SIOCSIFFLAGS, &request);
+	sys_close((int)fd);
+	return err;
+}
+
+static long op_keyring(struct builder *builder, const struct nsb_op *op)
+{
+	long err = sys2(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING_, NULL);
+
+	(void)builder;
+	(void)op;
+	/* A kernel without keys has none to leak. */
+	return err == -E_NOSYS ? 0 : err < 0 ? err : 0;
+}
+
+/* The new root replaces the old one in place (pivot_root(2), "pivot_root(".", ".")"). */
+static long op_pivot_root(struct builder *builder, const struct nsb_op *op)
+{
+	long err;
+
+	(void)op;
+	if ((err = sys1(__NR_fchdir, builder->root_fd)) < 0 ||
+	    (err = sys2(__NR_pivot_root, ".", ".")) < 0 ||
+	    (err = sys2(__NR_umount2, ".", MNT_DETACH_)) < 0)
+		return err;
+	return sys1(__NR_chdir, "/");
+}
+
+static const struct {
+	op_function run;
+	enum nsb_step step;
+} op_table[] = {
+	[NSB_OP_ROOT_TMPFS] = { op_root_tmpfs, NSB_STEP_ROOT },
+	[NSB_OP_ROOT_BIND] = { op_root_bind, NSB_STEP_ROOT },
+	[NSB_OP_STAGE] = { op_stage, NSB_STEP_ROOT },
+	[NSB_OP_LOWER] = { op_lower, NSB_STEP_LOWER },
+	[NSB_OP_ROOT_OVERLAY] = { op_root_overlay, NSB_STEP_OVERLAY },
+	[NSB_OP_MKDIR] = { op_mkdir, NSB_STEP_MKDIR },
+	[NSB_OP_SYMLINK] = { op_symlink, NSB_STEP_SYMLINK },
+	[NSB_OP_FILE] = { op_file, NSB_STEP_FILE },
+	[NSB_OP_BIND] = { op_bind, NSB_STEP_BIND },
+	[NSB_OP_DEVICE] = { op_device, NSB_STEP_DEVICE },
+	[NSB_OP_TMPFS] = { op_tmpfs, NSB_STEP_TMPFS },
+	[NSB_OP_OVERLAY] = { op_overlay, NSB_STEP_OVERLAY },
+	[NSB_OP_PROC] = { op_proc, NSB_STEP_PROC },
+	[NSB_OP_DEVPTS] = { op_devpts, NSB_STEP_DEVPTS },
+	[NSB_OP_MASK] = { op_mask, NSB_STEP_MASK },
+	[NSB_OP_READ_ONLY] = { op_read_only, NSB_STEP_READ_ONLY },
+	[NSB_OP_SYSCTL] = { op_sysctl, NSB_STEP_SYSCTL },
+	[NSB_OP_HOSTNAME] = { op_hostname, NSB_STEP_HOSTNAME },
+	[NSB_OP_DOMAINNAME] = { op_hostname, NSB_STEP_HOSTNAME },
+	[NSB_OP_LOOPBACK] = { op_loopback, NSB_STEP_LOOPBACK },
+	[NSB_OP_KEYRING] = { op_keyring, NSB_STEP_KEYRING },
+	[NSB_OP_PIVOT_ROOT] = { op_pivot_root, NSB_STEP_PIVOT_ROOT },
+};
+
+static bool has_source(uint32_t kind)
+{
+	return kind == NSB_OP_BIND || kind == NSB_OP_DEVICE || kind == NSB_OP_LOWER || kind == NSB_OP_ROOT_BIND;
+}
+
+/* Host paths and attached trees, before ids and mounts change what a path means. */
+static struct outcome open_sources(struct builder *builder)
+{
+	for (uint32_t i = 0; i < builder->setup->n_ops; i++) {
+		const struct nsb_op *op = &builder->op[i];
+		long fd;
+
+		builder->sources[i] = -1;
+		if (!has_source(op->kind))
+			continue;
+		fd = op->fd >= 0 ? take_fd(builder->message, (uint32_t)op->fd) :
+				   source_open(source_of(builder, op), op->flags & NSB_OP_RECURSIVE);
+		if (fd == -E_NOENT && op->flags & NSB_OP_OPTIONAL)
+			continue;
+		if (fd < 0)
+			return failed(NSB_STEP_SOURCE, fd == -1 && op->fd >= 0 ? -E_PROTO : fd, i);
+		builder->sources[i] = (int)fd;
+	}
+	return succeeded();
+}
+
+static struct outcome write_maps(const struct message *message, const struct nsb_setup *setup)
+{
+	const char *uid_map = message_string(message, setup->uid_map);
+	const char *gid_map = message_string(message, setup->gid_map);
+	long err;
+
+	if (!uid_map || !gid_map)
+		return succeeded();
+	/* A gid map by an unprivileged process needs setgroups denied first (user_namespaces(7)). */
+	if ((err = write_text(AT_FDCWD_, "/proc/self/setgroups", "deny")) < 0)
+		return failed(NSB_STEP_ID_MAP, err, 0);
+	if ((err = write_text(AT_FDCWD_, "/proc/self/uid_map", uid_map)) < 0)
+		return failed(NSB_STEP_ID_MAP, err, 1);
+	if ((err = write_text(AT_FDCWD_, "/proc/self/gid_map", gid_map)) < 0)
+		return failed(NSB_STEP_ID_MAP, err, 2);
+	return succeeded();
+}
+
+/* The offsets can be set until a process enters, which a command does with its exec. */
+static struct outcome enter_time_namespace(const struct message *message, const struct nsb_setup *setup)
+{
+	const char *offsets = message_string(message, setup->timens_offsets);
+	long err;
+
+	if (!setup->time_namespace)
+		return succeeded();
+	err = sys1(__NR_unshare, CLONE_NEWTIME);
+	if (!err && offsets)
+		err = write_text(AT_FDCWD_, "/proc/self/timens_offsets", offsets);
+	return err < 0 ? failed(NSB_STEP_TIME_NAMESPACE, err, 0) : succeeded();
+}
+
+static struct outcome take_ids(const struct nsb_setup *setup)
+{
+	long err = 0;
+
+	if (setup->drop_groups)
+		err = sys2(__NR_setgroups, 0, NULL);
+	if (!err && setup->gid != (uint32_t)NSB_KEEP_ID)
+		err = sys3(__NR_setresgid, setup->gid, setup->gid, setup->gid);
+	if (!err && setup->uid != (uint32_t)NSB_KEEP_ID)
+		err = sys3(__NR_setresuid, setup->uid, setup->uid, setup->uid);
+	/* A change of ids makes the process dumpable as fs.suid_dumpable says: 0, or not. */
+	(void)sys_prctl(PR_SET_DUMPABLE_, 0, 0, 0, 0);
+	return err ? failed(NSB_STEP_SET_ID, err, 0) : succeeded();
+}
+
+/* The bounding set of every command is ours; our own permitted set stays, so that commands can be started. */
+static struct outcome drop_bounding(uint64_t bounding)
+{
+	for (unsigned cap = 0; cap < CAP_COUNT; cap++) {
+		long err = bounding & 1ull << cap ? 0 : sys_prctl(PR_CAPBSET_DROP_, cap, 0, 0, 0);
+
+		if (err == -E_INVAL)
+			break;
+		if (err < 0)
+			return failed(NSB_STEP_BOUNDING_SET, err, cap);
+	}
+	return succeeded();
+}
+
+static struct outcome run_ops(struct builder *builder)
+{
+	for (uint32_t i = 0; i < builder->setup->n_ops; i++) {
+		const struct nsb_op *op = &builder->op[i];
+		long err;
+
+		if (op->kind >= sizeof op_table / sizeof *op_table || !op_table[op->kind].run ||
+		    !source_of(builder, op) || !target_of(builder, op))
+			return failed(NSB_STEP_REQUEST, -E_PROTO, i);
+		err = op_table[op->kind].run(builder, op);
+		if (err < 0)
+			return failed(op_table[op->kind].step, err, i);
+	}
+	return succeeded();
+}
+
+static struct outcome read_policy(const struct message *message, const struct nsb_setup *setup,
+				  struct policy *policy)
+{
+	*policy = (struct policy){
+		.rlimits = message_at(message, setup->rlimits, setup->n_rlimits, sizeof(struct nsb_rlimit)),
+		.n_rlimits = setup->n_rlimits,
+		.seccomp = message_at(message, setup->seccomp, setup->n_seccomp, sizeof(struct sock_filter)),
+		.n_seccomp = setup->n_seccomp,
+		.no_new_privs = setup->no_new_privs,
+		.securebits = setup->securebits,
+		.drop_groups = setup->drop_groups,
+		.permitted = setup->permitted,
+		.inheritable = setup->inheritable,
+		.ambient = setup->ambient,
+	};
+	if ((policy->n_rlimits && !policy->rlimits) || (policy->n_seccomp && !policy->seccomp))
+		return failed(NSB_STEP_RECEIVE, -E_PROTO, 1);
+	return succeeded();
+}
+
+struct outcome set_up(struct message *message, const struct nsb_setup *setup, struct policy *policy)
+{
+	static struct builder builder;
+	struct outcome outcome = read_policy(message, setup, policy);
+	long err;
+
+	builder = (struct builder){
+		.message = message,
+		.setup = setup,
+		.op = message_at(message, setup->ops, setup->n_ops, sizeof(struct nsb_op)),
+		.root_fd = -1, .stage_fd = -1, .proc_fd = -1, .null_fd = -1,
+	};
+	if (!outcome.step && (!builder.op || setup->n_ops > OPS_MAX || !setup->attach_at))
+		outcome = failed(NSB_STEP_RECEIVE, -E_PROTO, 2);
+	(void)sys1(__NR_umask, 0);
+	if (!outcome.step)
+		outcome = write_maps(message, setup);
+	if (!outcome.step)
+		outcome = enter_time_namespace(message, setup);
+	/* Nothing that is mounted here shows on the host, nor the other way round. */
+	if (!outcome.step && (err = sys_mount(NULL, "/", NULL, MS_PRIVATE_REC, NULL)) < 0)
+		outcome = failed(NSB_STEP_PROPAGATION, err, 0);
+	if (!outcome.step)
+		outcome = open_sources(&builder);
+	if (!outcome.step)
+		outcome = take_ids(setup);
+	if (!outcome.step)
+		outcome = run_ops(&builder);
+	if (!outcome.step)
+		outcome = drop_bounding(setup->bounding);
+	own_devices_end();
+	return outcome;
+}
