@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Seccomp filters: a readable form of rules, the OCI form, and a compiler to classic BPF.
+
+A filter decides by number and by arguments in registers only. It never follows a pointer, and no
+verdict is left to user space.
+"""
+
+from ._compiler import compile  # noqa: A004 - reads as re.compile does
+from ._oci import from_oci
+from ._rules import (
+    ALLOW,
+    KILL_PROCESS,
+    KILL_THREAD,
+    LOG,
+    NOTIFY,
+    TRAP,
+    Action,
+    Arg,
+    Filter,
+    Rule,
+    deny,
+    trace,
+)
+
+__all__ = [
+    "ALLOW",
+    "KILL_PROCESS",
+    "KILL_THREAD",
+    "LOG",
+    "NOTIFY",
+    "TRAP",
+    "Action",
+    "Arg",
+    "Filter",
+    "Rule",
+    "compile",
+    "deny",
+    "from_oci",
+    "trace",
+]
