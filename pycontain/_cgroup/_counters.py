@@ -96,17 +96,18 @@ def _cpu(dirs: Dirs) -> dict[str, Reading]:
 
 
 def _io(directory: Dir) -> dict[str, Reading]:
-    """Add up the devices; no line at all means that nothing was read or written."""
+    """Add up the devices. Without a line for any, v1 may not be counting, so nothing is said."""
     file = "io.stat" if directory.is_v2 else "blkio.throttle.io_service_bytes_recursive"
     text = _read(directory, file)
     if text is None:
         return {}
     sums = {"io_read": 0, "io_write": 0}
+    if not directory.is_v2 and ":" not in text:
+        return {}
     for name, amount in _io_amounts(text, v2=directory.is_v2):
         sums[name] += amount
-    return {
-        name: Reading(value, f"cgroup v{directory.version} {file}") for name, value in sums.items()
-    }
+    source = f"cgroup v{directory.version} {file}"
+    return {name: Reading(value, source) for name, value in sums.items()}
 
 
 def _io_amounts(text: str, *, v2: bool) -> Iterator[tuple[str, int]]:

@@ -25,7 +25,8 @@ def parse_cpuset(text: str) -> frozenset[int]:
     found: set[int] = set()
     for part in text.strip().split(","):
         first, dash, last = part.strip().partition("-")
-        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+        digits = text.isascii() and first.isdecimal() and (last.isdecimal() or not dash)
+        if not digits:
             raise ConfigError(
                 f"cpuset {text!r}: {part!r} is not a CPU number or a range such as 0-3"
             )

@@ -10,7 +10,7 @@ import os
 import threading
 
 from . import _files, _remove, _state
-from ._hierarchy import detect
+from ._hierarchy import Host, detect
 from ._place import Places, find
 from ._sweep import sweep
 
@@ -21,9 +21,14 @@ class Owner:
     """The directories of this process, and the lock that shows others that it lives.
 
     Use `current_owner`; a second one in a process is for tests.
+
+    Args:
+        state_directory: For the state file, instead of the user's run-time directory.
+        host: The hierarchies to use, instead of all that `detect` finds.
     """
 
-    def __init__(self, state_directory: str | None = None) -> None:
+    def __init__(self, state_directory: str | None = None, host: Host | None = None) -> None:
+        self._host = host
         self.identity = _state.new_identity()
         self.pid = os.getpid()
         self._lock = threading.Lock()
@@ -45,7 +50,7 @@ class Owner:
         key = (wanted, cgroup)
         places = self._places.get(key)
         if places is None:
-            places = self._places[key] = find(detect(), wanted, cgroup)
+            places = self._places[key] = find(self._host or detect(), wanted, cgroup)
         return places
 
     def serial(self) -> int:

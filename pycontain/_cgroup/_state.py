@@ -7,9 +7,7 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import stat
-import tempfile
 
 from pycontain.errors import UnsupportedError
 
@@ -36,6 +34,8 @@ def runtime_directory() -> str:
     if base and _files.writable(base):
         directory = f"{base}/pycontain"
     else:
+        import tempfile  # noqa: PLC0415 - slow to import, and rarely needed
+
         directory = f"{tempfile.gettempdir()}/pycontain-{user}"
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory, 0o700)
@@ -72,4 +72,4 @@ def pid_namespace() -> int:
 def new_identity() -> str:
     """Return a name for this process's groups that no other process has or had."""
     start = start_time("self") or 0
-    return f"pycontain-{boot()}-{pid_namespace()}-{os.getpid()}-{start}-{secrets.token_hex(4)}"
+    return f"pycontain-{boot()}-{pid_namespace()}-{os.getpid()}-{start}-{os.urandom(4).hex()}"

@@ -110,10 +110,9 @@ class SandboxTree:
                 raise UnsupportedError(errno.EBUSY, "this sandbox was made for a single command")
             return CommandGroup(self._groups.dirs, ())
         made: list[str] = []
-        pids = self._groups.dirs.get("pids")
         try:
             dirs = self._groups.make_command(f"c{serial}", made)
-            return CommandGroup(dirs, tuple(made), pids if pids and pids.is_v2 else None)
+            return CommandGroup(dirs, tuple(made), self._groups.dirs.get("pids"))
         except OSError as error:
             _remove.all_of(made, 0.0)
             version = 1 if self._groups.root is None else 2
