@@ -7,9 +7,8 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from .errors import ConfigError
@@ -203,8 +202,8 @@ def parse_user(value: int | str) -> User:
     return User(_check_id(uid, "uid"), _check_id(gid, "gid") if colon else None)
 
 
-def check_env(env: Mapping[str, str]) -> Mapping[str, str]:
-    """Return a read-only copy of an environment.
+def check_env(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return an environment's variables.
 
     Raises:
         ConfigError: A name that is empty or has `=`, or a NUL byte anywhere.
@@ -214,7 +213,7 @@ def check_env(env: Mapping[str, str]) -> Mapping[str, str]:
         check_text(value, f"env {name!r}")
         if not name or "=" in name:
             raise ConfigError(f"env: {name!r} is not a variable's name")
-    return MappingProxyType(dict(env))
+    return tuple(env.items())
 
 
 def check_positive(value: float | None, name: str) -> float | None:
@@ -258,7 +257,9 @@ class SandboxConfig:
         memory, pids, cpus, cpuset: Limits of each command with all its descendants; bytes, number, processors, list.
         disk: Bytes of everything that can be written but Tmpfs mounts and writable Binds.
         inodes: Files in the same.
+        wall_limit: Seconds that a command may take; more ends it with a verdict.
         output_limit: Bytes kept of each captured stream.
+        kill_on_output: Whether a command that writes more is ended, with a verdict.
         read_only: Whether the root itself is read-only too, without a writable layer.
         env: Of every command, over the defaults; None: the defaults alone.
         cwd, user, hostname: Defaults of commands; a user of None is the profile's.
@@ -277,9 +278,11 @@ class SandboxConfig:
     cpuset: str | None = None
     disk: int = 64 << 20
     inodes: int = 16384
+    wall_limit: float | None = None
     output_limit: int = 1 << 20
+    kill_on_output: bool = False
     read_only: bool = False
-    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    env: tuple[tuple[str, str], ...] = ()
     cwd: str | None = None
     user: User | None = None
     hostname: str = "sandbox"

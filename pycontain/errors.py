@@ -39,10 +39,16 @@ class SpawnError(PycontainError, OSError):
     def __init__(
         self, step: str, errno: int, strerror: str, path: str | None = None, hint: str | None = None
     ) -> None:
-        super().__init__(errno, strerror, path)
+        super().__init__(errno, strerror)
         self.step = step
         self.path = path
         self.hint = hint
+
+    def __str__(self) -> str:
+        """One sentence: the step, the errno, the path, the remedy. Hostile names are escaped."""
+        where = f" ({self.path!r})" if self.path else ""
+        advice = f". {self.hint}" if self.hint else ""
+        return f"{self.step} failed{where}: {self.strerror}{advice}"
 
 
 class UnsupportedError(PycontainError, OSError):
@@ -54,7 +60,17 @@ class SandboxClosedError(PycontainError, RuntimeError):
 
 
 class TimeoutExpired(PycontainError, subprocess.TimeoutExpired, TimeoutError):
-    """A command did not end in time, and everything in it has been killed."""
+    """A command did not end in time. From `run`, everything in it has been killed.
+
+    Attributes:
+        usage: What it used, a `Usage`; None if it still runs.
+    """
+
+    def __init__(
+        self, cmd: object, timeout: float, output: object = None, stderr: object = None, usage: object = None
+    ) -> None:
+        subprocess.TimeoutExpired.__init__(self, cmd, timeout, output, stderr)  # type: ignore[arg-type]
+        self.usage = usage
 
 
 class CalledProcessError(PycontainError, subprocess.CalledProcessError):

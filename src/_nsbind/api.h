@@ -83,7 +83,7 @@ enum nsb_event {
 	NSB_EVENT_READY = 1, /* set-up is complete */
 	NSB_EVENT_FAILED,    /* step, err, index */
 	NSB_EVENT_STARTED,   /* pid inside; SCM_CREDENTIALS carries the caller's view; with a pty, SCM_RIGHTS its master */
-	NSB_EVENT_EXITED,    /* status, user_us, system_us, max_rss_kb */
+	NSB_EVENT_EXITED,    /* status, user_us, system_us */
 	NSB_EVENT_DONE       /* a request without a life of its own is complete */
 };
 
@@ -97,7 +97,6 @@ struct nsb_report {
 	int32_t status;     /* as wait(2) gives it */
 	uint64_t user_us;   /* processor time of the command and the descendants that it waited for */
 	uint64_t system_us;
-	uint64_t max_rss_kb;
 };
 
 /* What failed before PID 1 could speak. err is a positive errno. */
@@ -304,6 +303,9 @@ struct nsb_userns_holder {
 int nsb_spawn(const struct nsb_spawn_args *args, struct nsb_sandbox *ret, struct nsb_failure *reterr);
 int nsb_userns_hold(uint32_t spawn_flags, struct nsb_userns_holder *ret, struct nsb_failure *reterr);
 void nsb_userns_release(struct nsb_userns_holder *holder);
+
+/* Whether path can be shown through an idmapped mount. Returns 0 or a negative errno. */
+int nsb_can_idmap(const char *path, int userns_fd);
 
 /* One message with its descriptors. Returns 0 or a negative errno. */
 int nsb_send(int control_fd, const void *message, size_t size, const int32_t *fds, uint32_t n_fds);

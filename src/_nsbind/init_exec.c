@@ -80,7 +80,6 @@ void commands_reap(void)
 					   (uint64_t)usage.ru_utime.tv_usec,
 				.system_us = (uint64_t)usage.ru_stime.tv_sec * 1000000 +
 					     (uint64_t)usage.ru_stime.tv_usec,
-				.max_rss_kb = (uint64_t)usage.ru_maxrss,
 			};
 
 			send_report(commands[i].reply_fd, &report, -1, 0);
@@ -156,32 +155,49 @@ static bool take_user(struct start *start)
 	const struct nsb_exec *request = start->request;
 	long err = 0;
 
+	/* Permitted capabilities survive the change of ids, for what drop_capabilities() still has to do. */
+	if (step_failed(start, NSB_STEP_USER, sys_prctl(PR_SET_KEEPCAPS_, 1, 0, 0, 0), 0))
+		return false;
 	if (start->policy->drop_groups)
 		err = sys2(__NR_setgroups, request->n_groups, start->groups);
-	if (step_failed(start, NSB_STEP_USER, err, 0) ||
+	if (step_failed(start, NSB_STEP_USER, err, 1) ||
 	    step_failed(start, NSB_STEP_USER, sys3(__NR_setresgid, request->gid, request->gid, request->gid),
-			1))
+			2))
 		return false;
 	return !step_failed(start, NSB_STEP_USER,
-			    sys3(__NR_setresuid, request->uid, request->uid, request->uid), 2);
+			    sys3(__NR_setresuid, request->uid, request->uid, request->uid), 3);
+}
+
+static bool set_capabilities(struct start *start, uint64_t effective, uint64_t permitted, uint64_t inheritable)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = {
+		{ (uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable },
+		{ (uint32_t)(effective >> 32), (uint32_t)(permitted >> 32), (uint32_t)(inheritable >> 32) },
+	};
+
+	return !step_failed(start, NSB_STEP_CAPABILITIES, sys2(__NR_capset, &header, data), 0);
+}
+
+static bool set_securebits(struct start *start)
+{
+	const uint64_t set_pcap = 1ull << 8; /* CAP_SETPCAP */
+
+	if (!start->policy->securebits)
+		return true;
+	return set_capabilities(start, set_pcap, start->policy->permitted | set_pcap, 0) &&
+	       !step_failed(start, NSB_STEP_CAPABILITIES,
+			    sys_prctl(PR_SET_SECUREBITS_, start->policy->securebits, 0, 0, 0), 1);
 }
 
 static bool drop_capabilities(struct start *start)
 {
 	const struct policy *policy = start->policy;
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = {
-		{ (uint32_t)policy->permitted, (uint32_t)policy->permitted, (uint32_t)policy->inheritable },
-		{ (uint32_t)(policy->permitted >> 32), (uint32_t)(policy->permitted >> 32),
-		  (uint32_t)(policy->inheritable >> 32) },
-	};
 
 	if (step_failed(start, NSB_STEP_CAPABILITIES,
-			sys_prctl(PR_CAP_AMBIENT_, PR_CAP_AMBIENT_CLEAR_ALL_, 0, 0, 0), 0) ||
-	    (policy->securebits &&
-	     step_failed(start, NSB_STEP_CAPABILITIES,
-			 sys_prctl(PR_SET_SECUREBITS_, policy->securebits, 0, 0, 0), 1)) ||
-	    step_failed(start, NSB_STEP_CAPABILITIES, sys2(__NR_capset, &header, data), 2))
+			sys_prctl(PR_CAP_AMBIENT_, PR_CAP_AMBIENT_CLEAR_ALL_, 0, 0, 0), 2) ||
+	    !set_securebits(start) ||
+	    !set_capabilities(start, policy->permitted, policy->permitted, policy->inheritable))
 		return false;
 	for (unsigned cap = 0; cap < CAP_COUNT; cap++)
 		if (policy->ambient & 1ull << cap &&
@@ -208,12 +224,22 @@ static bool filter(struct start *start)
 		.filter = (struct sock_filter *)(uintptr_t)start->policy->seccomp,
 	};
 
-	if (start->policy->no_new_privs &&
-	    step_failed(start, NSB_STEP_NO_NEW_PRIVS, sys_prctl(PR_SET_NO_NEW_PRIVS_, 1, 0, 0, 0), 0))
-		return false;
 	return !program.len ||
 	       !step_failed(start, NSB_STEP_SECCOMP,
 			    sys3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), 0);
+}
+
+/*
+ * Filter and capabilities: with no_new_privs the filter comes last, so that it need not allow what comes before.
+ * Without, only CAP_SYS_ADMIN may load one (seccomp(2)), so it comes first and must allow those calls.
+ */
+static bool restrict_privileges(struct start *start)
+{
+	if (!start->policy->no_new_privs)
+		return filter(start) && take_user(start) && change_directory(start) && drop_capabilities(start);
+	return take_user(start) && change_directory(start) && drop_capabilities(start) &&
+	       !step_failed(start, NSB_STEP_NO_NEW_PRIVS, sys_prctl(PR_SET_NO_NEW_PRIVS_, 1, 0, 0, 0), 0) &&
+	       filter(start);
 }
 
 /* The first errno that is not "no such path" decides, as in execvpe(3). */
@@ -237,16 +263,12 @@ static void execute(struct start *start)
 	start->outcome = failed(NSB_STEP_EXEC, verdict, index);
 }
 
-/*
- * Limits before the ids change, since root may pass a count that the user may not; capabilities and ids before the
- * filter, so that the filter need not allow the calls which change them; the filter last before the exec.
- */
+/* Limits before the ids change, since a count may be more than the new user has left. */
 static int command_main(void *argument)
 {
 	struct start *start = argument;
 
-	if (join_tasks(start) && session(start) && place_fds(start) && limit(start) && take_user(start) &&
-	    change_directory(start) && drop_capabilities(start) && filter(start))
+	if (join_tasks(start) && session(start) && place_fds(start) && limit(start) && restrict_privileges(start))
 		execute(start);
 	return 127;
 }

@@ -185,6 +185,18 @@ static int open_idmapped_tree(const struct nsb_tree *tree, struct nsb_failure *r
 	return (int)fd;
 }
 
+int nsb_can_idmap(const char *path, int userns_fd)
+{
+	struct nsb_tree tree = { .path = path, .userns_fd = userns_fd };
+	struct nsb_failure failure = { 0 };
+	int fd = open_idmapped_tree(&tree, &failure, 0);
+
+	if (fd < 0)
+		return -failure.err;
+	close(fd);
+	return 0;
+}
+
 /* The numbers up to NSB_CONTROL_FD are overwritten in the child, so nothing that it needs may have one of them. */
 static int above_stdio(int fd)
 {

@@ -159,6 +159,7 @@ struct sys_mount_attr {
 #define CLOSE_RANGE_CLOEXEC_ 4u
 
 #define PR_SET_DUMPABLE_ 4
+#define PR_SET_KEEPCAPS_ 8
 #define PR_SET_NAME_ 15
 #define PR_CAPBSET_DROP_ 24
 #define PR_SET_SECUREBITS_ 28

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One command: its arguments checked and packed into a request for PID 1."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from . import _native
+from ._plan import Plan, resolve_user
+from .config import check_env, check_inside_path, parse_user
+from .errors import ConfigError, SpawnError
+
+Argument: TypeAlias = str | bytes | os.PathLike[str]
+# execve(2): a single string of more than 32 pages is E2BIG; the sum is bounded by the stack's limit, 6 MiB at most.
+STRING_MAX: Final = 32 * 4096
+TOTAL_MAX: Final = 6 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What one command may have of its own; None is the sandbox's default."""
+
+    env: Mapping[str, str] | None = None
+    cwd: str | os.PathLike[str] | None = None
+    user: int | str | None = None
+    umask: int | None = None
+    process_group: int | None = None
+    pty: bool = False
+    rows: int = 24
+    columns: int = 80
+
+
+def encode_args(args: Sequence[Argument]) -> tuple[bytes, ...]:
+    """Return argv as bytes.
+
+    Raises:
+        ConfigError: A str (a shell's job), an empty list, a NUL byte, or an argument of another type.
+        SpawnError: More than execve(2) takes (E2BIG).
+    """
+    if isinstance(args, str | bytes | os.PathLike):
+        raise ConfigError(f"args: {args!r} is one string; give a list, or ['sh', '-c', ...] for a shell")
+    argv = []
+    for arg in args:
+        if not isinstance(arg, str | bytes | os.PathLike):
+            raise ConfigError(f"args: {arg!r} is neither str, bytes nor a path")
+        data = os.fsencode(arg)
+        if b"\0" in data:
+            raise ConfigError(f"args: {arg!r} has a NUL byte")
+        argv.append(data)
+    if not argv:
+        raise ConfigError("args: the list is empty; the first item is the program")
+    if not argv[0]:
+        raise ConfigError("args: the program's name is empty")
+    if max(map(len, argv)) >= STRING_MAX or sum(map(len, argv)) > TOTAL_MAX:
+        raise SpawnError("EXEC", errno.E2BIG, os.strerror(errno.E2BIG), os.fsdecode(argv[0]),
+                         "Pass long data through stdin or a file")  # fmt: skip
+    return tuple(argv)
+
+
+def candidates(program: bytes, path: str) -> tuple[bytes, ...]:
+    """Return the paths to try: the program itself if it has a slash, else one for each directory of PATH."""
+    if b"/" in program:
+        return (program,)
+    return tuple(
+        os.fsencode(directory) + b"/" + program for directory in path.split(":") if directory.startswith("/")
+    ) or (b"/" + program,)
+
+
+def encode_env(env: Mapping[str, str]) -> tuple[bytes, int]:
+    """Return NUL-separated `name=value` strings and their number."""
+    rows = [os.fsencode(name) + b"=" + os.fsencode(value) for name, value in env.items()]
+    data = b"\0".join(rows)
+    if len(data) > TOTAL_MAX or any(len(row) >= STRING_MAX for row in rows):
+        raise SpawnError("EXEC", errno.E2BIG, os.strerror(errno.E2BIG), None, "Make the environment smaller")
+    return data, len(rows)
+
+
+class Packer:
+    """Packs the commands of one sandbox; what does not change from one to the next is encoded once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._env = encode_env(plan.env)
+        self._user = (plan.identity.user_uid, plan.identity.user_gid)
+
+    def _ids(self, user: int | str | None) -> tuple[int, int]:
+        if user is None:
+            return self._user
+        plan = self.plan
+        uid, gid = resolve_user(parse_user(user), plan.config.rootfs, self._user)
+        if not (plan.identity.has_id(uid) and plan.identity.has_group(gid)):
+            raise ConfigError(
+                f"user: {uid}:{gid} is not one of the sandbox's ids; with one id mapped only "
+                f"{self._user[0]}:{self._user[1]} exists (more need root, or newuidmap and /etc/subuid)"
+            )
+        return uid, gid
+
+    def pack(  # noqa: PLR0913
+        self,
+        argv: tuple[bytes, ...],
+        options: Options,
+        *,
+        ident: int,
+        flags: int,
+        fds: tuple[int, ...],
+        n_tasks: int = 0,
+    ) -> bytes:
+        """Return the request; `fds` are the numbers that the descriptors have inside.
+
+        Raises:
+            ConfigError: An option that cannot be right.
+        """
+        plan = self.plan
+        env, (data, count) = plan.env, self._env
+        if options.env is not None:
+            env = {**plan.env, **dict(check_env(options.env))}
+            data, count = encode_env(env)
+        uid, gid = self._ids(options.user)
+        cwd = plan.cwd if options.cwd is None else check_inside_path(options.cwd, "cwd")
+        umask = plan.umask if options.umask is None else options.umask
+        if not 0 <= umask <= 0o777:  # noqa: PLR2004
+            raise ConfigError(f"umask: {umask:#o} is not between 0 and 0o777")
+        if options.process_group is None:
+            flags |= _native.EXEC_SESSION
+        if options.pty:
+            flags |= _native.EXEC_PTY | _native.EXEC_SESSION
+        return _native.pack_exec(
+            _native.Exec(
+                id=ident, flags=flags, uid=uid, gid=gid, groups=(), paths=candidates(argv[0], env.get("PATH", "")),
+                argv=argv, env=data, n_env=count, cwd=os.fsencode(cwd), umask=umask,
+                process_group=options.process_group or 0, n_tasks=n_tasks, fds=fds, rows=options.rows,
+                columns=options.columns,
+            )
+        )  # fmt: skip

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which ids a sandbox has, and the user namespaces that give them.
+
+Three ways, the first that this host and this user allow:
+
+* range: the caller may map any id (root, in a user namespace with room): 64 Ki ids that belong to nobody on the host.
+* subids: the caller's /etc/subuid range through newuidmap(1); the sandbox's default user is the caller's own id.
+* single: one id, the caller's own.
+
+A user namespace with a range is made once per mapping, kept as a descriptor and joined by every sandbox
+(user_namespaces(7)).
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from . import _native
+from .errors import UnsupportedError
+
+RANGE: Final = 65536
+# Above every distribution's subuid allocations and below 2**31: ids that nobody else has.
+RANGE_BASE: Final = 0x70000000 - RANGE
+CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21
+
+Mapping = Literal["range", "subids", "single"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The ids of one sandbox.
+
+    Attributes:
+        mapping: How ids inside relate to those of the host.
+        userns_fd: The user namespace to join; -1: a new one for each sandbox, with the maps below.
+        uid_map, gid_map: For a new one.
+        init_uid: PID 1's own id inside.
+        user_uid, user_gid: The default user inside.
+        bind_userns_fd: Shows the caller's files as the default user's and the other way round; -1: not needed or not
+            possible.
+        root_userns_fd: Shows the host's ids 0..65535 as the same ids inside; -1: not possible.
+        drop_groups: Whether the supplementary groups can be dropped (not in a map of one id).
+    """
+
+    mapping: Mapping
+    userns_fd: int
+    uid_map: str | None
+    gid_map: str | None
+    init_uid: int
+    init_gid: int
+    user_uid: int
+    user_gid: int
+    bind_userns_fd: int
+    root_userns_fd: int
+    drop_groups: bool
+
+    def has_id(self, number: int) -> bool:
+        """Whether an id exists inside."""
+        return number < RANGE if self.mapping != "single" else number == self.user_uid
+
+    def has_group(self, number: int) -> bool:
+        """Whether a group id exists inside."""
+        return number < RANGE if self.mapping != "single" else number == self.user_gid
+
+    def host_uid(self, inside: int) -> int:
+        """The host's id of an id inside (in the caller's own user namespace)."""
+        if self.mapping == "range":
+            return RANGE_BASE + inside
+        return os.geteuid() if inside == self.user_uid else -1
+
+
+class _Cache:
+    """User namespaces by map; a descriptor each, kept for the life of the process."""
+
+    def __init__(self, make: Callable[[str, str], int]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._fds: dict[tuple[str, str], int] = {}
+
+    def get(self, uid_map: str, gid_map: str) -> int:
+        key = (uid_map, gid_map)
+        with self._lock:
+            if key not in self._fds:
+                self._fds[key] = self._make(uid_map, gid_map)
+            return self._fds[key]
+
+
+def _write_maps(pid: int, uid_map: str, gid_map: str) -> None:
+    proc = Path(f"/proc/{pid}")
+    (proc / "uid_map").write_text(uid_map, encoding="ascii")
+    (proc / "gid_map").write_text(gid_map, encoding="ascii")
+
+
+def _call_map_helpers(pid: int, uid_map: str, gid_map: str) -> None:
+    """Let the setuid programs newuidmap(1) and newgidmap(1), which know what /etc/subuid grants, write the maps."""
+    for program, fields in (("newuidmap", uid_map), ("newgidmap", gid_map)):
+        done = subprocess.run(
+            [program, str(pid), *fields.split()], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        if done.returncode:
+            message = done.stderr.decode(errors="replace").strip()
+            raise UnsupportedError(errno.EPERM, f"{program} refused the map: {message}")
+
+
+_written = _Cache(functools.partial(_native.make_user_namespace, _write_maps))
+_granted = _Cache(functools.partial(_native.make_user_namespace, _call_map_helpers))
+
+
+def _effective_capabilities() -> int:
+    status = Path("/proc/thread-self/status").read_text(encoding="ascii", errors="replace")
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
+    return int(match[1], 16) if match else 0
+
+
+def _maps_range(kind: str) -> bool:
+    """Whether our own user namespace has the range that a sandbox takes."""
+    rows = Path(f"/proc/self/{kind}").read_text(encoding="ascii").splitlines()
+    spans = ((int(row.split()[0]), int(row.split()[2])) for row in rows)
+    return any(first <= RANGE_BASE and RANGE_BASE + RANGE <= first + count for first, count in spans)
+
+
+def can_map_range() -> bool:
+    """Whether the caller may give a sandbox ids that nobody else has."""
+    needed = 1 << CAP_SETUID | 1 << CAP_SETGID | 1 << CAP_SYS_ADMIN
+    return _effective_capabilities() & needed == needed and _maps_range("uid_map") and _maps_range("gid_map")
+
+
+def _subid_range(path: Path, uid: int) -> int | None:
+    """Return the first id of a range of at least 64 Ki that subuid(5) or subgid(5) grants, or None."""
+    try:
+        names = {str(uid), pwd.getpwuid(uid).pw_name}
+    except KeyError:
+        names = {str(uid)}
+    try:
+        rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    for row in rows:
+        name, _, span = row.partition(":")
+        first, _, count = span.partition(":")
+        if name in names and first.isdecimal() and count.isdecimal() and int(count) >= RANGE:
+            return int(first)
+    return None
+
+
+def _subids_map(own: int, inside: int, first: int) -> list[str]:
+    """One id inside is the caller's own, those around it come from the granted range."""
+    fields = [0, first, inside, inside, own, 1, inside + 1, first + inside, RANGE - inside - 1]
+    if inside == 0:
+        fields = fields[3:]
+    return [str(number) for number in fields]
+
+
+def subids() -> tuple[int, int] | None:
+    """Return the first granted uid and gid if newuidmap(1) and newgidmap(1) can map them, else None."""
+    uid = os.geteuid()
+    first_uid, first_gid = _subid_range(Path("/etc/subuid"), uid), _subid_range(Path("/etc/subgid"), uid)
+    if first_uid is None or first_gid is None or not (shutil.which("newuidmap") and shutil.which("newgidmap")):
+        return None
+    return first_uid, first_gid
+
+
+def _range_identity(uid: int, gid: int) -> Identity:
+    whole = f"0 {RANGE_BASE} {RANGE}"
+    fd = _written.get(whole, whole)
+    # Written as "id on the file system, id that the mount shows, count" (mount_setattr(2)).
+    bind_fd = _written.get(f"{os.geteuid()} {RANGE_BASE + uid} 1", f"{os.getegid()} {RANGE_BASE + gid} 1")
+    return Identity(
+        mapping="range", userns_fd=fd, uid_map=None, gid_map=None, init_uid=0, init_gid=0, user_uid=uid,
+        user_gid=gid, bind_userns_fd=bind_fd, root_userns_fd=fd, drop_groups=True,
+    )  # fmt: skip
+
+
+def _subids_identity(uid: int, gid: int, first: tuple[int, int]) -> Identity:
+    uid_map = " ".join(_subids_map(os.geteuid(), uid, first[0]))
+    gid_map = " ".join(_subids_map(os.getegid(), gid, first[1]))
+    fd = _granted.get(uid_map, gid_map)
+    return Identity(
+        mapping="subids", userns_fd=fd, uid_map=None, gid_map=None, init_uid=0, init_gid=0, user_uid=uid,
+        user_gid=gid, bind_userns_fd=-1, root_userns_fd=-1, drop_groups=True,
+    )  # fmt: skip
+
+
+def _single_identity(uid: int, gid: int) -> Identity:
+    return Identity(
+        mapping="single", userns_fd=-1, uid_map=f"{uid} {os.geteuid()} 1", gid_map=f"{gid} {os.getegid()} 1",
+        init_uid=_native.KEEP_ID, init_gid=_native.KEEP_ID, user_uid=uid, user_gid=gid, bind_userns_fd=-1,
+        root_userns_fd=-1, drop_groups=False,
+    )  # fmt: skip
+
+
+def identity(uid: int, gid: int) -> Identity:
+    """Return the ids of a sandbox whose default user is `uid`:`gid`.
+
+    Raises:
+        UnsupportedError: The user namespace cannot be made on this host.
+    """
+    try:
+        if can_map_range():
+            return _range_identity(uid, gid)
+        first = subids()
+        if first is not None and uid < RANGE and gid < RANGE:
+            return _subids_identity(uid, gid, first)
+    except _native.NativeError as error:
+        number = error.failure.errno
+        raise UnsupportedError(number, f"no user namespace: {os.strerror(number)}. {_remedy(number)}") from None
+    return _single_identity(uid, gid)
+
+
+def _remedy(number: int) -> str:
+    if number == errno.ENOSPC:
+        return "Raise the limit in /proc/sys/user/max_user_namespaces"
+    return (
+        "See that /proc/sys/user/max_user_namespaces is not 0, that kernel.unprivileged_userns_clone and "
+        "kernel.apparmor_restrict_unprivileged_userns allow it, and that no outer container's filter forbids it"
+    )

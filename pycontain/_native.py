@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only door to the C core: packs messages, calls, turns failures into values.
+
+Layouts and constants come from `src/_nsbind/api.h` by way of cffi, so there is no second table here.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from pycontain._nsbind import ffi, lib
+
+
+def _members(name: str, prefix: str) -> dict[str, int]:
+    elements: dict[int, str] = ffi.typeof(f"enum {name}").elements
+    return {text.removeprefix(prefix): number for number, text in elements.items()}
+
+
+API_VERSION: Final = 1
+if lib.NSB_API_VERSION != API_VERSION:
+    raise ImportError("pycontain: the extension is of another version than the package; build it again")
+
+Step = IntEnum("Step", _members("nsb_step", "NSB_STEP_"))  # type: ignore[misc]
+OpKind = IntEnum("OpKind", _members("nsb_op_kind", "NSB_OP_"))  # type: ignore[misc]
+Event = IntEnum("Event", _members("nsb_event", "NSB_EVENT_"))  # type: ignore[misc]
+Probe = IntEnum("Probe", _members("nsb_probe", "NSB_PROBE_"))  # type: ignore[misc]
+
+OP_RECURSIVE: Final[int] = lib.NSB_OP_RECURSIVE
+OP_NO_SYMLINKS: Final[int] = lib.NSB_OP_NO_SYMLINKS
+OP_OPTIONAL: Final[int] = lib.NSB_OP_OPTIONAL
+
+EXEC_ONLY: Final[int] = lib.NSB_EXEC_ONLY
+EXEC_PTY: Final[int] = lib.NSB_EXEC_PTY
+EXEC_TELL_START: Final[int] = lib.NSB_EXEC_TELL_START
+EXEC_CGROUP: Final[int] = lib.NSB_EXEC_CGROUP
+EXEC_MARK: Final[int] = lib.NSB_EXEC_MARK
+EXEC_SESSION: Final[int] = lib.NSB_EXEC_SESSION
+
+OPEN_FOLLOW: Final[int] = lib.NSB_OPEN_FOLLOW
+OPEN_MKDIR: Final[int] = lib.NSB_OPEN_MKDIR
+OPEN_PARENTS: Final[int] = lib.NSB_OPEN_PARENTS
+OPEN_DIRECTORY: Final[int] = lib.NSB_OPEN_DIRECTORY
+OPEN_UNLINK: Final[int] = lib.NSB_OPEN_UNLINK
+
+SPAWN_FORK: Final[int] = lib.NSB_SPAWN_FORK
+SPAWN_CLONE2: Final[int] = lib.NSB_SPAWN_CLONE2
+
+FDS_MAX: Final[int] = lib.NSB_FDS_MAX
+KEEP_ID: Final[int] = 0xFFFFFFFF
+CONTROL_FD: Final[int] = lib.NSB_CONTROL_FD
+REPORT_SIZE: Final[int] = ffi.sizeof("struct nsb_report")
+
+# <sched.h>; the time namespace is entered by PID 1 itself, see api.h.
+CLONE_NEW: Final = {
+    "mnt": 0x00020000,
+    "cgroup": 0x02000000,
+    "uts": 0x04000000,
+    "ipc": 0x08000000,
+    "user": 0x10000000,
+    "pid": 0x20000000,
+    "net": 0x40000000,
+}
+MOUNT_RDONLY: Final = 1
+MOUNT_NOSUID: Final = 2
+MOUNT_NODEV: Final = 4
+MOUNT_NOEXEC: Final = 8
+
+_REPORT = struct.Struct("=IIiIiiQQ")
+_MFD_EXEC = 0x10
+
+
+class Failure(NamedTuple):
+    """Which step failed, with which errno, on which element."""
+
+    step: Step
+    errno: int
+    index: int
+
+
+class NativeError(Exception):
+    """A call into the core failed; the caller knows the paths and makes a SpawnError of it."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.step.name} failed: {os.strerror(failure.errno)}")
+        self.failure = failure
+
+
+class Op(NamedTuple):
+    """One step of the set-up (struct nsb_op). `fd` is an index among the message's descriptors."""
+
+    kind: OpKind
+    target: str = ""
+    source: bytes = b""
+    flags: int = 0
+    fd: int = -1
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    attr: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """A whole set-up message (struct nsb_setup)."""
+
+    ops: tuple[Op, ...]
+    attach_at: str
+    uid_map: str | None
+    gid_map: str | None
+    uid: int
+    gid: int
+    time_namespace: bool
+    rlimits: tuple[tuple[int, int, int], ...]
+    seccomp: bytes
+    no_new_privs: bool
+    securebits: int
+    drop_groups: bool
+    bounding: int
+    permitted: int
+    inheritable: int
+    ambient: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exec:
+    """A request to start a command (struct nsb_exec)."""
+
+    id: int
+    flags: int
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    paths: tuple[bytes, ...]
+    argv: tuple[bytes, ...]
+    env: bytes
+    n_env: int
+    cwd: bytes
+    umask: int
+    process_group: int
+    n_tasks: int
+    fds: tuple[int, ...]
+    rows: int = 24
+    columns: int = 80
+
+
+class Report(NamedTuple):
+    """What PID 1 says (struct nsb_report)."""
+
+    event: int
+    step: int
+    errno: int
+    index: int
+    pid: int
+    status: int
+    user_us: int
+    system_us: int
+
+    @property
+    def failure(self) -> Failure:
+        """The failure that a FAILED report carries."""
+        return Failure(Step(self.step), self.errno, self.index)
+
+
+if _REPORT.size != REPORT_SIZE:
+    raise ImportError("pycontain: struct nsb_report has another layout than expected")
+
+
+def parse_report(data: bytes) -> Report:
+    """Unpack a report; anything of another size is an end of file to the caller."""
+    return Report._make(_REPORT.unpack(data))
+
+
+class _Message:
+    """A struct followed by the strings and arrays that it names by offset."""
+
+    def __init__(self, struct_name: str) -> None:
+        self._head = ffi.new(f"struct {struct_name} *")
+        self._base: int = ffi.sizeof(f"struct {struct_name}")
+        self._tail = bytearray()
+
+    @property
+    def head(self) -> Any:
+        return self._head
+
+    def add(self, data: bytes) -> int:
+        offset = self._base + len(self._tail)
+        self._tail += data
+        return offset
+
+    def text(self, text: str) -> int:
+        return self.add(os.fsencode(text) + b"\0")
+
+    def array(self, data: bytes) -> int:
+        self._tail += b"\0" * (-(self._base + len(self._tail)) % 8)
+        return self.add(data)
+
+    def finish(self, kind: int, ident: int = 0) -> bytes:
+        header = self._head.header
+        header.kind = kind
+        header.size = self._base + len(self._tail)
+        header.id = ident
+        return bytes(ffi.buffer(self._head)) + bytes(self._tail)
+
+
+def pack_setup(setup: Setup) -> bytes:
+    """Pack a set-up message."""
+    message = _Message("nsb_setup")
+    head = message.head
+    head.attach_at = message.text(setup.attach_at)
+    if setup.uid_map is not None and setup.gid_map is not None:
+        head.uid_map = message.text(setup.uid_map)
+        head.gid_map = message.text(setup.gid_map)
+    for name in ("uid", "gid", "time_namespace", "no_new_privs", "securebits", "drop_groups", "bounding",
+                 "permitted", "inheritable", "ambient"):  # fmt: skip
+        setattr(head, name, getattr(setup, name))
+    rlimits = b"".join(struct.pack("=IIQQ", number, 0, soft, hard) for number, soft, hard in setup.rlimits)
+    head.n_rlimits = len(setup.rlimits)
+    head.rlimits = message.array(rlimits)
+    head.n_seccomp = len(setup.seccomp) // 8
+    head.seccomp = message.array(setup.seccomp)
+    ops = ffi.new("struct nsb_op[]", len(setup.ops))
+    for slot, op in zip(ops, setup.ops, strict=True):
+        slot.kind, slot.flags, slot.fd, slot.attr = op.kind, op.flags, op.fd, op.attr
+        slot.mode, slot.uid, slot.gid = op.mode, op.uid, op.gid
+        slot.target = message.text(op.target.lstrip("/"))
+        slot.length = len(op.source)
+        slot.source = message.add(op.source + b"\0")
+    head.n_ops = len(setup.ops)
+    head.ops = message.array(bytes(ffi.buffer(ops)))
+    return message.finish(lib.NSB_REQUEST_SETUP)
+
+
+def pack_exec(request: Exec) -> bytes:
+    """Pack a request to start a command."""
+    message = _Message("nsb_exec")
+    head = message.head
+    for name in ("flags", "uid", "gid", "umask", "process_group", "n_tasks", "n_env", "rows", "columns"):
+        setattr(head, name, getattr(request, name))
+    head.n_groups = len(request.groups)
+    head.groups = message.array(struct.pack(f"={len(request.groups)}I", *request.groups))
+    head.n_fds = len(request.fds)
+    head.fds = message.array(struct.pack(f"={len(request.fds)}I", *request.fds))
+    head.n_paths = len(request.paths)
+    head.paths = message.add(b"\0".join(request.paths) + b"\0")
+    head.n_argv = len(request.argv)
+    head.argv = message.add(b"\0".join(request.argv) + b"\0")
+    head.env = message.add(request.env + b"\0")
+    head.cwd = message.add(request.cwd + b"\0")
+    return message.finish(lib.NSB_REQUEST_EXEC, request.id)
+
+
+def pack_kill(ident: int, signal: int, everything: int) -> bytes:
+    """Pack a request to signal a command; `everything`: 0 itself, 1 all its processes, 2 the whole sandbox."""
+    message = _Message("nsb_kill")
+    message.head.signal = signal
+    message.head.everything = everything
+    return message.finish(lib.NSB_REQUEST_KILL, ident)
+
+
+def pack_open(path: bytes, flags: int, open_flags: int, mode: int, uid: int, gid: int) -> bytes:  # noqa: PLR0913
+    """Pack a request to open or make a file."""
+    message = _Message("nsb_open")
+    head = message.head
+    head.flags, head.open_flags, head.mode, head.uid, head.gid = flags, open_flags, mode, uid, gid
+    head.path = message.add(path + b"\0")
+    return message.finish(lib.NSB_REQUEST_OPEN)
+
+
+class Trees:
+    """Directory trees that the parent clones and idmaps for each spawn (struct nsb_tree[])."""
+
+    def __init__(self, trees: Iterable[tuple[str, int, bool]]) -> None:
+        self.paths = []
+        self._keep = []
+        rows = []
+        for path, userns_fd, recursive in trees:
+            self.paths.append(path)
+            text = ffi.new("char[]", os.fsencode(path))
+            self._keep.append(text)
+            rows.append({"path": text, "userns_fd": userns_fd, "recursive": int(recursive)})
+        self.cdata = ffi.new("struct nsb_tree[]", rows)
+
+
+class Pid1(NamedTuple):
+    """A running PID 1: all three are the caller's to close and reap."""
+
+    pid: int
+    pidfd: int
+    control_fd: int
+    used_clone2: bool
+
+
+def _failure(error: Any) -> Failure:
+    return Failure(Step(error.step), error.err, error.index)
+
+
+def spawn(  # noqa: PLR0913: the fields of struct nsb_spawn_args
+    *,
+    namespaces: int,
+    flags: int,
+    userns_fd: int,
+    cgroup_fd: int,
+    tasks_fds: Sequence[int],
+    trees: Trees,
+    setup: bytes,
+    command: bytes | None,
+    command_fds: Sequence[int],
+) -> Pid1:
+    """Clone PID 1 of a new sandbox, with its set-up and perhaps its first command queued.
+
+    Raises:
+        NativeError: A step before the execution of PID 1 failed; nothing is left.
+    """
+    args = ffi.new("struct nsb_spawn_args *")
+    result = ffi.new("struct nsb_sandbox *")
+    error = ffi.new("struct nsb_failure *")
+    keep = [ffi.from_buffer(setup), ffi.new("int32_t[]", list(tasks_fds)), ffi.new("int32_t[]", list(command_fds))]
+    args.namespaces, args.flags, args.userns_fd = namespaces, flags, userns_fd
+    args.init_fd, args.null_fd = _program.fds()
+    args.cgroup_fd, args.tasks_fds, args.n_tasks = cgroup_fd, keep[1], len(tasks_fds)
+    args.trees, args.n_trees = trees.cdata, len(trees.paths)
+    args.setup, args.setup_size = keep[0], len(setup)
+    if command is not None:
+        keep.append(ffi.from_buffer(command))
+        args.command, args.command_size = keep[3], len(command)
+        args.command_fds, args.n_command_fds = keep[2], len(command_fds)
+    if lib.nsb_spawn(args, result, error) < 0:
+        raise NativeError(_failure(error))
+    return Pid1(result.pid, result.pidfd, result.control_fd, bool(result.used_clone2))
+
+
+def make_user_namespace(write_maps: Callable[[int, str, str], None], uid_map: str, gid_map: str) -> int:
+    """Return a descriptor of a new user namespace; `write_maps(pid, uid_map, gid_map)` maps it.
+
+    Raises:
+        NativeError: The namespace could not be made.
+    """
+    holder = ffi.new("struct nsb_userns_holder *")
+    error = ffi.new("struct nsb_failure *")
+    if lib.nsb_userns_hold(0, holder, error) < 0:
+        raise NativeError(_failure(error))
+    try:
+        write_maps(holder.pid, uid_map, gid_map)
+        return os.open(f"/proc/{holder.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        lib.nsb_userns_release(holder)
+
+
+def can_idmap(path: str, userns_fd: int) -> int:
+    """Return 0 if `path` can be shown through an idmapped mount, else the errno that says why not."""
+    return -int(lib.nsb_can_idmap(os.fsencode(path), userns_fd))
+
+
+def send(control_fd: int, message: bytes, fds: Sequence[int]) -> None:
+    """Send a request to PID 1.
+
+    Raises:
+        OSError: EPIPE or ECONNRESET when it is gone, ETIMEDOUT when it does not read.
+    """
+    error = lib.nsb_send(control_fd, ffi.from_buffer(message), len(message), list(fds), len(fds))
+    if error:
+        raise OSError(-error, os.strerror(-error))
+
+
+def kill(pidfd: int, signal: int) -> None:
+    """Send a signal by pidfd; a process that is already gone is fine."""
+    error = -lib.nsb_kill(pidfd, signal)
+    if error not in (0, errno.ESRCH):
+        raise OSError(error, os.strerror(error))
+
+
+def reap(pidfd: int, timeout_s: float | None) -> int | None:
+    """Wait for PID 1 and reap it. Returns its wait status, or None when the time is over."""
+    milliseconds = -1 if timeout_s is None else max(0, int(timeout_s * 1000))
+    status: int = lib.nsb_reap(pidfd, milliseconds)
+    if status == -errno.EAGAIN:
+        return None
+    if status < 0:
+        raise OSError(-status, os.strerror(-status))
+    return status
+
+
+def available(probe: Probe) -> bool:
+    """Whether this kernel (and what filters our system calls) has a call; asked by calling it."""
+    return bool(lib.nsb_probe(probe) != -errno.ENOSYS)
+
+
+class _Program:
+    """The descriptors that every spawn shares: the sealed program of PID 1, and /dev/null."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._fds: tuple[int, int] | None = None
+
+    def fds(self) -> tuple[int, int]:
+        if self._fds is None:
+            with self._lock:
+                if self._fds is None:
+                    self._fds = (_above_stdio(_sealed_init()), _above_stdio(_open_null()))
+        return self._fds
+
+
+def _above_stdio(fd: int) -> int:
+    """Move a descriptor out of the range that the child overwrites."""
+    if fd > CONTROL_FD:
+        return fd
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, CONTROL_FD + 1)
+    os.close(fd)
+    return moved
+
+
+def _open_null() -> int:
+    return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _sealed_init() -> int:
+    """Copy the program to a sealed memfd, so that /proc/1/exe inside is no file of the host (CVE-2019-5736)."""
+    path = Path(__file__).with_name("_init")
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        fd = os.memfd_create("pycontain-init", flags | _MFD_EXEC)
+    except OSError:  # EINVAL: Linux < 6.3 knows no MFD_EXEC
+        fd = os.memfd_create("pycontain-init", flags)
+    try:
+        with path.open("rb") as file:
+            while os.sendfile(fd, file.fileno(), None, 1 << 20):
+                pass
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS,
+                    fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)  # fmt: skip
+        os.fchmod(fd, 0o555)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+_program = _Program()

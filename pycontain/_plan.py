@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compile a configuration into the one flat message that PID 1 walks. Done once, used by every spawn."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from . import _capabilities, _native, _seccomp, _userland
+from ._identity import Identity, identity
+from ._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Op, OpKind
+from .config import Bind, Overlay, SandboxConfig, Tmpfs, User
+from .errors import ConfigError
+from .profile import Profile
+from .profile import get as get_profile
+
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+RESTRICTED: Final = MOUNT_NOSUID | MOUNT_NODEV
+SHM_SIZE: Final = 64 << 20
+# Character devices: name, major << 8 | minor (Documentation/admin-guide/devices.txt).
+DEVICES: Final = {"null": 0x103, "zero": 0x105, "full": 0x107, "random": 0x108, "urandom": 0x109, "tty": 0x500}
+DEV_LINKS: Final = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
+_ATTACH_CANDIDATES: Final = ("/sys", "/mnt", "/media", "/srv", "/opt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A compiled configuration.
+
+    Attributes:
+        namespaces: CLONE_NEW* flags.
+        setup: The packed set-up message.
+        trees: What the parent clones and idmaps for each spawn.
+        tree_paths, op_paths: For error messages, by index.
+        env, cwd, umask: Defaults of commands.
+        enforcement: Each control and what holds it, or why nothing does.
+    """
+
+    config: SandboxConfig
+    profile: Profile
+    identity: Identity
+    namespaces: int
+    setup: bytes
+    trees: _native.Trees
+    op_paths: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str
+    umask: int
+    enforcement: Mapping[str, str]
+
+
+class _Builder:
+    """Collects ops; the order in which they are added is the order in which PID 1 does them."""
+
+    def __init__(self, config: SandboxConfig, profile: Profile, ids: Identity) -> None:
+        self.config = config
+        self.profile = profile
+        self.ids = ids
+        self.ops: list[Op] = []
+        self.paths: list[str] = []
+        self.trees: list[tuple[str, int, bool]] = []
+        self.notes: dict[str, str] = {}
+
+    def add(self, op: Op, path: str = "") -> None:
+        self.ops.append(op)
+        self.paths.append(path or op.target)
+
+    def source(self, path: str, idmap_fd: int) -> tuple[bytes, int]:
+        """Return the source and descriptor fields for a path of the host.
+
+        Where ids are mapped the parent makes an idmapped copy of the tree, and opens what the mapped root of PID 1
+        could not traverse. Else PID 1 opens the path itself, which only it can do in its own mount namespace.
+        """
+        if self.ids.mapping != "range" or not _native.available(_native.Probe.OPEN_TREE):
+            return os.fsencode(path), -1
+        problem = _native.can_idmap(path, idmap_fd)
+        if problem:
+            self.notes[f"idmap {path}"] = f"not in force: {os.strerror(problem)}; its files show as nobody's"
+            idmap_fd = -1
+        self.trees.append((path, idmap_fd, True))
+        return b"", len(self.trees) - 1
+
+    def bind(self, source: str, target: str, idmap_fd: int, *, attr: int) -> None:
+        text, fd = self.source(source, idmap_fd)
+        self.add(
+            Op(OpKind.BIND, target, text, _native.OP_RECURSIVE, fd, attr=attr), f"{source} on {target}"
+        )
+
+    def root(self) -> None:
+        """The root: a directory under a private layer, or the host's user land on a private tmpfs."""
+        limits = f"size={self.config.disk},nr_inodes={self.config.inodes}"
+        if self.config.rootfs is None:
+            self.add(Op(OpKind.ROOT_TMPFS, "", f"{limits},mode=755".encode(), attr=RESTRICTED), "/")
+            self._userland()
+            return
+        path = self.config.rootfs
+        text, fd = self.source(path, self.ids.root_userns_fd)
+        if self.config.read_only:
+            self.add(Op(OpKind.ROOT_BIND, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED), path)
+            return
+        self.add(Op(OpKind.STAGE, "", f"{limits},mode=700".encode(), attr=RESTRICTED), path)
+        self.add(Op(OpKind.LOWER, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED | MOUNT_RDONLY), path)
+        self.add(Op(OpKind.ROOT_OVERLAY, "", attr=RESTRICTED), path)
+        self.add(Op(OpKind.MKDIR, "/tmp", mode=0o1777))  # noqa: S108
+
+    def _userland(self) -> None:
+        ids = self.ids
+        for entry in _userland.entries(
+            ids.user_uid, ids.user_gid, self.config.hostname, resolver=self.config.network == "host"
+        ):
+            match entry:
+                case _userland.Directory(target, mode, owned):
+                    uid, gid = (ids.user_uid, ids.user_gid) if owned else (0, 0)
+                    self.add(Op(OpKind.MKDIR, target, mode=mode, uid=uid, gid=gid))
+                case _userland.Link(target, text):
+                    self.add(Op(OpKind.SYMLINK, target, text.encode()))
+                case _userland.Text(target, content):
+                    self.add(Op(OpKind.FILE, target, content, mode=0o644))
+                case _userland.Show(path):
+                    self.bind(path, path, ids.root_userns_fd, attr=RESTRICTED | MOUNT_RDONLY)
+
+    def devices(self) -> None:
+        """A /dev of six harmless devices, a private devpts and a private /dev/shm."""
+        options = b"size=65536,nr_inodes=64,mode=755"
+        self.add(
+            Op(OpKind.TMPFS, "/dev", options, _native.OP_NO_SYMLINKS, attr=MOUNT_NOSUID | MOUNT_NOEXEC)
+        )
+        for name, number in DEVICES.items():
+            self.add(
+                Op(
+                    OpKind.DEVICE, f"/dev/{name}", f"/dev/{name}".encode(), mode=number,
+                    attr=MOUNT_NOSUID | MOUNT_NOEXEC,
+                )
+            )  # fmt: skip
+        for name, text in DEV_LINKS.items():
+            self.add(Op(OpKind.SYMLINK, f"/dev/{name}", text.encode()))
+        attr = MOUNT_NOSUID | MOUNT_NOEXEC
+        self.add(Op(OpKind.DEVPTS, "/dev/pts", b"ptmxmode=0666,mode=0620", attr=attr))
+        shm = f"size={SHM_SIZE},nr_inodes=4096,mode=1777".encode()
+        self.add(Op(OpKind.TMPFS, "/dev/shm", shm, attr=RESTRICTED | MOUNT_NOEXEC))  # noqa: S108
+
+    def proc(self) -> None:
+        """A procfs of the sandbox's own PID namespace, with what concerns the host masked."""
+        attr = RESTRICTED | MOUNT_NOEXEC
+        self.add(Op(OpKind.PROC, "/proc", b"subset=pid" if self.profile.proc_subset else b"", _native.OP_NO_SYMLINKS, attr=attr))
+        if not self.profile.nested and not self.profile.proc_subset:
+            self.add(Op(OpKind.SYSCTL, "/sys/user/max_user_namespaces", b"0"))
+        for path in self.profile.masked_paths:
+            self.add(Op(OpKind.MASK, path))
+        for path in self.profile.readonly_paths:
+            self.add(Op(OpKind.READ_ONLY, path, attr=MOUNT_RDONLY))
+
+    def mounts(self) -> None:
+        """The caller's own mounts, in the caller's order."""
+        for mount in self.config.mounts:
+            match mount:
+                case Bind(source, target, read_only):
+                    attr = RESTRICTED | (MOUNT_RDONLY if read_only else 0)
+                    self.bind(str(source), str(target), self.ids.bind_userns_fd, attr=attr)
+                case Tmpfs(target, size, inodes, mode):
+                    options = f"size={size},nr_inodes={inodes},mode={mode:o}"
+                    self.add(Op(OpKind.TMPFS, str(target), options.encode(), attr=RESTRICTED))
+                case Overlay(lowers, target):
+                    self._overlay([str(lower) for lower in lowers], str(target))
+
+    def _overlay(self, lowers: list[str], target: str) -> None:
+        if not any(op.kind == OpKind.STAGE for op in self.ops):
+            raise ConfigError("Overlay: needs a sandbox with rootfs= and without read_only=True")
+        for lower in lowers:
+            text, fd = self.source(lower, self.ids.root_userns_fd)
+            self.add(
+                Op(OpKind.LOWER, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED | MOUNT_RDONLY), lower
+            )
+        self.add(Op(OpKind.OVERLAY, target, attr=RESTRICTED))
+
+    def finish(self) -> None:
+        """Names, network and the change of root."""
+        if "uts" in self.config.namespaces:
+            self.add(Op(OpKind.HOSTNAME, "", self.config.hostname.encode()))
+        if "net" in self.config.namespaces:
+            self.add(Op(OpKind.LOOPBACK), "lo")
+        self.add(Op(OpKind.KEYRING), "session keyring")
+        self.add(Op(OpKind.PIVOT_ROOT), "/")
+
+
+def _check_rootfs(path: str) -> None:
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError as error:
+        raise ConfigError(f"rootfs: {path!r}: {os.strerror(error.errno or 0)}") from None
+    if not stat.S_ISDIR(mode):
+        raise ConfigError(f"rootfs: {path!r} is not a directory")
+
+
+def _check_sources(config: SandboxConfig) -> None:
+    for mount in config.mounts:
+        paths = [mount.source] if isinstance(mount, Bind) else mount.lowers if isinstance(mount, Overlay) else []
+        for path in paths:
+            try:
+                found = os.stat(path)
+            except OSError as error:
+                raise ConfigError(
+                    f"{type(mount).__name__}: {os.fspath(path)!r}: {os.strerror(error.errno or 0)}"
+                ) from None
+            if isinstance(mount, Overlay) and not stat.S_ISDIR(found.st_mode):
+                raise ConfigError(f"Overlay: {os.fspath(path)!r} is not a directory")
+
+
+def _name_table(rootfs: str | None, name: str, ids: tuple[int, int], limit: int = 1 << 20) -> str:
+    """Return passwd(5) or group(5) of the root: never through a symbolic link, a regular file, bounded."""
+    if rootfs is None:
+        return (_userland.passwd(*ids) if name == "passwd" else _userland.group(ids[1])).decode()
+    directory = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        etc = os.open("etc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=etc)
+        finally:
+            os.close(etc)
+        with os.fdopen(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            return file.read(limit).decode(errors="replace")
+    except OSError as error:
+        raise ConfigError(f"user: names need /etc/{name} of the root: {error.strerror}; give numbers") from None
+    finally:
+        os.close(directory)
+
+
+def _look_up(table: str, name: str, kind: str) -> list[str]:
+    for row in table.splitlines():
+        fields = row.split(":")
+        if len(fields) > 3 and fields[0] == name and fields[2].isdecimal():  # noqa: PLR2004
+            return fields
+    raise ConfigError(f"user: the root has no {kind} {name!r}")
+
+
+def resolve_user(user: User | None, rootfs: str | None, default: tuple[int, int]) -> tuple[int, int]:
+    """Return numeric ids; names are those of the root's own passwd and group files.
+
+    Raises:
+        ConfigError: No such name.
+    """
+    if user is None:
+        return default
+    uid, gid = user.uid, user.gid
+    if isinstance(uid, str):
+        fields = _look_up(_name_table(rootfs, "passwd", default), uid, "user")
+        uid = int(fields[2])
+        gid = int(fields[3]) if gid is None else gid
+    if isinstance(gid, str):
+        gid = int(_look_up(_name_table(rootfs, "group", default), gid, "group")[2])
+    return uid, uid if gid is None else gid
+
+
+def _rlimits(profile: Profile) -> tuple[tuple[int, int, int], ...]:
+    """The profile's limits, lowered to the caller's own hard limits, which only the host's root could raise."""
+    rows = []
+    for name, (soft, hard) in profile.rlimits.items():
+        number = getattr(resource, f"RLIMIT_{name}")
+        own = resource.getrlimit(number)[1]
+        if own != resource.RLIM_INFINITY:
+            soft, hard = min(soft, own), min(hard, own)  # noqa: PLW2901
+        rows.append((number, soft, hard))
+    return tuple(rows)
+
+
+def _attach_at() -> str:
+    for path in _ATTACH_CANDIDATES:
+        if Path(path).is_dir():
+            return path
+    raise ConfigError(f"no directory to attach the root at: one of {', '.join(_ATTACH_CANDIDATES)} must exist")
+
+
+def _namespaces(config: SandboxConfig, ids: Identity) -> tuple[str, ...]:
+    shared = {"net"} if config.network == "host" else set()
+    if ids.userns_fd >= 0:
+        shared.add("user")  # joined, not made
+    return tuple(name for name in config.namespaces if name not in shared)
+
+
+def _enforcement(config: SandboxConfig, profile: Profile, ids: Identity, names: tuple[str, ...]) -> dict[str, str]:
+    rows = {f"namespace {name}": "new" for name in names if name != "user"}
+    rows["namespace user"] = {
+        "range": "64 Ki ids of its own",
+        "subids": "64 Ki ids of /etc/subuid, the default user is the caller",
+        "single": "one id, the caller's own",
+    }[ids.mapping]
+    for name in ("net", "ipc", "uts", "cgroup"):
+        rows.setdefault(f"namespace {name}", "shared with the host: asked for")
+    rows["root"] = "read-only" if config.read_only else f"private layer of {config.disk} bytes"
+    rows["capabilities"] = " ".join(profile.capabilities) or "none"
+    rows["no_new_privileges"] = "on" if profile.no_new_privileges else "off: the profile's choice"
+    rows["seccomp"] = f"profile {profile.name}"
+    rows["nested user namespaces"] = "allowed by the profile" if profile.nested else "max_user_namespaces 0"
+    return rows
+
+
+def compile_plan(config: SandboxConfig) -> Plan:
+    """Return the plan of a configuration.
+
+    Raises:
+        ConfigError: A path, a user or a combination that cannot be right.
+        UnsupportedError: A user namespace cannot be had.
+    """
+    profile = get_profile(config.profile)
+    if config.rootfs is not None:
+        _check_rootfs(config.rootfs)
+    _check_sources(config)
+    default = (profile.user, profile.user)
+    uid, gid = resolve_user(config.user, config.rootfs, default)
+    ids = identity(uid, gid)
+    if not (ids.has_id(uid) and ids.has_group(gid)):
+        raise ConfigError(f"user: {uid}:{gid} is outside the sandbox's ids 0 to {65535}")
+    builder = _Builder(config, profile, ids)
+    builder.root()
+    builder.devices()
+    builder.proc()
+    builder.mounts()
+    builder.finish()
+    capabilities = _capabilities.mask(profile.capabilities)
+    setup = _native.Setup(
+        ops=tuple(builder.ops),
+        attach_at=_attach_at(),
+        uid_map=ids.uid_map,
+        gid_map=ids.gid_map,
+        uid=ids.init_uid,
+        gid=ids.init_gid,
+        time_namespace="time" in config.namespaces,
+        rlimits=_rlimits(profile),
+        seccomp=_seccomp.compile(profile.seccomp),
+        no_new_privs=profile.no_new_privileges,
+        securebits=profile.securebits,
+        drop_groups=ids.drop_groups,
+        bounding=capabilities,
+        permitted=capabilities,
+        inheritable=0,
+        ambient=0,
+    )
+    names = _namespaces(config, ids)
+    return Plan(
+        config=config,
+        profile=profile,
+        identity=ids,
+        namespaces=sum(_native.CLONE_NEW[name] for name in names if name in _native.CLONE_NEW),
+        setup=_native.pack_setup(setup),
+        trees=_native.Trees(builder.trees),
+        op_paths=tuple(builder.paths),
+        env=MappingProxyType(_default_env(config, uid)),
+        cwd=config.cwd or (_userland.HOME if config.rootfs is None else "/"),
+        umask=profile.umask,
+        enforcement=MappingProxyType(_enforcement(config, profile, ids, names) | builder.notes),
+    )
+
+
+def _default_env(config: SandboxConfig, uid: int) -> dict[str, str]:
+    path = PATH
+    if config.rootfs is None:
+        home = _userland.HOME
+        path = ":".join([f"{prefix}/bin" for prefix in reversed(_userland.interpreter_prefixes())] + [PATH])
+    else:
+        home = "/root" if uid == 0 else "/tmp"  # noqa: S108
+    return {"PATH": path, "HOME": home, "LANG": "C.UTF-8", **dict(config.env)}

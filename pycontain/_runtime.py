@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A living PID 1: started from a plan, asked over its control socket, killed through its pidfd."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Final
+
+from . import _native
+from ._hints import hint
+from ._native import Event, Failure, Report
+from ._plan import Plan
+from .errors import PycontainError, SandboxClosedError, SpawnError
+
+# Nothing in a set-up or in a kill waits for anything outside the kernel.
+SETUP_TIMEOUT_S: Final = 30.0
+KILL_TIMEOUT_S: Final = 10.0
+_CLONE_MODE: Final = "PYCONTAIN_CLONE"
+
+_living: weakref.WeakSet[Runtime] = weakref.WeakSet()
+
+
+def _forget_in_child() -> None:
+    """After os.fork(): the child must neither keep the sandboxes of its parent alive nor end them."""
+    for runtime in list(_living):
+        runtime.forget()
+    _living.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+
+
+def _spawn_flags() -> int:
+    """The clone mode: shared memory, unless PYCONTAIN_CLONE=fork asks for a fork-like one."""
+    mode = os.environ.get(_CLONE_MODE, "vm")
+    if mode not in ("vm", "fork"):
+        raise PycontainError(f"{_CLONE_MODE}={mode!r}: known are 'vm' and 'fork'")
+    return _native.SPAWN_FORK if mode == "fork" else 0
+
+
+def spawn_error(failure: Failure, path: str | None) -> SpawnError:
+    """Return the exception for a failed step."""
+    name = failure.step.name
+    return SpawnError(name, failure.errno, os.strerror(failure.errno), path, hint(name, failure.errno))
+
+
+class Reply:
+    """Our end of a request's reply socket."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+
+    def fileno(self) -> int:
+        """Return the descriptor; readable when a report, or the end of PID 1, is there."""
+        return self._socket.fileno()
+
+    def receive(self) -> Report | None:
+        """Return the next report without waiting for it; None is the end of PID 1.
+
+        Raises:
+            BlockingIOError: Nothing is there yet.
+        """
+        return self.receive_with()[0]
+
+    def receive_with(self) -> tuple[Report | None, int | None, int | None]:
+        """Return the next report, a descriptor that came with it, and the sender's word on a pid, as we see it."""
+        size = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(12)
+        try:
+            data, items, _, _ = self._socket.recvmsg(
+                _native.REPORT_SIZE, size, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:
+            return None, None, None
+        fd = pid = None
+        for _level, kind, payload in items:
+            if kind == socket.SCM_RIGHTS:
+                fd = int.from_bytes(payload[:4], sys.byteorder)
+            else:
+                pid = int.from_bytes(payload[:4], sys.byteorder)
+        return (_native.parse_report(data) if len(data) == _native.REPORT_SIZE else None), fd, pid
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Wait until something can be received; False when the time is over."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(None if timeout_s is None else max(0.0, timeout_s * 1000)))
+
+    def close(self) -> None:
+        """Close our end; PID 1 goes on with what was asked."""
+        self._socket.close()
+
+
+def reply_pair(*, credentials: bool = False) -> tuple[Reply, socket.socket]:
+    """Return our end and the end that travels to PID 1."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if credentials:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return Reply(ours), theirs
+
+
+class Runtime:
+    """PID 1 of one sandbox. Safe to use from any thread."""
+
+    def __init__(self, plan: Plan, pid1: _native.Pid1) -> None:
+        self.plan = plan
+        self.pid = pid1.pid
+        self._pidfd = pid1.pidfd
+        self._control_fd = pid1.control_fd
+        self._lock = threading.Lock()
+        self._ids = 0
+        self._status: int | None = None
+        _living.add(self)
+
+    @classmethod
+    def start(
+        cls, plan: Plan, command: bytes | None = None, command_fds: Sequence[int] = (), *, cgroup_fd: int = -1,
+        tasks_fds: Sequence[int] = (),
+    ) -> Runtime:  # fmt: skip
+        """Clone PID 1, perhaps with its only command; its set-up goes on while this returns.
+
+        Raises:
+            SpawnError: A step before its execution failed; nothing is left.
+        """
+        try:
+            pid1 = _native.spawn(
+                namespaces=plan.namespaces, flags=_spawn_flags(), userns_fd=plan.identity.userns_fd,
+                cgroup_fd=cgroup_fd, tasks_fds=tasks_fds, trees=plan.trees, setup=plan.setup, command=command,
+                command_fds=command_fds,
+            )  # fmt: skip
+        except _native.NativeError as error:
+            failure = error.failure
+            path = plan.trees.paths[failure.index] if failure.step.name in ("OPEN_TREE", "IDMAP") else None
+            raise spawn_error(failure, path) from None
+        return cls(plan, pid1)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the sandbox has been closed."""
+        return self._pidfd < 0
+
+    def wait_ready(self) -> None:
+        """Wait for the end of the set-up.
+
+        Raises:
+            SpawnError: A step failed. PID 1 is dead then, and the sandbox closed.
+        """
+        poll = select.poll()
+        poll.register(self._control_fd, select.POLLIN)
+        try:
+            if not poll.poll(SETUP_TIMEOUT_S * 1000):
+                raise SpawnError("RECEIVE", errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), None,
+                                 "The set-up hangs; is one of the mounted directories on a dead network server?")  # fmt: skip
+            self._check_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _check_ready(self) -> None:
+        try:
+            data = os.read(self._control_fd, _native.REPORT_SIZE)
+        except ConnectionResetError:
+            data = b""
+        if len(data) != _native.REPORT_SIZE:
+            raise SpawnError("RECEIVE", errno.ECONNRESET, "PID 1 died during the set-up", None, hint("RECEIVE", 0))
+        report = _native.parse_report(data)
+        if report.event == Event.FAILED:
+            paths = self.plan.op_paths
+            raise spawn_error(report.failure, paths[report.index] if report.index < len(paths) else None)
+
+    def next_id(self) -> int:
+        """Return a number that names one command of this sandbox."""
+        with self._lock:
+            self._ids += 1
+            return self._ids
+
+    def send(self, message: bytes, fds: Sequence[int]) -> None:
+        """Send a request.
+
+        Raises:
+            SandboxClosedError: The sandbox was closed, or has ended.
+        """
+        with self._lock:
+            if self._control_fd < 0:
+                raise SandboxClosedError("the sandbox is closed")
+            try:
+                _native.send(self._control_fd, message, fds)
+            except (BrokenPipeError, ConnectionResetError):
+                raise SandboxClosedError("the sandbox has ended: its PID 1 is gone") from None
+
+    def ask(self, message: bytes, timeout_s: float = KILL_TIMEOUT_S) -> tuple[Report, int | None]:
+        """Send a request and wait for its one reply; returns it with the descriptor that came along.
+
+        Raises:
+            SandboxClosedError: The sandbox was closed, or has ended.
+            TimeoutError: No reply.
+        """
+        ours, theirs = reply_pair()
+        try:
+            with theirs:
+                self.send(message, (theirs.fileno(),))
+            if not ours.wait(timeout_s):
+                raise TimeoutError(errno.ETIMEDOUT, "PID 1 does not answer")
+            report, fd, _ = ours.receive_with()
+        finally:
+            ours.close()
+        if report is None:
+            raise SandboxClosedError("the sandbox has ended: its PID 1 is gone")
+        return report, fd
+
+    def kill(self) -> int | None:
+        """Kill everything inside, wait for it and let go of the sandbox. Idempotent, from any thread.
+
+        Returns:
+            PID 1's wait status, or None if it did not die in time (a process in an uninterruptible wait).
+        """
+        with self._lock:
+            if self._pidfd < 0:
+                return self._status
+            _native.kill(self._pidfd, signal.SIGKILL)
+            self._status = _native.reap(self._pidfd, KILL_TIMEOUT_S)
+            if self._status is None:
+                return None
+            self._close()
+        return self._status
+
+    def forget(self) -> None:
+        """Close our descriptors and nothing else; the process that made the sandbox still owns it."""
+        self._lock = threading.Lock()
+        self._close()
+
+    def _close(self) -> None:
+        for fd in (self._control_fd, self._pidfd):
+            if fd >= 0:
+                os.close(fd)
+        self._control_fd = self._pidfd = -1
+        _living.discard(self)
+
+    def __del__(self) -> None:
+        """Kill a sandbox that nobody holds any more."""
+        if getattr(self, "_pidfd", -1) >= 0:
+            self.kill()

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Standard streams of a command: what the caller asked for becomes descriptors, and captured output stays bounded."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from subprocess import DEVNULL, PIPE, STDOUT
+from typing import IO, Any, Final, Protocol, TypeAlias
+
+from .errors import ConfigError
+
+Stream: TypeAlias = int | IO[Any] | None
+CHUNK: Final = 65536
+
+
+class Capture:
+    """The first `limit` bytes of a stream; what comes after is read and dropped, so that the writer never stalls."""
+
+    __slots__ = ("_chunks", "_room", "truncated")
+
+    def __init__(self, limit: int) -> None:
+        self._chunks: list[bytes] = []
+        self._room = limit
+        self.truncated = False
+
+    def add(self, data: bytes) -> None:
+        """Keep as much of `data` as there is room for."""
+        if len(data) > self._room:
+            self.truncated = True
+            data = data[: self._room]
+        if data:
+            self._room -= len(data)
+            self._chunks.append(data)
+
+    def value(self) -> bytes:
+        """Return what was kept."""
+        return b"".join(self._chunks)
+
+
+class Plumbing:
+    """The descriptors of one command: the child's ends, closed after the start, and ours.
+
+    Attributes:
+        child: Descriptors for 0, 1 and 2 inside.
+        ours: Our ends of pipes, None where there is no pipe.
+    """
+
+    def __init__(self, stdin: Stream, stdout: Stream, stderr: Stream) -> None:
+        self._owned: list[int] = []
+        self.ours: list[int | None] = [None, None, None]
+        try:
+            child = [self._open(stdin, 0), self._open(stdout, 1)]
+            child.append(child[1] if stderr == STDOUT else self._open(stderr, 2))
+        except BaseException:
+            self.close()
+            raise
+        self.child: tuple[int, ...] = tuple(child)
+
+    def _open(self, stream: Stream, number: int) -> int:
+        if stream is None or stream == DEVNULL:
+            fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        elif stream == PIPE:
+            read, write = os.pipe2(os.O_CLOEXEC)
+            fd, self.ours[number] = (read, write) if number == 0 else (write, read)
+        elif isinstance(stream, int):
+            if stream < 0:
+                raise ConfigError(f"{('stdin', 'stdout', 'stderr')[number]}: {stream} is not a descriptor")
+            return stream
+        elif hasattr(stream, "fileno"):
+            return int(stream.fileno())
+        else:
+            raise ConfigError(f"{('stdin', 'stdout', 'stderr')[number]}: {stream!r} has no descriptor")
+        self._owned.append(fd)
+        return fd
+
+    def close_child(self) -> None:
+        """Close the child's ends that were made here."""
+        for fd in self._owned:
+            os.close(fd)
+        self._owned.clear()
+
+    def close(self) -> None:
+        """Close everything that was made here."""
+        self.close_child()
+        for number, fd in enumerate(self.ours):
+            if fd is not None:
+                os.close(fd)
+                self.ours[number] = None
+
+
+class Watched(Protocol):
+    """What a pump waits for: a descriptor, and whether the command has ended, asked whenever it is readable."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
+    def collect(self) -> bool:
+        """Return whether the command has ended."""
+
+
+class Pump:
+    """Moves input and output of one command until it has ended, the streams have, or the time is over.
+
+    The command's end decides, not the end of its streams: a process that it left behind may hold them for ever. What
+    the pipes hold at that moment is still read.
+    """
+
+    def __init__(
+        self, feed: tuple[int, bytes] | None, captures: dict[int, Capture], stop: Callable[[], bool] | None = None
+    ) -> None:
+        self._stop = stop
+        self._poll = select.poll()
+        self._captures = captures
+        self._open = set(captures)
+        self._feed_fd, self._rest = (feed[0], memoryview(feed[1])) if feed else (-1, memoryview(b""))
+        for fd in captures:
+            os.set_blocking(fd, False)
+            self._poll.register(fd, select.POLLIN)
+        if feed:
+            os.set_blocking(self._feed_fd, False)
+            self._poll.register(self._feed_fd, select.POLLOUT)
+            if not self._rest:
+                self._stop_feeding()
+
+    def run(self, command: Watched, deadline: float | None) -> bool:
+        """Return True at the end of the command, False at the deadline, or when `stop` says so.
+
+        The deadline is in time.monotonic() seconds; None: never.
+        """
+        if command.collect():
+            self.drain()
+            return True
+        watched = command.fileno()
+        self._poll.register(watched, select.POLLIN)
+        try:
+            while True:
+                timeout = None if deadline is None else max(0.0, (deadline - time.monotonic()) * 1000)
+                ready = self._poll.poll(timeout)
+                if not ready and deadline is not None and time.monotonic() >= deadline:
+                    return False
+                finished = False
+                for fd, _events in ready:
+                    if fd == watched:
+                        finished = command.collect()
+                    elif fd == self._feed_fd:
+                        self._feed()
+                    else:
+                        self._read(fd)
+                if finished:
+                    break
+                if self._stop is not None and self._stop():
+                    return False
+        finally:
+            self._poll.unregister(watched)
+        self.drain()
+        return True
+
+    def drain(self) -> None:
+        """Read what is in the pipes now, at most what they can hold, since others may go on writing."""
+        if self._feed_fd >= 0:
+            self._stop_feeding()
+        for fd in list(self._open):
+            for _ in range(32):
+                if not self._read(fd):
+                    break
+
+    def _feed(self) -> None:
+        try:
+            self._rest = self._rest[os.write(self._feed_fd, self._rest[:CHUNK]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._rest = memoryview(b"")
+        if not self._rest:
+            self._stop_feeding()
+
+    def _stop_feeding(self) -> None:
+        self._poll.unregister(self._feed_fd)
+        os.close(self._feed_fd)
+        self._feed_fd = -1
+
+    def _read(self, fd: int) -> bool:
+        try:
+            data = os.read(fd, CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError:  # EIO: the last process on the other side of a pty is gone
+            data = b""
+        if not data:
+            self._open.discard(fd)
+            self._poll.unregister(fd)
+            return False
+        self._captures[fd].add(data)
+        return True
