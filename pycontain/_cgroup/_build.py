@@ -34,7 +34,7 @@ LIMITS = {"memory": "memory", "cpu": "cpus", "pids": "pids", "cpuset": "cpuset",
 """The limit that each controller enforces."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Groups:
     """The directories of a sandbox, as far as they have been made.
 

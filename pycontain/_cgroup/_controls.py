@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pycontain.errors import ConfigError, UnsupportedError
 
@@ -29,8 +28,7 @@ _IO_KEYS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
+class Control(NamedTuple):
     """One control, and whether it is in force.
 
     Attributes:

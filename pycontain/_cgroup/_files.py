@@ -16,11 +16,9 @@ def read(path: str) -> str:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = []
-        while part := os.read(fd, _READ_SIZE):
+        while part := os.read(fd, _READ_SIZE):  # the kernel ends a read at a line, not when full
             parts.append(part)
-            if len(part) < 4096:  # kernfs fills a buffer of at least a page unless it is at the end
-                break
-        return b"".join(parts).decode(errors="replace")
+        return b"".join(parts).decode(errors="surrogateescape")
     finally:
         os.close(fd)
 

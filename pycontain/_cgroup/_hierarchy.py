@@ -8,14 +8,14 @@ Sources: cgroups(7), proc_pid_mountinfo(5), Documentation/admin-guide/cgroup-v2.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
+
+from . import _files
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hierarchy:
+class Hierarchy(NamedTuple):
     """One mounted hierarchy.
 
     Attributes:
@@ -35,8 +35,7 @@ class Hierarchy:
     options: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class Host(NamedTuple):
     """The hierarchies that this process can see."""
 
     v2: Hierarchy | None
@@ -54,8 +53,7 @@ class Host:
         return "hybrid" if self.v1 else "v2"
 
 
-@dataclass(frozen=True, slots=True)
-class _Mount:
+class _Mount(NamedTuple):
     version: int
     root: str
     point: str
@@ -158,13 +156,7 @@ def detect(*, refresh: bool = False) -> Host:
     global _detected  # noqa: PLW0603 - two threads at worst read the same immutable value
     host = _detected
     if host is None or refresh:
-        texts = [_read_proc(name) for name in ("mountinfo", "cgroup")]
-        host = _detected = discover(*texts)
+        # A kernel built without cgroups has no /proc/self/cgroup.
+        texts = [_files.read_optional(f"/proc/self/{name}") for name in ("mountinfo", "cgroup")]
+        host = _detected = discover(texts[0] or "", texts[1] or "")
     return host
-
-
-def _read_proc(name: str) -> str:
-    try:
-        return Path("/proc/self", name).read_text(errors="surrogateescape")
-    except FileNotFoundError:  # a kernel built without cgroups has no /proc/self/cgroup
-        return ""

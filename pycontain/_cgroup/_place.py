@@ -9,8 +9,7 @@ cgroup-v2.rst), and processes may only move below a common ancestor whose cgroup
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pycontain.errors import ConfigError
 
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 V1_NAMES: Mapping[str, str] = {"io": "blkio"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Missing:
+class Missing(NamedTuple):
     """Why a controller cannot be used: the file that says so, and what would change it."""
 
     controller: str
@@ -37,8 +35,7 @@ class Missing:
         return f"{self.controller}: {self.why} ({self.file}); {self.remedy}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class Places(NamedTuple):
     """Where the groups of a sandbox go.
 
     Attributes:
@@ -191,8 +188,7 @@ def _v1_place(hierarchy: Hierarchy, controller: str) -> str | Missing:
     return directory
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     directory: str
     usable: frozenset[str]
     refused: tuple[Missing, ...]

@@ -11,8 +11,7 @@ import contextlib
 import fcntl
 import os
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import _files, _remove, _state
 from ._hierarchy import Host, detect
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 _SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnerRecord:
+class OwnerRecord(NamedTuple):
     """An owner as its state file tells it.
 
     Attributes:
