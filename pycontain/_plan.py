@@ -186,11 +186,11 @@ class _Builder:
             )
         self.add(Op(OpKind.OVERLAY, target, attr=RESTRICTED))
 
-    def finish(self) -> None:
+    def finish(self, names: tuple[str, ...]) -> None:
         """Names, network and the change of root."""
-        if "uts" in self.config.namespaces:
+        if "uts" in names:
             self.add(Op(OpKind.HOSTNAME, "", self.config.hostname.encode()))
-        if "net" in self.config.namespaces:
+        if "net" in names:
             self.add(Op(OpKind.LOOPBACK), "lo")
         self.add(Op(OpKind.KEYRING), "session keyring")
         self.add(Op(OpKind.PIVOT_ROOT), "/")
@@ -330,7 +330,8 @@ def compile_plan(config: SandboxConfig) -> Plan:
     builder.devices()
     builder.proc()
     builder.mounts()
-    builder.finish()
+    names = _namespaces(config, ids)
+    builder.finish(names)
     capabilities = _capabilities.mask(profile.capabilities)
     setup = _native.Setup(
         ops=tuple(builder.ops),
@@ -350,7 +351,6 @@ def compile_plan(config: SandboxConfig) -> Plan:
         inheritable=0,
         ambient=0,
     )
-    names = _namespaces(config, ids)
     return Plan(
         config=config,
         profile=profile,

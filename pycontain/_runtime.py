@@ -169,7 +169,8 @@ class Runtime:
         try:
             data = os.read(self._control_fd, _native.REPORT_SIZE)
         except ConnectionResetError:
-            data = b""
+            # It went with our next request unread; this error is given once, and what it said before comes next.
+            data = os.read(self._control_fd, _native.REPORT_SIZE)
         if len(data) != _native.REPORT_SIZE:
             raise SpawnError("RECEIVE", errno.ECONNRESET, "PID 1 died during the set-up", None, hint("RECEIVE", 0))
         report = _native.parse_report(data)

@@ -297,6 +297,7 @@ __attribute__((used, noinline)) static _Noreturn void init_main(void)
 
 	/* Not to be traced or read through /proc/1 by what runs here later, whatever ids it has (ptrace(2)). */
 	(void)sys_prctl(PR_SET_DUMPABLE_, 0, 0, 0, 0);
+	(void)sys3(__NR_fcntl, NSB_CONTROL_FD, 2 /* F_SETFD */, 1 /* FD_CLOEXEC */);
 	reset_signals();
 	n = receive(&message, setup_buffer);
 	if (n <= 0)

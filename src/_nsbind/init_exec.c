@@ -122,9 +122,13 @@ static bool session(struct start *start)
 			    sys3(__NR_ioctl, start->pty_slave, TERMINAL_SET_CONTROLLING, 0), 1);
 }
 
-/* No descriptor has a number that one is moved to (raise_fds()), and all others close with the exec. */
+/*
+ * No descriptor has a number that one is moved to (raise_fds()). All are close-on-exec already, which is made sure of
+ * here, since one too many would be a way out (CVE-2024-21626).
+ */
 static bool place_fds(struct start *start)
 {
+	(void)sys_close_range(0, ~0u, CLOSE_RANGE_CLOEXEC_);
 	if (start->request->flags & NSB_EXEC_PTY) {
 		for (int fd = 0; fd <= 2; fd++)
 			if (step_failed(start, NSB_STEP_FDS, sys_dup3(start->pty_slave, fd, 0), (uint32_t)fd))
