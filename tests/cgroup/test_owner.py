@@ -136,10 +136,13 @@ def test_a_forked_child_does_not_keep_its_dead_parents_groups(tmp_path: Path) ->
             "import pycontain._cgroup._state as s; s.runtime_directory = lambda: state\nowner =",
         )
         + """
+its, ours = os.pipe()
 if os.fork() == 0:
     os.dup2(os.open("/dev/null", os.O_RDWR), 1)
+    os.write(ours, b"forked")
     sys.stdin.read()
     os._exit(0)
+os.read(its, 6)
 """
         + SAY_AND_WAIT
     )
