@@ -185,5 +185,5 @@ def test_a_place_that_was_given_is_taken(tmp_path: Path) -> None:
 def test_a_group_of_another_user_is_refused() -> None:
     host = detect()
     hierarchy = host.v2 or host.v1[0]
-    with pytest.raises(ConfigError, match="not ours: .*cgroup.procs is not writable"):
+    with pytest.raises(ConfigError, match=r"not ours: .*cgroup\.procs is not writable"):
         find(host, frozenset(), (hierarchy.mount,))
