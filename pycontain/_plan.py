@@ -159,9 +159,24 @@ class _Builder:
         if not self.profile.nested and not self.profile.proc_subset:
             self.add(Op(OpKind.SYSCTL, "/sys/user/max_user_namespaces", b"0"))
         for path in self.profile.masked_paths:
-            self.add(Op(OpKind.MASK, path))
+            if self._readable(path):
+                self.add(Op(OpKind.MASK, path))
         for path in self.profile.readonly_paths:
             self.add(Op(OpKind.READ_ONLY, path, attr=MOUNT_RDONLY))
+
+    def _readable(self, path: str) -> bool:
+        """Whether a path of procfs exists here and shows anything to ids that are not the host's root.
+
+        Its files have the same owners and modes in every instance, and what the host's root alone may open needs no
+        mask, nor the time of one, unless a command could have the host's root as its own id.
+        """
+        try:
+            mode = os.stat(path).st_mode
+        except OSError:
+            return False
+        if self.ids.mapping == "single" and os.geteuid() == 0:
+            return True
+        return stat.S_ISDIR(mode) or bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
 
     def mounts(self) -> None:
         """The caller's own mounts, in the caller's order."""

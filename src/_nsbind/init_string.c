@@ -10,8 +10,12 @@ void *memcpy(void *restrict to, const void *restrict from, size_t size)
 	char *target = to;
 	const char *source = from;
 
+#if defined(__x86_64__)
+	__asm__ volatile("rep movsb" : "+D"(target), "+S"(source), "+c"(size) : : "memory");
+#else
 	while (size--)
 		*target++ = *source++;
+#endif
 	return to;
 }
 
@@ -19,8 +23,12 @@ void *memset(void *to, int byte, size_t size)
 {
 	char *target = to;
 
+#if defined(__x86_64__)
+	__asm__ volatile("rep stosb" : "+D"(target), "+c"(size) : "a"(byte) : "memory");
+#else
 	while (size--)
 		*target++ = (char)byte;
+#endif
 	return to;
 }
 
