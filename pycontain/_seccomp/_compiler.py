@@ -151,7 +151,7 @@ def _tests(rule: Rule, name: str, table: Table) -> tuple[_Test, ...]:
         width = table.width(name, arg.index)
         everything = (1 << width) - 1
         mask = everything if arg.mask is None else arg.mask & everything
-        values = tuple(_cut(value, width, f"{name}: {arg}") for value in arg.values)
+        values = tuple(_cut(value, width, name) for value in arg.values)
         if arg.mask is not None and values[0] & ~mask:
             raise ConfigError(
                 f"seccomp: {name}: {arg} can never hold, for bits outside of the mask"
@@ -161,13 +161,13 @@ def _tests(rule: Rule, name: str, table: Table) -> tuple[_Test, ...]:
     return tuple(tests)
 
 
-def _cut(value: int, width: int, what: str) -> int:
+def _cut(value: int, width: int, name: str) -> int:
     """Return the bits of a value that an argument has; the value may be sign-extended."""
     low = value & (1 << width) - 1
     negative = low - (1 << width)
     if value in {low, negative, negative & _WORD} and (value == low or low >> (width - 1)):
         return low
-    raise ConfigError(f"seccomp: {what} compares {value:#x} with an argument of {width} bits")
+    raise ConfigError(f"seccomp: {name} compares {value:#x} with an argument of {width} bits")
 
 
 def _emit_search(code: Assembler, ranges: list[tuple[int, _Verdict]]) -> None:

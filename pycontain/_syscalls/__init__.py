@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # AUDIT_ARCH_* of linux/audit.h: ELF machine number | 64 bit | little endian.
 _AUDIT_ARCH = {
@@ -30,8 +30,7 @@ X32_BIT = 0x40000000
 """Set in every x32 number (asm/unistd.h)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class Table(NamedTuple):
     """The system calls of one architecture.
 
     Attributes:
