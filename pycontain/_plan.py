@@ -140,11 +140,8 @@ class _Builder:
         )
         for name, number in DEVICES.items():
             self.add(
-                Op(
-                    OpKind.DEVICE, f"/dev/{name}", f"/dev/{name}".encode(), mode=number,
-                    attr=MOUNT_NOSUID | MOUNT_NOEXEC,
-                )
-            )  # fmt: skip
+                Op(OpKind.DEVICE, f"/dev/{name}", f"/dev/{name}".encode(), mode=number)
+            )
         for name, text in DEV_LINKS.items():
             self.add(Op(OpKind.SYMLINK, f"/dev/{name}", text.encode()))
         attr = MOUNT_NOSUID | MOUNT_NOEXEC

@@ -84,8 +84,9 @@ struct place {
 };
 long place_open(const struct place *place, int flags);
 long source_open(const char *path, bool recursive);
-long source_attach(int source_fd, const struct place *place, bool recursive);
-long filesystem_attach(const char *type, const char *options, const struct place *place, uint64_t attr);
+long source_attach(int source_fd, int target_fd, const struct place *place, bool recursive);
+long filesystem_attach(const char *type, const char *options, int target_fd, const struct place *place,
+		       uint64_t attr);
 long mount_restrict(int root_fd, int mounted_fd, uint64_t attr, bool recursive);
 
 /* init_exec.c */

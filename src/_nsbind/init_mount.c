@@ -59,24 +59,21 @@ long place_open(const struct place *place, int flags)
 }
 
 /*
- * Mount source_fd (of source_open(), or a detached mount of the parent's) on place. Consumes source_fd; returns a
- * descriptor of the mounted root or a negative errno.
+ * Mount source_fd (of source_open(), or a detached mount of the parent's) on target_fd, which place names. Consumes
+ * both; returns a descriptor of the mounted root or a negative errno.
  */
-long source_attach(int source_fd, const struct place *place, bool recursive)
+long source_attach(int source_fd, int target_fd, const struct place *place, bool recursive)
 {
-	long target = place_open(place, 0), err = target;
+	long err = sys_move_mount(source_fd, target_fd);
 
-	if (target >= 0) {
-		err = sys_move_mount(source_fd, (int)target);
-		if (err >= 0) {
-			sys_close((int)target);
-			return source_fd;
-		}
-		/* EINVAL: source_fd is no detached mount but the place itself (source_open()'s second form). */
-		if (unavailable(err) || err == -E_INVAL)
-			err = bind_by_path(source_fd, (int)target, recursive);
-		sys_close((int)target);
+	if (err >= 0) {
+		sys_close(target_fd);
+		return source_fd;
 	}
+	/* EINVAL: source_fd is no detached mount but the place itself (source_open()'s second form). */
+	if (unavailable(err) || err == -E_INVAL)
+		err = bind_by_path(source_fd, target_fd, recursive);
+	sys_close(target_fd);
 	sys_close(source_fd);
 	return err < 0 ? err : place_open(place, 0);
 }
@@ -120,24 +117,25 @@ static long filesystem_open(const char *type, const char *options, uint64_t attr
 	return fd;
 }
 
-/* A new instance of a file system on place. Returns a descriptor of its root or a negative errno. */
-long filesystem_attach(const char *type, const char *options, const struct place *place, uint64_t attr)
+/*
+ * A new instance of a file system on target_fd, which place names and which is consumed. Returns a descriptor of its
+ * root or a negative errno.
+ */
+long filesystem_attach(const char *type, const char *options, int target_fd, const struct place *place,
+		       uint64_t attr)
 {
-	long target = place_open(place, O_DIRECTORY_), fd, err;
+	long fd = filesystem_open(type, options, attr);
+	long err = fd < 0 ? fd : sys_move_mount((int)fd, target_fd);
 	char path[32];
 
-	if (target < 0)
-		return target;
-	fd = filesystem_open(type, options, attr);
-	err = fd < 0 ? fd : sys_move_mount((int)fd, (int)target);
 	if (err < 0 && fd >= 0)
 		sys_close((int)fd);
 	if (unavailable(err)) {
-		proc_fd_path(path, (int)target);
+		proc_fd_path(path, target_fd);
 		err = sys_mount(type, path, type, attr_to_ms(attr), options);
 		fd = err < 0 ? err : place_open(place, O_DIRECTORY_);
 	}
-	sys_close((int)target);
+	sys_close(target_fd);
 	return err < 0 ? err : fd;
 }
 

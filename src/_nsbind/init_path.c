@@ -154,8 +154,8 @@ static long enter_directory(int parent_fd, const char *name, uint32_t mode, cons
 	return fd;
 }
 
-/* The directory path itself or, with stop_before_last, its parent; missing ones are made. */
-static long descend(int root_fd, const char *path, char *last_name, const struct making *making)
+/* The directory path, component by component, where the missing ones are made. */
+static long make_path(int root_fd, const char *path, const struct making *making)
 {
 	const char *rest = path;
 	char prefix[PATH_SIZE], name[256];
@@ -164,26 +164,13 @@ static long descend(int root_fd, const char *path, char *last_name, const struct
 
 	*end = '\0';
 	while (fd >= 0 && !is_last_component(rest)) {
-		long length = next_component(&rest, name), found;
+		long length = next_component(&rest, name), found = length;
 
-		if (length < 0) {
-			sys_close((int)fd);
-			return length;
-		}
-		if (last_name && is_last_component(rest)) {
-			(void)text_append(last_name, last_name + 256, name);
-			break;
-		}
 		end = text_append(text_append(end, prefix + PATH_SIZE, "/"), prefix + PATH_SIZE, name);
-		if (!end) {
-			sys_close((int)fd);
-			return -E_NAMETOOLONG;
-		}
-		found = open_in_root(root_fd, prefix, O_PATH_ | O_DIRECTORY_, 0, making->symlinks);
-		if (found >= 0) {
-			sys_close((int)fd);
-			fd = found;
-		} else if (found == -E_NOENT) {
+		if (length >= 0)
+			found = end ? open_in_root(root_fd, prefix, O_PATH_ | O_DIRECTORY_, 0, making->symlinks) :
+				      -E_NAMETOOLONG;
+		if (found == -E_NOENT) {
 			fd = enter_directory((int)fd, name, is_last_component(rest) ? making->mode : 0755,
 					     making);
 		} else {
@@ -194,32 +181,48 @@ static long descend(int root_fd, const char *path, char *last_name, const struct
 	return fd;
 }
 
+/* Mostly it is there: one look-up. */
+static long open_or_make(int root_fd, const char *path, const struct making *making)
+{
+	long fd = open_in_root(root_fd, path, O_PATH_ | O_DIRECTORY_, 0, making->symlinks);
+
+	return fd == -E_NOENT ? make_path(root_fd, path, making) : fd;
+}
+
+/* Split path into its parent (PATH_SIZE bytes) and its last component (256 bytes), "" for the root itself. */
+static long split_path(const char *path, char *parent, char *name)
+{
+	char *end = parent;
+	long length = 0;
+
+	*name = *parent = '\0';
+	while (!is_last_component(path)) {
+		if (*name)
+			end = text_append(text_append(end, parent + PATH_SIZE, "/"), parent + PATH_SIZE, name);
+		length = next_component(&path, name);
+		if (length < 0 || !end)
+			return end ? length : -E_NAMETOOLONG;
+	}
+	return 0;
+}
+
 /* A descriptor of path's parent; ret_name (256 bytes) receives the last component, "" for the root itself. */
 long open_parent_in_root(int root_fd, const char *path, char *ret_name, bool create, const struct making *making)
 {
 	char parent[PATH_SIZE];
-	const char *rest = path;
-	char *end = parent;
-	long length;
+	long err = split_path(path, parent, ret_name);
 
-	*ret_name = '\0';
+	if (err < 0)
+		return err;
 	if (create)
-		return descend(root_fd, path, ret_name, making);
-	*end = '\0';
-	while (!is_last_component(rest)) {
-		if (*ret_name)
-			end = text_append(text_append(end, parent + PATH_SIZE, "/"), parent + PATH_SIZE, ret_name);
-		length = next_component(&rest, ret_name);
-		if (length < 0 || !end)
-			return end ? length : -E_NAMETOOLONG;
-	}
+		return open_or_make(root_fd, parent, making);
 	return open_in_root(root_fd, parent, O_PATH_ | O_DIRECTORY_, 0, making->symlinks);
 }
 
 /* Make path and its missing parents; an existing directory keeps its mode and owner. */
 long make_directory(int root_fd, const char *path, const struct making *making)
 {
-	long fd = descend(root_fd, path, NULL, making);
+	long fd = open_or_make(root_fd, path, making);
 
 	if (fd < 0)
 		return fd;
@@ -227,22 +230,28 @@ long make_directory(int root_fd, const char *path, const struct making *making)
 	return 0;
 }
 
+static long make_file(int root_fd, const char *path, const struct making *making)
+{
+	char name[256];
+	long parent = open_parent_in_root(root_fd, path, name, true, making), file = -E_XDEV;
+
+	if (parent < 0)
+		return parent;
+	if (on_own_device((int)parent))
+		file = sys_openat((int)parent, name, O_RDONLY_ | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_CLOEXEC_,
+				  0644);
+	sys_close((int)parent);
+	return file;
+}
+
 /* A descriptor of a directory, or of a file, to mount on; made where it is missing. */
 long make_mount_point(int root_fd, const char *path, bool directory, bool symlinks)
 {
 	struct making making = { .mode = 0755, .symlinks = symlinks };
-	long fd = open_in_root(root_fd, path, O_PATH_ | (directory ? O_DIRECTORY_ : 0), 0, symlinks), file = -E_XDEV;
-	char name[256];
+	long fd;
 
-	if (fd != -E_NOENT)
-		return fd;
 	if (directory)
-		return descend(root_fd, path, NULL, &making);
-	fd = descend(root_fd, path, name, &making);
-	if (fd < 0)
-		return fd;
-	if (on_own_device((int)fd))
-		file = sys_openat((int)fd, name, O_RDONLY_ | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_CLOEXEC_, 0644);
-	sys_close((int)fd);
-	return file;
+		return open_or_make(root_fd, path, &making);
+	fd = open_in_root(root_fd, path, O_PATH_, 0, symlinks);
+	return fd == -E_NOENT ? make_file(root_fd, path, &making) : fd;
 }

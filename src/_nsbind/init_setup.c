@@ -93,10 +93,18 @@ static int take_source(struct builder *builder, const struct nsb_op *op)
 	return fd;
 }
 
-static long op_root_tmpfs(struct builder *builder, const struct nsb_op *op)
+static long attach_at_host(struct builder *builder, const struct nsb_op *op)
 {
 	struct place place = at_host(builder);
-	long fd = filesystem_attach("tmpfs", source_of(builder, op), &place, op->attr);
+	long target = place_open(&place, O_DIRECTORY_);
+
+	return target < 0 ? target :
+			    filesystem_attach("tmpfs", source_of(builder, op), (int)target, &place, op->attr);
+}
+
+static long op_root_tmpfs(struct builder *builder, const struct nsb_op *op)
+{
+	long fd = attach_at_host(builder, op);
 
 	builder->root_fd = (int)fd;
 	if (fd >= 0)
@@ -107,7 +115,10 @@ static long op_root_tmpfs(struct builder *builder, const struct nsb_op *op)
 static long op_root_bind(struct builder *builder, const struct nsb_op *op)
 {
 	struct place place = at_host(builder);
-	long fd = source_attach(take_source(builder, op), &place, op->flags & NSB_OP_RECURSIVE);
+	long target = place_open(&place, O_DIRECTORY_);
+	long fd = target < 0 ? target :
+			       source_attach(take_source(builder, op), (int)target, &place,
+					     op->flags & NSB_OP_RECURSIVE);
 
 	builder->root_fd = (int)fd;
 	return fd < 0 ? fd : mount_restrict((int)fd, (int)fd, op->attr, op->flags & NSB_OP_RECURSIVE);
@@ -115,8 +126,7 @@ static long op_root_bind(struct builder *builder, const struct nsb_op *op)
 
 static long op_stage(struct builder *builder, const struct nsb_op *op)
 {
-	struct place place = at_host(builder);
-	long fd = filesystem_attach("tmpfs", source_of(builder, op), &place, op->attr);
+	long fd = attach_at_host(builder, op);
 
 	builder->stage_fd = (int)fd;
 	if (fd >= 0)
@@ -136,11 +146,12 @@ static long op_lower(struct builder *builder, const struct nsb_op *op)
 {
 	char name[16];
 	struct place place = { builder->stage_fd, stage_name(name, 'l', builder->n_lowers), false };
-	long err = sys3(__NR_mkdirat, builder->stage_fd, name, 0700), fd;
+	long err = sys3(__NR_mkdirat, builder->stage_fd, name, 0700);
+	long target = err ? err : place_open(&place, O_DIRECTORY_), fd;
 
-	if (err < 0)
-		return err;
-	fd = source_attach(take_source(builder, op), &place, op->flags & NSB_OP_RECURSIVE);
+	if (target < 0)
+		return target;
+	fd = source_attach(take_source(builder, op), (int)target, &place, op->flags & NSB_OP_RECURSIVE);
 	if (fd < 0)
 		return fd;
 	builder->n_lowers++;
@@ -179,7 +190,7 @@ static long overlay_options(char *options, const char *end, uint32_t first, uint
 }
 
 /* Of the layers since the last overlay. Paths are relative to the stage, so that no name needs quoting. */
-static long overlay_attach(struct builder *builder, const struct place *place, uint64_t attr)
+static long overlay_attach(struct builder *builder, int target_fd, const struct place *place, uint64_t attr)
 {
 	static uint32_t first_lower;
 	static char options[PATH_SIZE];
@@ -195,18 +206,21 @@ static long overlay_attach(struct builder *builder, const struct place *place, u
 				      work);
 	if (!err)
 		err = sys1(__NR_fchdir, builder->stage_fd);
-	if (err)
+	if (err) {
+		sys_close(target_fd);
 		return err;
+	}
 	first_lower = builder->n_lowers;
 	builder->n_overlays++;
-	return filesystem_attach("overlay", options, place, attr);
+	return filesystem_attach("overlay", options, target_fd, place, attr);
 }
 
 static long op_root_overlay(struct builder *builder, const struct nsb_op *op)
 {
 	struct place place = { builder->stage_fd, "root", false };
 	long err = sys3(__NR_mkdirat, builder->stage_fd, "root", 0700);
-	long fd = err ? err : overlay_attach(builder, &place, op->attr);
+	long target = err ? err : place_open(&place, O_DIRECTORY_);
+	long fd = target < 0 ? target : overlay_attach(builder, (int)target, &place, op->attr);
 
 	builder->root_fd = (int)fd;
 	if (fd >= 0)
@@ -217,8 +231,8 @@ static long op_root_overlay(struct builder *builder, const struct nsb_op *op)
 static long op_overlay(struct builder *builder, const struct nsb_op *op)
 {
 	struct place place = in_root(builder, op);
-	long err = close_result(make_mount_point(builder->root_fd, place.path, true, place.symlinks));
-	long fd = err ? err : overlay_attach(builder, &place, op->attr);
+	long target = make_mount_point(builder->root_fd, place.path, true, place.symlinks);
+	long fd = target < 0 ? target : overlay_attach(builder, (int)target, &place, op->attr);
 
 	if (fd >= 0)
 		own_device_add((int)fd);
@@ -281,19 +295,18 @@ static long op_file(struct builder *builder, const struct nsb_op *op)
 	return err;
 }
 
-static long attach_source(struct builder *builder, const struct nsb_op *op, int source)
+static long attach_source(struct builder *builder, const struct nsb_op *op, int source, bool directory)
 {
 	struct place place = in_root(builder, op);
 	bool recursive = op->flags & NSB_OP_RECURSIVE;
-	long err = close_result(
-		make_mount_point(builder->root_fd, place.path, is_directory(source), place.symlinks));
-	long fd;
+	long target = make_mount_point(builder->root_fd, place.path, directory, place.symlinks);
+	long fd, err;
 
-	if (err) {
+	if (target < 0) {
 		sys_close(source);
-		return err;
+		return target;
 	}
-	fd = source_attach(source, &place, recursive);
+	fd = source_attach(source, (int)target, &place, recursive);
 	if (fd < 0)
 		return fd;
 	err = mount_restrict(builder->root_fd, (int)fd, op->attr, recursive);
@@ -305,7 +318,7 @@ static long op_bind(struct builder *builder, const struct nsb_op *op)
 {
 	int source = take_source(builder, op);
 
-	return source < 0 ? 0 : attach_source(builder, op, source);
+	return source < 0 ? 0 : attach_source(builder, op, source, is_directory(source));
 }
 
 static bool is_character_device(int fd, uint32_t major, uint32_t minor)
@@ -327,18 +340,16 @@ static long op_device(struct builder *builder, const struct nsb_op *op)
 		sys_close(source);
 		return -E_NODEV;
 	}
-	return attach_source(builder, op, source);
+	return attach_source(builder, op, source, false);
 }
 
 static long attach_instance(struct builder *builder, const struct nsb_op *op, const char *type)
 {
 	struct place place = in_root(builder, op);
-	long fd = make_mount_point(builder->root_fd, place.path, true, place.symlinks);
+	long target = make_mount_point(builder->root_fd, place.path, true, place.symlinks);
 
-	if (fd < 0)
-		return fd;
-	sys_close((int)fd);
-	return filesystem_attach(type, source_of(builder, op), &place, op->attr);
+	return target < 0 ? target :
+			    filesystem_attach(type, source_of(builder, op), (int)target, &place, op->attr);
 }
 
 static long op_tmpfs(struct builder *builder, const struct nsb_op *op)
@@ -366,37 +377,49 @@ static long op_devpts(struct builder *builder, const struct nsb_op *op)
 /* The source of masks is opened once, from the host's own /dev, and checked (CVE-2025-31133). */
 static long open_null(struct builder *builder)
 {
-	if (builder->null_fd < 0)
-		builder->null_fd = (int)sys_openat(AT_FDCWD_, "/dev/null", O_PATH_ | O_NOFOLLOW_ | O_CLOEXEC_, 0);
-	if (builder->null_fd >= 0 && !is_character_device(builder->null_fd, 1, 3))
+	long fd;
+
+	if (builder->null_fd >= 0)
+		return builder->null_fd;
+	fd = sys_openat(AT_FDCWD_, "/dev/null", O_PATH_ | O_NOFOLLOW_ | O_CLOEXEC_, 0);
+	if (fd >= 0 && !is_character_device((int)fd, 1, 3)) {
+		sys_close((int)fd);
 		return -E_NODEV;
-	return builder->null_fd;
+	}
+	builder->null_fd = (int)fd;
+	return fd;
+}
+
+static long clone_tree(int fd, bool recursive)
+{
+	unsigned flags = OPEN_TREE_CLONE_ | (unsigned)O_CLOEXEC_ | AT_EMPTY_PATH_ | (recursive ? AT_RECURSIVE_ : 0);
+	long tree = sys_open_tree(fd, "", flags);
+
+	return tree == -E_NOSYS ? sys3(__NR_fcntl, fd, 1030 /* F_DUPFD_CLOEXEC */, 0) : tree;
+}
+
+static long mask_file(struct builder *builder, int target_fd, const struct place *place)
+{
+	long null_fd = open_null(builder), source = null_fd < 0 ? null_fd : clone_tree((int)null_fd, false);
+
+	if (source >= 0)
+		return source_attach((int)source, target_fd, place, false);
+	sys_close(target_fd);
+	return source;
 }
 
 static long op_mask(struct builder *builder, const struct nsb_op *op)
 {
 	struct place place = { builder->root_fd, target_of(builder, op), false };
-	long target = place_open(&place, 0), null_fd, source;
-	bool directory;
+	long target = place_open(&place, 0);
 
-	if (target == -E_NOENT)
-		return 0;
 	if (target < 0)
-		return target;
-	directory = is_directory((int)target);
-	sys_close((int)target);
-	if (directory)
-		return close_result(filesystem_attach("tmpfs", "size=0,nr_inodes=1,mode=555", &place,
+		return target == -E_NOENT ? 0 : target;
+	if (is_directory((int)target))
+		return close_result(filesystem_attach("tmpfs", "size=0,nr_inodes=1,mode=555", (int)target, &place,
 						      MOUNT_ATTR_RDONLY_ | MOUNT_ATTR_NOSUID_ |
 							      MOUNT_ATTR_NODEV_ | MOUNT_ATTR_NOEXEC_));
-	null_fd = open_null(builder);
-	if (null_fd < 0)
-		return null_fd;
-	source = sys_open_tree((int)null_fd, "",
-			       OPEN_TREE_CLONE_ | (unsigned)O_CLOEXEC_ | AT_EMPTY_PATH_);
-	if (source == -E_NOSYS)
-		source = sys3(__NR_fcntl, null_fd, 1030 /* F_DUPFD_CLOEXEC */, 0);
-	return source < 0 ? source : close_result(source_attach((int)source, &place, false));
+	return close_result(mask_file(builder, (int)target, &place));
 }
 
 static long bind_on_itself(struct builder *builder, const struct place *place, uint64_t attr)
@@ -405,15 +428,12 @@ static long bind_on_itself(struct builder *builder, const struct place *place, u
 
 	if (target < 0)
 		return target == -E_NOENT ? 0 : target;
-	source = sys_open_tree((int)target, "",
-			       OPEN_TREE_CLONE_ | (unsigned)O_CLOEXEC_ | AT_EMPTY_PATH_ | AT_RECURSIVE_);
-	if (source == -E_NOSYS)
-		source = target;
-	else
+	source = clone_tree((int)target, true);
+	if (source < 0) {
 		sys_close((int)target);
-	if (source < 0)
 		return source;
-	fd = source_attach((int)source, place, true);
+	}
+	fd = source_attach((int)source, (int)target, place, true);
 	err = fd < 0 ? fd : mount_restrict(builder->root_fd, (int)fd, attr, true);
 	if (fd >= 0)
 		sys_close((int)fd);
