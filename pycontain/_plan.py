@@ -16,6 +16,7 @@ from typing import Final
 from . import _capabilities, _native, _seccomp, _userland
 from ._identity import Identity, identity
 from ._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Op, OpKind
+from .enforcement import Control
 from .config import Bind, Overlay, SandboxConfig, Tmpfs, User
 from .errors import ConfigError
 from .profile import Profile
@@ -59,7 +60,7 @@ class Plan:
     env: Mapping[str, str]
     cwd: str
     umask: int
-    enforcement: Mapping[str, str]
+    enforcement: Mapping[str, Control]
 
 
 class _Builder:
@@ -72,7 +73,7 @@ class _Builder:
         self.ops: list[Op] = []
         self.paths: list[str] = []
         self.trees: list[tuple[str, int, bool]] = []
-        self.notes: dict[str, str] = {}
+        self.notes: dict[str, Control] = {}
 
     def add(self, op: Op, path: str = "") -> None:
         self.ops.append(op)
@@ -88,7 +89,10 @@ class _Builder:
             return os.fsencode(path), -1
         problem = _native.can_idmap(path, idmap_fd)
         if problem:
-            self.notes[f"idmap {path}"] = f"not in force: {os.strerror(problem)}; its files show as nobody's"
+            self.notes[f"idmap {path}"] = Control(
+                in_force=False, why=f"{os.strerror(problem)}: its files show as nobody's",
+                remedy="put it on a file system that can be idmapped (ext4, xfs, btrfs, tmpfs)",
+            )  # fmt: skip
             idmap_fd = -1
         self.trees.append((path, idmap_fd, True))
         return b"", len(self.trees) - 1
@@ -304,20 +308,33 @@ def _namespaces(config: SandboxConfig, ids: Identity) -> tuple[str, ...]:
     return tuple(name for name in config.namespaces if name not in shared)
 
 
-def _enforcement(config: SandboxConfig, profile: Profile, ids: Identity, names: tuple[str, ...]) -> dict[str, str]:
-    rows = {f"namespace {name}": "new" for name in names if name != "user"}
-    rows["namespace user"] = {
+def _enforcement(config: SandboxConfig, profile: Profile, ids: Identity, names: tuple[str, ...]) -> dict[str, Control]:
+    rows = {f"namespace {name}": Control(in_force=True, by="new") for name in names}
+    mapped = {
         "range": "64 Ki ids of its own",
-        "subids": "64 Ki ids of /etc/subuid, the default user is the caller",
+        "subids": "64 Ki ids of /etc/subuid; the default user is the caller",
         "single": "one id, the caller's own",
-    }[ids.mapping]
+    }
+    rows["namespace user"] = Control(in_force=True, by=mapped[ids.mapping])
     for name in ("net", "ipc", "uts", "cgroup"):
-        rows.setdefault(f"namespace {name}", "shared with the host: asked for")
-    rows["root"] = "read-only" if config.read_only else f"private layer of {config.disk} bytes"
-    rows["capabilities"] = " ".join(profile.capabilities) or "none"
-    rows["no_new_privileges"] = "on" if profile.no_new_privileges else "off: the profile's choice"
-    rows["seccomp"] = f"profile {profile.name}"
-    rows["nested user namespaces"] = "allowed by the profile" if profile.nested else "max_user_namespaces 0"
+        rows.setdefault(
+            f"namespace {name}",
+            Control(in_force=False, why="shared with the host, as asked", remedy="leave it in namespaces="),
+        )
+    layer = "read-only" if config.read_only else f"a private layer of at most {config.disk} bytes"
+    rows["root"] = Control(in_force=True, by=layer)
+    kept = " ".join(profile.capabilities)
+    rows["capabilities"] = Control(in_force=True, by=f"only {kept}" if kept else "none in any set")
+    rows["seccomp"] = Control(in_force=True, by=f"filter of the profile {profile.name}")
+    choices = {
+        "no_new_privileges": (profile.no_new_privileges, "PR_SET_NO_NEW_PRIVS"),
+        "no nested user namespaces": (
+            not profile.nested, "seccomp" if profile.proc_subset else "max_user_namespaces 0, and seccomp",
+        ),
+    }  # fmt: skip
+    for name, (on, by) in choices.items():
+        off = Control(in_force=False, why=f"the profile {profile.name} leaves it off")
+        rows[name] = Control(in_force=True, by=by) if on else off
     return rows
 
 
