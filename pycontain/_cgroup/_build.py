@@ -48,6 +48,7 @@ class Groups:
         dirs: The payload's directory per controller.
         made: What to remove, in this order.
         controls: What is in force.
+        ceilings: The highest limits so far of what `_counters.usage` has peaks of.
         oom_group: The kernel ends a command as a whole when memory runs out.
     """
 
@@ -61,6 +62,7 @@ class Groups:
     dirs: dict[str, Dir] = field(default_factory=dict)
     made: list[str] = field(default_factory=list)
     controls: dict[str, Control] = field(default_factory=dict)
+    ceilings: dict[str, int] = field(default_factory=dict)
     oom_group: bool = False
 
     def make(self, limits: Limits) -> None:
@@ -73,6 +75,15 @@ class Groups:
         for controller in limits.controllers & self.places.missing.keys():
             self.controls[LIMITS[controller]] = _absent(self.places.missing[controller])
         self.controls |= self._describe()
+        self.ceilings = {name: most for name, most in _peaks(limits) if most is not None}
+
+    def raise_ceilings(self, limits: Limits) -> None:
+        """Take note of limits that are about to change."""
+        for name, most in _peaks(limits):
+            if most is None:
+                self.ceilings.pop(name, None)
+            elif name in self.ceilings:
+                self.ceilings[name] = max(self.ceilings[name], most)
 
     def _make_v2(self, base: str, name: str, limits: Limits) -> None:
         controllers = self.places.v2_controllers
@@ -190,6 +201,10 @@ class Groups:
                 remedy="use cgroup v2 for the memory controller",
             )
         return found
+
+
+def _peaks(limits: Limits) -> tuple[tuple[str, int | None], ...]:
+    return ("memory_peak", limits.memory), ("pids_peak", limits.pids)
 
 
 def _absent(missing: Missing) -> Control:

@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from . import _files
-
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Reading(NamedTuple):
@@ -78,21 +75,21 @@ def _cpu(dirs: Dirs) -> dict[str, Reading]:
             for name, key in keys.items()
             if key in table
         }
-    if (v1 := dirs.get("cpuacct")) is None:
+    if cpuacct := dirs.get("cpuacct"):
+        return _v1_cpu(cpuacct)
+    return {}
+
+
+def _v1_cpu(directory: Dir) -> dict[str, Reading]:
+    """Divide the exact sum in the proportion of the coarser counters, as v2's cpu.stat does."""
+    total = _files.number(_read(directory, "cpuacct.usage"))
+    if total is None:
         return {}
-    found = {}
-    for name, file in (("user_s", "cpuacct.usage_user"), ("system_s", "cpuacct.usage_sys")):
-        for value, source in _number(name, v1, file).values():
-            found[name] = Reading(value / 1e9, source)
-    if not found:
-        table = _files.flat(_read(v1, "cpuacct.stat"))
-        keys = {"user_s": "user", "system_s": "system"}
-        found = {
-            name: Reading(table[key] / _TICKS, f"cgroup v1 cpuacct.stat {key}")
-            for name, key in keys.items()
-            if key in table
-        }
-    return found
+    table = _files.flat(_read(directory, "cpuacct.stat"))
+    user, system = table.get("user", 0), table.get("system", 0)
+    user_s = total / 1e9 * (user / (user + system) if user + system else 1.0)
+    source = "cgroup v1 cpuacct.usage, divided as cpuacct.stat"
+    return {"user_s": Reading(user_s, source), "system_s": Reading(total / 1e9 - user_s, source)}
 
 
 def _io(directory: Dir) -> dict[str, Reading]:

@@ -108,11 +108,17 @@ class SandboxTree:
         if self._groups.single:
             if serial > 1:
                 raise UnsupportedError(errno.EBUSY, "this sandbox was made for a single command")
-            return CommandGroup(self._groups.dirs, ())
+            return CommandGroup(self._groups.dirs, (), ceilings=self._groups.ceilings)
         made: list[str] = []
         try:
             dirs = self._groups.make_command(f"c{serial}", made)
-            return CommandGroup(dirs, tuple(made), self._groups.dirs.get("pids"))
+            pids = self._groups.dirs.get("pids")
+            return CommandGroup(
+                dirs,
+                tuple(made),
+                ceilings=self._groups.ceilings,
+                pids_parent=pids if pids and pids.is_v2 else None,
+            )
         except OSError as error:
             _remove.all_of(made, 0.0)
             version = 1 if self._groups.root is None else 2
@@ -129,6 +135,7 @@ class SandboxTree:
         _check(limits)
         for controller in limits.controllers - self._groups.dirs.keys():
             self._add_controller(controller)
+        self._groups.raise_ceilings(limits)
         for controller, directory in self._groups.dirs.items():
             if controller in LIMITS:
                 self._groups.controls |= _controls.apply(controller, limits, directory)

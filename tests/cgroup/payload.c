@@ -49,6 +49,15 @@ static void spin(double seconds)
 	while (now.tv_sec + now.tv_nsec / 1e9 < seconds);
 }
 
+static double used(int who)
+{
+	struct rusage usage;
+
+	getrusage(who, &usage);
+	return usage.ru_utime.tv_sec + usage.ru_stime.tv_sec +
+	       (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
 /* Children in sessions of their own that ignore what can be ignored. */
 static void spread(int count)
 {
@@ -101,10 +110,7 @@ int main(int argc, char **argv)
 			}
 		while (wait(NULL) > 0)
 			continue;
-		struct rusage usage;
-		getrusage(RUSAGE_CHILDREN, &usage);
-		printf("%ld.%06ld\n", (long)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec),
-		       (long)((usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) % 1000000));
+		printf("%.6f\n", used(RUSAGE_SELF) + used(RUSAGE_CHILDREN));
 	} else if (!strcmp(mode, "forks")) { /* how many children at once? */
 		int made = 0;
 
