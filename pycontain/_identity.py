@@ -86,10 +86,11 @@ class _Cache:
     def __init__(self, make: Callable[[str, str], int]) -> None:
         self._make = make
         self._lock = threading.Lock()
-        self._fds: dict[tuple[str, str], int] = {}
+        self._fds: dict[tuple[str, str, bool], int] = {}
 
-    def get(self, uid_map: str, gid_map: str) -> int:
-        key = (uid_map, gid_map)
+    def get(self, uid_map: str, gid_map: str, *, nested: bool = False) -> int:
+        """Return the namespace with these maps; its own max_user_namespaces must differ for nested ones."""
+        key = (uid_map, gid_map, nested)
         with self._lock:
             if key not in self._fds:
                 self._fds[key] = self._make(uid_map, gid_map)
@@ -171,9 +172,9 @@ def subids() -> tuple[int, int] | None:
     return first_uid, first_gid
 
 
-def _range_identity(uid: int, gid: int) -> Identity:
+def _range_identity(uid: int, gid: int, *, nested: bool) -> Identity:
     whole = f"0 {RANGE_BASE} {RANGE}"
-    fd = _written.get(whole, whole)
+    fd = _written.get(whole, whole, nested=nested)
     # Written as "id on the file system, id that the mount shows, count" (mount_setattr(2)).
     bind_fd = _written.get(f"{os.geteuid()} {RANGE_BASE + uid} 1", f"{os.getegid()} {RANGE_BASE + gid} 1")
     return Identity(
@@ -182,10 +183,10 @@ def _range_identity(uid: int, gid: int) -> Identity:
     )  # fmt: skip
 
 
-def _subids_identity(uid: int, gid: int, first: tuple[int, int]) -> Identity:
+def _subids_identity(uid: int, gid: int, first: tuple[int, int], *, nested: bool) -> Identity:
     uid_map = " ".join(_subids_map(os.geteuid(), uid, first[0]))
     gid_map = " ".join(_subids_map(os.getegid(), gid, first[1]))
-    fd = _granted.get(uid_map, gid_map)
+    fd = _granted.get(uid_map, gid_map, nested=nested)
     return Identity(
         mapping="subids", userns_fd=fd, uid_map=None, gid_map=None, init_uid=0, init_gid=0, user_uid=uid,
         user_gid=gid, bind_userns_fd=-1, root_userns_fd=-1, drop_groups=True,
@@ -200,18 +201,23 @@ def _single_identity(uid: int, gid: int) -> Identity:
     )  # fmt: skip
 
 
-def identity(uid: int, gid: int) -> Identity:
+def identity(uid: int, gid: int, *, nested: bool = False) -> Identity:
     """Return the ids of a sandbox whose default user is `uid`:`gid`.
+
+    Args:
+        uid: The default user's id inside.
+        gid: Its group's.
+        nested: Whether user namespaces may be made inside, which is a property of the namespace.
 
     Raises:
         UnsupportedError: The user namespace cannot be made on this host.
     """
     try:
         if can_map_range():
-            return _range_identity(uid, gid)
+            return _range_identity(uid, gid, nested=nested)
         first = subids()
         if first is not None and uid < RANGE and gid < RANGE:
-            return _subids_identity(uid, gid, first)
+            return _subids_identity(uid, gid, first, nested=nested)
     except _native.NativeError as error:
         number = error.failure.errno
         raise UnsupportedError(number, f"no user namespace: {os.strerror(number)}. {_remedy(number)}") from None

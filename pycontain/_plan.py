@@ -351,7 +351,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
     _check_sources(config)
     default = (profile.user, profile.user)
     uid, gid = resolve_user(config.user, config.rootfs, default)
-    ids = identity(uid, gid)
+    ids = identity(uid, gid, nested=profile.nested)
     if not (ids.has_id(uid) and ids.has_group(gid)):
         raise ConfigError(f"user: {uid}:{gid} is outside the sandbox's ids 0 to {65535}")
     builder = _Builder(config, profile, ids)

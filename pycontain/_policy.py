@@ -303,6 +303,8 @@ LIMITS = {
     "MSGQUEUE": (800 * _KIB, 800 * _KIB),
     "NICE": (0, 0),
     "NOFILE": (1024, 1024),
+    # A bound for fork bombs where no cgroup counts; per id of the user namespace (Linux 5.14).
+    "NPROC": (4096, 4096),
     "RTPRIO": (0, 0),
     "SIGPENDING": (256, 256),
     "STACK": (8 * _MIB, 8 * _MIB),
