@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The workloads: each measures all runners in one go and returns samples by runner or case."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.measure import (
+    RunnerFailedError,
+    Samples,
+    Worker,
+    interleave,
+    workers,
+)
+from benchmarks.runners import FLOOR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from benchmarks.site import Site
+
+TURNS = 40
+GAP_TURNS = 60
+GAP_MS = 30
+HEAPS_MB = (20, 2048)
+HEAP_TURNS = 15
+THREADS = (1, 2, 8, 64)
+THREAD_TURNS = 2
+SANDBOXES = 200
+IMPORT_TURNS = 40
+# Started as programs, their cost cannot depend on the caller's heap: one stands for all.
+HEAP_RUNNERS = (
+    FLOOR,
+    "pycontain",
+    "subprocess",
+    "ctypes_pure",
+    "benchexec",
+    "sandlock",
+    "bubblewrap",
+)
+# Only these run what they start in a living sandbox, or on the host.
+LIVING_RUNNERS = (FLOOR, "pycontain", "subprocess", "ctypes_pure", "unshare", "crun", "runc")
+THREAD_RUNNERS = (
+    *(FLOOR, "pycontain", "subprocess", "ctypes_pure", "unshare", "bubblewrap", "crun"),
+    *("runc", "sandlock", "benchexec"),
+)
+HOLD_RUNNERS = tuple(name for name in THREAD_RUNNERS if name != "benchexec")
+IMPORTS = {
+    "bare": "pass",
+    "cffi": "import _cffi_backend",
+    "pycontain": "import pycontain",
+    "subprocess": "import subprocess",
+    "sandlock": "import sandlock",
+    "benchexec": "import benchexec.runexecutor",
+}
+
+
+def one_each(
+    site: Site, names: Iterable[str], command: str, turns: int, gap_ms: int = 0
+) -> dict[str, Samples]:
+    """Measure one command with a worker for each runner."""
+    chosen = dict.fromkeys(names, 0)
+    with workers(chosen, {name: name for name in chosen}, site) as started:
+        return interleave(started, command, turns, gap_ms)
+
+
+def oneshot(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
+    """Run `true` in a fresh sandbox, again and again."""
+    return one_each(site, names, "oneshot", TURNS)
+
+
+def oneshot_idle(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
+    """Run `true` in a fresh sandbox after GAP_MS of idleness, when the kernel's paths are cold."""
+    return one_each(site, names, "oneshot", GAP_TURNS, GAP_MS)
+
+
+def living(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
+    """Run `true` in a sandbox that lives."""
+    chosen = [name for name in names if name in LIVING_RUNNERS]
+    return one_each(site, chosen, "living", TURNS)
+
+
+def heap(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
+    """Run `true` from a parent with a small and a large heap; cases are `RUNNER-MB`."""
+    results: dict[str, Samples] = {}
+    for name in names:
+        if name not in HEAP_RUNNERS:
+            continue
+        heaps = {f"{name}-{megabytes}MB": megabytes for megabytes in HEAPS_MB}
+        with workers(heaps, dict.fromkeys(heaps, name), site) as started:
+            cases = interleave(started, "oneshot", HEAP_TURNS)
+        for case, megabytes in heaps.items():
+            cases[case].extra["heap_mb"] = megabytes
+        results |= cases
+    return results
+
+
+def threads(site: Site, names: tuple[str, ...], number: int) -> dict[str, Samples]:
+    """Run `true` in fresh sandboxes from many threads of one process at once."""
+    chosen = [name for name in names if name in THREAD_RUNNERS]
+    per_thread = max(2, 32 // number)
+    results = {name: Samples() for name in chosen}
+    walls = dict.fromkeys(chosen, 0.0)
+    order = random.Random(number)
+    for _ in range(THREAD_TURNS):
+        order.shuffle(chosen)
+        for name in chosen:
+            samples = results[name]
+            if samples.failure:
+                continue
+            worker = Worker(name, site)
+            try:
+                worker.ask("oneshot", 1)
+                answer = worker.ask("threads", number, per_thread)
+                samples.seconds += answer["seconds"]
+                walls[name] += answer["wall"]
+                samples.extra["per_second"] = len(samples.seconds) / walls[name]
+                samples.extra["threads"] = number
+            except RunnerFailedError as error:
+                samples.failure = str(error)
+            finally:
+                worker.close()
+    return results
+
+
+def footprint(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
+    """Keep SANDBOXES sandboxes alive and see what that costs processes, kernel and machine."""
+    results = {}
+    for name in names:
+        if name not in HOLD_RUNNERS:
+            continue
+        samples = results[name] = Samples()
+        worker = Worker(name, site)
+        try:
+            worker.ask("hold", 5)  # what the first ones cost once is not what each costs
+            worker.ask("release")
+            before = settled_memory(worker, site)
+            samples.seconds = worker.ask("hold", SANDBOXES, timeout=120)["seconds"]
+            during = settled_memory(worker, site)
+            worker.ask("release", timeout=120)
+            after = settled_memory(worker, site)
+            samples.extra = _each(before, during, after)
+        except RunnerFailedError as error:
+            samples.failure = str(error)
+        finally:
+            worker.close()
+    return results
+
+
+def settled_memory(worker: Worker, site: Site) -> dict[str, int]:
+    """Read the machine's memory in kB once the kernel has freed what it frees behind our backs.
+
+    Namespaces are taken down by a work queue some time after their last process.
+    """
+    last, calm = _memory(), 0
+    deadline = time.monotonic() + 5
+    while calm < 4 and time.monotonic() < deadline:
+        time.sleep(0.1)
+        now = _memory()
+        calm = calm + 1 if abs(now["Slab"] - last["Slab"]) < 256 else 0
+        last = now
+    return last | {"Pss": _pss(worker.pid, site.name)}
+
+
+def _memory() -> dict[str, int]:
+    text = Path("/proc/meminfo").read_text()
+    return {name: int(kb) for name, kb in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
+
+
+def _pss(starter: int, group: str) -> int:
+    """Return the proportional set sizes in kB of a process, its descendants and a cgroup's members.
+
+    Pages that several processes share count once in the sum.
+    """
+    parents, grouped = {}, set()
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(path.name)] = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if group in (path / "cgroup").read_text():
+                grouped.add(int(path.name))
+    mine = {starter} | grouped
+    while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
+        mine |= more
+    total = 0
+    for pid in mine:
+        with contextlib.suppress(OSError):
+            found = re.search(
+                r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE
+            )
+            total += int(found[1]) if found else 0
+    return total
+
+
+def _each(
+    before: dict[str, int], during: dict[str, int], after: dict[str, int]
+) -> dict[str, float]:
+    """Return what one sandbox costs in kB: the mean of what came with them and went with them."""
+
+    def change(*names: str) -> float:
+        rise, fall = (
+            sum(during[name] - other[name] for name in names) for other in (before, after)
+        )
+        return (rise + fall) / 2 / SANDBOXES
+
+    processes = change("Pss")
+    kernel = change("Slab", "KernelStack", "PageTables", "Percpu")
+    return {
+        "sandboxes": SANDBOXES,
+        "memory_kb": processes + kernel,
+        "processes_kb": processes,
+        "kernel_kb": kernel,
+        "slab_kb": change("Slab"),
+        "available_kb": -change("MemAvailable"),
+    }
+
+
+def imports(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
+    """Start an interpreter that imports one thing; cases are those of IMPORTS."""
+    results = {case: Samples() for case in IMPORTS}
+    order = random.Random(2)
+    for _ in range(IMPORT_TURNS):
+        cases = [case for case in IMPORTS if not results[case].failure]
+        order.shuffle(cases)
+        for case in cases:
+            command = [sys.executable, "-I", "-c", IMPORTS[case]]
+            start = time.perf_counter()
+            done = subprocess.run(command, capture_output=True, check=False)
+            seconds = time.perf_counter() - start
+            if done.returncode:
+                results[case].failure = done.stderr.decode().strip().splitlines()[-1]
+            else:
+                results[case].seconds.append(seconds)
+    for case, statement in IMPORTS.items():
+        if not results[case].failure:
+            results[case].extra["importtime_us"] = _importtime(statement)
+    return results
+
+
+def _importtime(statement: str) -> int:
+    """Return the cumulative time that -X importtime gives for the statement's last import."""
+    command = [sys.executable, "-I", "-X", "importtime", "-c", statement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = re.findall(r"^import time:\s+\d+ \|\s+(\d+) \|", done.stderr, re.MULTILINE)
+    return int(lines[-1]) if lines and statement != "pass" else 0
+
+
+WORKLOADS: dict[str, Callable[[Site, tuple[str, ...]], dict[str, Samples]]] = {
+    "oneshot": oneshot,
+    "oneshot_idle": oneshot_idle,
+    "living": living,
+    "heap": heap,
+    **{f"threads_{number}": functools.partial(threads, number=number) for number in THREADS},
+    "footprint": footprint,
+    "import": imports,
+}
