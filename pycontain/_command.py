@@ -43,11 +43,16 @@ def encode_args(args: Sequence[Argument]) -> tuple[bytes, ...]:
     """
     if isinstance(args, str | bytes | os.PathLike):
         raise ConfigError(f"args: {args!r} is one string; give a list, or ['sh', '-c', ...] for a shell")
+    if not isinstance(args, Sequence):
+        raise ConfigError(f"args: {args!r} is not a list")
     argv = []
     for arg in args:
         if not isinstance(arg, str | bytes | os.PathLike):
             raise ConfigError(f"args: {arg!r} is neither str, bytes nor a path")
-        data = os.fsencode(arg)
+        try:
+            data = os.fsencode(arg)
+        except UnicodeEncodeError:
+            raise ConfigError(f"args: {arg!r} cannot be encoded for the kernel") from None
         if b"\0" in data:
             raise ConfigError(f"args: {arg!r} has a NUL byte")
         argv.append(data)
@@ -59,6 +64,35 @@ def encode_args(args: Sequence[Argument]) -> tuple[bytes, ...]:
         raise SpawnError("EXEC", errno.E2BIG, os.strerror(errno.E2BIG), os.fsdecode(argv[0]),
                          "Pass long data through stdin or a file")  # fmt: skip
     return tuple(argv)
+
+
+def check_descriptors(numbers: tuple[int, ...], *, pty: bool) -> None:
+    """See that each descriptor has a number of its own inside.
+
+    Raises:
+        ConfigError: Not a descriptor, one named twice or a standard stream, or more than fit in a message.
+    """
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise ConfigError(f"pass_fds: {number!r} is not a descriptor")
+    if len(set(numbers)) < len(numbers) or (pty and numbers and min(numbers) <= 2):  # noqa: PLR2004
+        raise ConfigError("pass_fds: a descriptor is named twice, or is a standard stream")
+    if len(numbers) > _native.FDS_MAX - 16:
+        raise ConfigError(f"pass_fds: more than {_native.FDS_MAX - 16} descriptors")
+
+
+def check_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns that a terminal can have.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if not isinstance(size, tuple | list) or len(size) != 2:  # noqa: PLR2004
+        raise ConfigError(f"size: {size!r} is not a pair of rows and columns")
+    for number in size:
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 1 << 16:
+            raise ConfigError(f"size: {size!r} is not a terminal's size")
+    return size[0], size[1]
 
 
 def candidates(program: bytes, path: str) -> tuple[bytes, ...]:
@@ -122,8 +156,9 @@ class Packer:
         uid, gid = self._ids(options.user)
         cwd = plan.cwd if options.cwd is None else check_inside_path(options.cwd, "cwd")
         umask = plan.umask if options.umask is None else options.umask
-        if not 0 <= umask <= 0o777:  # noqa: PLR2004
-            raise ConfigError(f"umask: {umask:#o} is not between 0 and 0o777")
+        if not isinstance(umask, int) or not 0 <= umask <= 0o777:  # noqa: PLR2004
+            raise ConfigError(f"umask: {umask!r} is not between 0 and 0o777")
+        check_descriptors(fds, pty=options.pty)
         if options.process_group is None:
             flags |= _native.EXEC_SESSION
         if options.pty:

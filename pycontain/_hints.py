@@ -37,6 +37,8 @@ HINTS: Final[dict[tuple[str, int], str]] = {
         "The mount point is missing inside another mount of yours, where nothing is made; make it there first"
     ),
     ("BIND", errno.ENOENT): "The mount point is missing and the root is read-only; make it in the root first",
+    ("BIND", errno.ENOTDIR): "A directory is shown on a directory, a file on a file; something else is there",
+    ("BIND", errno.EINVAL): "A directory is shown on a directory, a file on a file; something else is there",
     ("BIND", errno.EROFS): "The mount point is missing and the root is read-only; make it in the root first",
     ("DEVICE", errno.ENODEV): "The host's /dev does not hold the character device that it should",
     ("TMPFS", errno.ELOOP): "The root has a symbolic link where a directory is needed; such a root is refused",

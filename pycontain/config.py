@@ -56,7 +56,18 @@ def check_text(value: str, name: str) -> str:
         raise ConfigError(f"{name}: {value!r} is not a str")
     if "\0" in value:
         raise ConfigError(f"{name}: {value!r} has a NUL byte")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        raise ConfigError(f"{name}: {value!r} cannot be encoded for the kernel") from None
     return value
+
+
+def check_path_text(value: StrPath, name: str) -> str:
+    """Return a path as text; bytes and numbers are no paths here."""
+    if not isinstance(value, str | os.PathLike):
+        raise ConfigError(f"{name}: {value!r} is not a path")
+    return check_text(os.fspath(value), name)
 
 
 def check_inside_path(value: StrPath, name: str) -> str:
@@ -65,7 +76,7 @@ def check_inside_path(value: StrPath, name: str) -> str:
     Raises:
         ConfigError: Empty, relative, with a NUL byte or with `..`, which could mean another place than it seems.
     """
-    path = check_text(os.fspath(value), name)
+    path = check_path_text(value, name)
     if not path:
         raise ConfigError(f"{name}: the path is empty")
     if not path.startswith("/"):
@@ -85,10 +96,29 @@ def check_host_path(value: StrPath, name: str) -> str:
     Raises:
         ConfigError: Empty, or with a NUL byte.
     """
-    path = check_text(os.fspath(value), name)
+    path = check_path_text(value, name)
     if not path:
         raise ConfigError(f"{name}: the path is empty")
     return os.path.abspath(path)  # noqa: PTH100: Path.absolute keeps `..`
+
+
+def check_mount_point(value: StrPath, name: str) -> str:
+    """Return an absolute path inside that something can be mounted on.
+
+    Raises:
+        ConfigError: Not such a path, or the root, which is what `rootfs` is for.
+    """
+    path = check_inside_path(value, name)
+    if path == "/":
+        raise ConfigError(f"{name}: '/' is the root itself; use rootfs=")
+    return path
+
+
+def check_inodes(value: int, name: str) -> int:
+    """Return a number of files that a tmpfs takes as its limit."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 1 << 31:
+        raise ConfigError(f"{name}: {value!r} is not a positive number below 2**31")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +139,7 @@ class Bind:
     def __post_init__(self) -> None:
         """Check and normalise both paths."""
         object.__setattr__(self, "source", check_host_path(self.source, "Bind source"))
-        object.__setattr__(self, "target", check_inside_path(self.target, "Bind target"))
+        object.__setattr__(self, "target", check_mount_point(self.target, "Bind target"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +160,11 @@ class Tmpfs:
 
     def __post_init__(self) -> None:
         """Check all fields."""
-        object.__setattr__(self, "target", check_inside_path(self.target, "Tmpfs target"))
+        object.__setattr__(self, "target", check_mount_point(self.target, "Tmpfs target"))
         object.__setattr__(self, "size", parse_size(self.size, "Tmpfs size"))
-        if not 0 < self.inodes < 1 << 31:
-            raise ConfigError(f"Tmpfs inodes: {self.inodes} is not a positive number")
-        if not 0 <= self.mode <= 0o1777:
-            raise ConfigError(f"Tmpfs mode: {self.mode:#o} is not between 0 and 0o1777")
+        check_inodes(self.inodes, "Tmpfs inodes")
+        if not isinstance(self.mode, int) or not 0 <= self.mode <= 0o1777:
+            raise ConfigError(f"Tmpfs mode: {self.mode!r} is not between 0 and 0o1777")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +189,7 @@ class Overlay:
         object.__setattr__(
             self, "lowers", tuple(check_host_path(lower, "Overlay lower") for lower in lowers)
         )
-        object.__setattr__(self, "target", check_inside_path(self.target, "Overlay target"))
+        object.__setattr__(self, "target", check_mount_point(self.target, "Overlay target"))
 
 
 Mount: TypeAlias = Bind | Tmpfs | Overlay
@@ -208,6 +237,8 @@ def check_env(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     Raises:
         ConfigError: A name that is empty or has `=`, or a NUL byte anywhere.
     """
+    if not isinstance(env, Mapping):
+        raise ConfigError(f"env: {env!r} is not a mapping of names to values")
     for name, value in env.items():
         check_text(name, "env name")
         check_text(value, f"env {name!r}")
@@ -296,5 +327,6 @@ class SandboxConfig:
             raise ConfigError(
                 f"hostname: {self.hostname!r} is not a host name of at most 64 characters"
             )
+        check_inodes(self.inodes, "inodes")
         if self.network not in ("none", "host"):
             raise ConfigError(f"network: {self.network!r} is unknown; known are 'none' and 'host'")

@@ -55,18 +55,18 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def options(rootfs: Path, probe: Path) -> dict[str, Any]:
+def box_options(rootfs: Path, probe: Path) -> dict[str, Any]:
     """Return the options of a sandbox with a busybox root and the probe."""
     return {"rootfs": rootfs, "mounts": (pycontain.Bind(probe, "/probe"),)}
 
 
 @pytest.fixture
-def box(options: dict[str, Any]) -> Callable[..., pycontain.Sandbox]:
+def box(box_options: dict[str, Any]) -> Callable[..., pycontain.Sandbox]:
     """Return a maker of sandboxes; mounts are added to the probe's."""
 
     def make(**more: Any) -> pycontain.Sandbox:
-        mounts = (*options["mounts"], *more.pop("mounts", ()))
-        return pycontain.Sandbox(**{**options, "mounts": mounts, **more})
+        mounts = (*box_options["mounts"], *more.pop("mounts", ()))
+        return pycontain.Sandbox(**{**box_options, "mounts": mounts, **more})
 
     return make
 
