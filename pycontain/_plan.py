@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import resource
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from . import _capabilities, _native, _seccomp, _userland
+from . import _capabilities, _native, _policy, _seccomp, _userland
 from ._identity import Identity, identity
 from ._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Op, OpKind
 from .enforcement import Control
@@ -338,6 +339,14 @@ def _enforcement(config: SandboxConfig, profile: Profile, ids: Identity, names: 
     return rows
 
 
+def _filter(config: SandboxConfig, profile: Profile, ids: Identity) -> _seccomp.Filter:
+    """The profile's filter, and no set-id bits on files that would be the host's root's."""
+    writable = any(isinstance(mount, Bind) and not mount.read_only for mount in config.mounts)
+    if not writable or ids.mapping != "range":
+        return profile.seccomp
+    return dataclasses.replace(profile.seccomp, rules=(*_policy.NO_SET_ID, *profile.seccomp.rules))
+
+
 def compile_plan(config: SandboxConfig) -> Plan:
     """Return the plan of a configuration.
 
@@ -371,7 +380,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
         gid=ids.init_gid,
         time_namespace="time" in config.namespaces,
         rlimits=_rlimits(profile),
-        seccomp=_seccomp.compile(profile.seccomp),
+        seccomp=_seccomp.compile(_filter(config, profile, ids)),
         no_new_privs=profile.no_new_privileges,
         securebits=profile.securebits,
         drop_groups=ids.drop_groups,

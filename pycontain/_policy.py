@@ -9,6 +9,7 @@ descriptors.
 from __future__ import annotations
 
 import errno
+import stat
 
 from ._seccomp import ALLOW, KILL_PROCESS, Arg, Filter, Rule, deny
 
@@ -166,6 +167,23 @@ NO_LOCKS = (
         deny(errno.ENOLCK),
         (Arg(1, "in", (F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW, F_SETLEASE)),),
     ),
+)
+
+
+
+def _set_id(names: tuple[str, ...], index: int) -> tuple[Rule, ...]:
+    bits = (stat.S_ISUID, stat.S_ISGID)
+    return tuple(Rule(names, deny(), (Arg(index, "&==", bit, mask=bit),)) for bit in bits)
+
+
+# Where files that are made inside belong to the host's root (a writable Bind of root's): a set-id
+# file would be a way to root for whoever runs it outside.
+NO_SET_ID = (
+    *_set_id(("chmod", "fchmod", "creat", "mknod"), 1),
+    *_set_id(("fchmodat", "fchmodat2", "open", "mknodat"), 2),
+    *_set_id(("openat",), 3),
+    # Its mode is behind a pointer; libraries fall back to openat.
+    Rule(("openat2",), deny(errno.ENOSYS)),
 )
 
 PLAIN = (*FILES, *EVENTS, *MEMORY, *PROCESSES, *SYSTEM, *IPC, *SOCKETS, "prctl", "prlimit64")
