@@ -4,16 +4,18 @@
  * the other, starts commands as vfork(2) does and reports their exit. It checks nothing but errors: what remains is
  * the kernel's work, which is what the floor measures.
  */
+#include <asm/resource.h>
 #include <linux/capability.h>
+#include <linux/close_range.h>
 #include <linux/fcntl.h>
 #include <linux/filter.h>
-#include <linux/if.h>
 #include <linux/keyctl.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/poll.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
+#include <linux/securebits.h>
 #include <linux/signalfd.h>
 #include <linux/sockios.h>
 #include <linux/stat.h>
@@ -23,11 +25,15 @@
 
 enum {
 	EMPTY_PATH = 0x1000, /* AT_EMPTY_PATH */
+	DIRECTORY = O_PATH | O_DIRECTORY,
 	TREE = OPEN_TREE_CLONE | O_CLOEXEC,
 	NO_SUID = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
 	NO_SUID_EXEC = NO_SUID | MOUNT_ATTR_NOEXEC,
 	SIGNAL_CHILD = 17,
+	INTERFACE_UP = 0x41, /* IFF_UP | IFF_RUNNING */
 	LAST_CAPABILITY = 40,
+	SECUREBITS = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+		SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
 };
 
 struct io {
@@ -51,6 +57,11 @@ struct rights {
 	int32_t level;
 	int32_t type;
 	int32_t fds[FDS_MAX];
+};
+
+struct option {
+	const char *key;
+	const char *value;
 };
 
 struct command {
@@ -134,14 +145,19 @@ static long receive(char *bytes, struct rights *rights)
 }
 
 /* Look up below the new root, as an image's hostile links demand. */
-static int below(int root, const char *path, uint64_t flags)
+static int look_up(int root, const char *path, uint64_t flags)
 {
 	struct open_how how = {
 		.flags = flags | O_CLOEXEC,
-		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
 	};
 
-	return (int)MUST(sys4(__NR_openat2, root, path, &how, sizeof how));
+	return (int)sys4(__NR_openat2, root, path, &how, sizeof how);
+}
+
+static int below(int root, const char *path, uint64_t flags)
+{
+	return (int)MUST(look_up(root, path, flags));
 }
 
 static int attach(int mount, int target)
@@ -152,13 +168,16 @@ static int attach(int mount, int target)
 	return mount;
 }
 
-static int new_mount(const char *type, const char *const options[][2], uint64_t attr, int target)
+/* options end with a key of NULL; one without a value is a flag. */
+static int new_mount(const char *type, const struct option *options, uint64_t attr, int target)
 {
 	int fs = (int)MUST(sys2(__NR_fsopen, type, FSOPEN_CLOEXEC));
 	int mount;
 
-	for (; options && options[0][0]; options++)
-		MUST(sys5(__NR_fsconfig, fs, FSCONFIG_SET_STRING, options[0][0], options[0][1], 0));
+	for (; options && options->key; options++)
+		MUST(sys5(__NR_fsconfig, fs,
+			  options->value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, options->key,
+			  options->value, 0));
 	MUST(sys5(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
 	mount = (int)MUST(sys3(__NR_fsmount, fs, FSMOUNT_CLOEXEC, attr));
 	(void)sys1(__NR_close, fs);
@@ -175,19 +194,19 @@ static void set_attr(int mount, uint64_t attr)
 /* tree is the parent's detached, idmapped copy of the root directory. */
 static int make_root(int tree)
 {
-	static const char *const stage_options[][2] = { { "size", "64M" },
-							{ "mode", "0700" },
-							{ NULL, NULL } };
-	static const char *const overlay_options[][2] = { { "lowerdir", "l0" },
-							  { "upperdir", "u0" },
-							  { "workdir", "w0" },
-							  { "userxattr", NULL },
-							  { NULL, NULL } };
+	static const struct option stage_options[] = {
+		{ "size", "67108864" }, { "nr_inodes", "16384" }, { "mode", "700" }, { NULL, NULL }
+	};
+	static const struct option overlay_options[] = { { "lowerdir", "l0" },
+							 { "upperdir", "u0" },
+							 { "workdir", "w0" },
+							 { "userxattr", NULL },
+							 { NULL, NULL } };
 	struct statx stat;
-	int stage, lower, fs, root;
+	int stage, lower;
 
 	stage = new_mount("tmpfs", stage_options, NO_SUID,
-			  (int)MUST(sys4(__NR_openat, AT_FDCWD, "/tmp",
+			  (int)MUST(sys4(__NR_openat, AT_FDCWD, "/sys",
 					 O_PATH | O_DIRECTORY | O_CLOEXEC, 0)));
 	MUST(sys3(__NR_mkdirat, stage, "l0", 0700));
 	lower = attach(tree, below(stage, "l0", O_PATH));
@@ -200,60 +219,92 @@ static int make_root(int tree)
 	MUST(sys5(__NR_fchownat, stage, "u0", stat.stx_uid, stat.stx_gid, 0));
 	MUST(sys3(__NR_mkdirat, stage, "w0", 0700));
 	MUST(sys1(__NR_fchdir, stage));
-
-	root = below(stage, "root", O_PATH | O_DIRECTORY);
-	fs = (int)MUST(sys2(__NR_fsopen, "overlay", FSOPEN_CLOEXEC));
-	for (size_t i = 0; overlay_options[i][0]; i++)
-		MUST(sys5(__NR_fsconfig, fs,
-			  overlay_options[i][1] ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG,
-			  overlay_options[i][0], overlay_options[i][1], 0));
-	MUST(sys5(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
-	lower = (int)MUST(sys3(__NR_fsmount, fs, FSMOUNT_CLOEXEC, NO_SUID));
-	(void)sys1(__NR_close, fs);
-	return attach(lower, root);
+	return new_mount("overlay", overlay_options, NO_SUID, below(stage, "root", DIRECTORY));
 }
 
 static void make_devices(int root, const int *sources)
 {
-	static const char *const links[][2] = { { "/proc/self/fd", "dev/fd" },
-						{ "/proc/self/fd/0", "dev/stdin" },
-						{ "/proc/self/fd/1", "dev/stdout" },
-						{ "/proc/self/fd/2", "dev/stderr" },
-						{ "pts/ptmx", "dev/ptmx" } };
-	static const char *const dev_options[][2] = { { "size", "64k" },
-						      { "mode", "0755" },
-						      { NULL, NULL } };
-	static const char *const shm_options[][2] = { { "size", "64M" },
-						      { "mode", "1777" },
-						      { NULL, NULL } };
+	static const struct option links[] = { { "dev/fd", "/proc/self/fd" },
+					       { "dev/stdin", "/proc/self/fd/0" },
+					       { "dev/stdout", "/proc/self/fd/1" },
+					       { "dev/stderr", "/proc/self/fd/2" },
+					       { "dev/ptmx", "pts/ptmx" } };
+	static const struct option dev_options[] = {
+		{ "size", "65536" }, { "nr_inodes", "64" }, { "mode", "755" }, { NULL, NULL }
+	};
+	static const struct option pts_options[] = { { "ptmxmode", "0666" },
+						     { "mode", "0620" },
+						     { NULL, NULL } };
+	static const struct option shm_options[] = {
+		{ "size", "67108864" }, { "nr_inodes", "4096" }, { "mode", "1777" }, { NULL, NULL }
+	};
 	struct statx stat;
 
-	new_mount("tmpfs", dev_options, NO_SUID & ~MOUNT_ATTR_NODEV,
-		  below(root, "dev", O_PATH | O_DIRECTORY));
+	new_mount("tmpfs", dev_options, NO_SUID_EXEC & ~MOUNT_ATTR_NODEV,
+		  below(root, "dev", DIRECTORY));
 	for (size_t i = 0; i < N_NODES; i++) {
 		int fd = (int)MUST(sys4(__NR_openat, root, nodes[i] + 1,
 					O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
 
 		MUST(sys5(__NR_statx, sources[i], "", EMPTY_PATH, STATX_BASIC_STATS, &stat));
-		set_attr(attach(sources[i], fd), NO_SUID_EXEC & ~MOUNT_ATTR_NODEV);
-		(void)sys1(__NR_close, sources[i]);
+		(void)sys1(__NR_close, attach(sources[i], fd));
 	}
 	for (size_t i = 0; i < sizeof links / sizeof *links; i++)
-		MUST(sys3(__NR_symlinkat, links[i][0], root, links[i][1]));
+		MUST(sys3(__NR_symlinkat, links[i].value, root, links[i].key));
 	MUST(sys3(__NR_mkdirat, root, "dev/pts", 0755));
-	new_mount("devpts", NULL, NO_SUID_EXEC & ~MOUNT_ATTR_NODEV,
-		  below(root, "dev/pts", O_PATH | O_DIRECTORY));
+	new_mount("devpts", pts_options, NO_SUID_EXEC & ~MOUNT_ATTR_NODEV,
+		  below(root, "dev/pts", DIRECTORY));
 	MUST(sys3(__NR_mkdirat, root, "dev/shm", 0755));
-	new_mount("tmpfs", shm_options, NO_SUID_EXEC, below(root, "dev/shm", O_PATH | O_DIRECTORY));
+	new_mount("tmpfs", shm_options, NO_SUID_EXEC, below(root, "dev/shm", DIRECTORY));
+}
+
+/* Limit what is made below, hide what tells of the host, protect what changes it. */
+static void restrict_proc(int root, int proc)
+{
+	static const char *const hidden[] = { "proc/interrupts", "proc/keys",     "proc/cmdline",
+					      "proc/config.gz",  "proc/kallsyms", "proc/key-users",
+					      "proc/locks" };
+	static const char *const protected[] = { "proc/bus", "proc/fs", "proc/irq", "proc/sys" };
+	static const struct option empty_options[] = {
+		{ "size", "0" }, { "nr_inodes", "1" }, { "mode", "555" }, { NULL, NULL }
+	};
+	long fd = MUST(
+		sys4(__NR_openat, proc, "sys/user/max_user_namespaces", O_WRONLY | O_CLOEXEC, 0));
+	long null =
+		MUST(sys4(__NR_openat, AT_FDCWD, "/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
+	int target, copy;
+
+	MUST(sys3(__NR_write, fd, "0", 1));
+	(void)sys1(__NR_close, fd);
+	target = look_up(root, "proc/acpi", O_PATH);
+	if (target >= 0)
+		new_mount("tmpfs", empty_options, NO_SUID_EXEC | MOUNT_ATTR_RDONLY, target);
+	for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) {
+		target = look_up(root, hidden[i], O_PATH);
+		if (target < 0)
+			continue;
+		copy = (int)MUST(sys3(__NR_open_tree, null, "", TREE | EMPTY_PATH));
+		(void)sys1(__NR_close, attach(copy, target));
+	}
+	for (size_t i = 0; i < sizeof protected / sizeof *protected; i++) {
+		target = below(root, protected[i], O_PATH);
+		copy = (int)MUST(sys3(__NR_open_tree, target, "",
+				      TREE | EMPTY_PATH | 0x8000 /* RECURSIVE */));
+		set_attr(attach(copy, target), MOUNT_ATTR_RDONLY);
+		(void)sys1(__NR_close, copy);
+	}
 }
 
 static void loopback_up(void)
 {
-	struct ifreq request = { .ifr_name = "lo" };
+	/* struct ifreq, whose header would bring libc's */
+	struct {
+		char name[16];
+		int16_t flags;
+		char rest[22];
+	} request = { .name = "lo", .flags = INTERFACE_UP };
 	long fd = MUST(sys3(__NR_socket, 2 /* INET */, 2 /* DGRAM */ | O_CLOEXEC, 0));
 
-	MUST(sys3(__NR_ioctl, fd, SIOCGIFFLAGS, &request));
-	request.ifr_flags |= IFF_UP;
 	MUST(sys3(__NR_ioctl, fd, SIOCSIFFLAGS, &request));
 	(void)sys1(__NR_close, fd);
 }
@@ -266,9 +317,6 @@ static void open_devices(int *sources)
 
 static void set_up(int tree)
 {
-	static const char *const tmp_options[][2] = { { "size", "64M" },
-						      { "mode", "1777" },
-						      { NULL, NULL } };
 	int sources[N_NODES], root;
 
 	(void)sys1(__NR_umask, 0);
@@ -280,9 +328,8 @@ static void set_up(int tree)
 	(void)sys5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
 
 	root = make_root(tree);
-	new_mount("proc", NULL, NO_SUID_EXEC, below(root, "proc", O_PATH | O_DIRECTORY));
 	make_devices(root, sources);
-	new_mount("tmpfs", tmp_options, NO_SUID, below(root, "tmp", O_PATH | O_DIRECTORY));
+	restrict_proc(root, new_mount("proc", NULL, NO_SUID_EXEC, below(root, "proc", DIRECTORY)));
 	MUST(sys2(__NR_sethostname, "sandbox", 7));
 	loopback_up();
 	MUST(sys2(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL));
@@ -295,7 +342,7 @@ static void set_up(int tree)
 	(void)sys3(__NR_close_range, CONTROL_FD + 1, ~0u, 0);
 }
 
-static void command_failed(struct command *command, long error, uint32_t line)
+static _Noreturn void command_failed(struct command *command, long error, uint32_t line)
 {
 	command->error = error;
 	command->line = line;
@@ -313,6 +360,11 @@ static void command_failed(struct command *command, long error, uint32_t line)
 static void run_command(void *argument)
 {
 	static const char *const environment[] = { "PATH=/bin", "HOME=/tmp", NULL };
+	static const uint64_t limits[][2] = {
+		{ RLIMIT_CORE, 1 },   { RLIMIT_MEMLOCK, 65536 },  { RLIMIT_MSGQUEUE, 819200 },
+		{ RLIMIT_NICE, 0 },   { RLIMIT_NOFILE, 1024 },    { RLIMIT_NPROC, 4096 },
+		{ RLIMIT_RTPRIO, 0 }, { RLIMIT_SIGPENDING, 256 }, { RLIMIT_STACK, 8388608 },
+	};
 	struct command *command = argument;
 	const struct message *message = command->message;
 	const char *const arguments[] = { message->program, NULL };
@@ -327,15 +379,26 @@ static void run_command(void *argument)
 	for (uint32_t i = 0; i < message->n_tasks; i++)
 		TRY(sys3(__NR_write, fds[i], "0", 1));
 	TRY(sys0(__NR_setsid));
+	TRY(sys3(__NR_close_range, 0, ~0u, CLOSE_RANGE_CLOEXEC));
 	for (int i = 0; i < 3; i++)
 		TRY(sys3(__NR_dup3, fds[message->n_tasks + (uint32_t)i], i, 0));
+	for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+		const uint64_t limit[2] = { limits[i][1], limits[i][1] };
+
+		TRY(sys4(__NR_prlimit64, 0, limits[i][0], limit, NULL));
+	}
 	(void)sys1(__NR_umask, 022);
+	TRY(sys5(__NR_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0));
 	TRY(sys2(__NR_setgroups, 0, NULL));
 	TRY(sys3(__NR_setresgid, USER, USER, USER));
 	TRY(sys3(__NR_setresuid, USER, USER, USER));
 	TRY(fd = sys4(__NR_openat2, AT_FDCWD, "/", &how, sizeof how));
 	TRY(sys1(__NR_fchdir, fd));
 	TRY(sys5(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
+	data[0].effective = data[0].permitted = 1u << CAP_SETPCAP;
+	TRY(sys2(__NR_capset, &header, data));
+	TRY(sys5(__NR_prctl, PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0));
+	data[0].effective = data[0].permitted = 0;
 	TRY(sys2(__NR_capset, &header, data));
 	TRY(sys5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	TRY(sys3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter));

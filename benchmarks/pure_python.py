@@ -15,6 +15,7 @@ import fcntl
 import itertools
 import os
 import platform
+import resource
 import select
 import signal
 import socket
@@ -54,9 +55,26 @@ MNT_DETACH = 2
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x20000, 0x2000000, 0x4000000
 CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x8000000, 1 << 28, 1 << 29, 1 << 30
 OTHERS = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP
-PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_NO_NEW_PRIVS, PR_CAP_AMBIENT = 4, 24, 38, 47
+PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_DROP, PR_SET_SECUREBITS = 4, 8, 24, 28
+PR_NO_NEW_PRIVS, PR_CAP_AMBIENT = 38, 47
+CAP_SETPCAP = 8
 LAST_CAPABILITY = 40
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+AT_RECURSIVE = 0x8000
+HIDDEN = ("interrupts", "keys", "cmdline", "config.gz", "kallsyms", "key-users", "locks")
+PROTECTED = ("bus", "fs", "irq", "sys")
+LIMITS = {
+    resource.RLIMIT_CORE: 1,
+    resource.RLIMIT_MEMLOCK: 65536,
+    resource.RLIMIT_MSGQUEUE: 819200,
+    resource.RLIMIT_NICE: 0,
+    resource.RLIMIT_NOFILE: 1024,
+    resource.RLIMIT_NPROC: 4096,
+    resource.RLIMIT_RTPRIO: 0,
+    resource.RLIMIT_SIGPENDING: 256,
+    resource.RLIMIT_STACK: 8 << 20,
+}
+SECUREBITS = 0xC3  # NOROOT and NO_CAP_AMBIENT_RAISE, locked
 NODES = ("null", "zero", "full", "random", "urandom", "tty")
 USER = 1000
 
@@ -180,6 +198,27 @@ def make_devices(root: int, sources: list[int]) -> None:
     new_mount(b"tmpfs", directory(root, "dev/shm"), attr, size=b"64M", mode=b"1777")
 
 
+def restrict_proc(root: int, proc: int) -> None:
+    """Limit what is made below, hide what tells of the host, protect what changes it."""
+    fd = os.open("sys/user/max_user_namespaces", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
+    os.write(fd, b"0")
+    os.close(fd)
+    null = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with contextlib.suppress(FileNotFoundError):
+        attr = READ_ONLY | NO_SUID | NO_DEV | NO_EXEC
+        empty = {"size": b"0", "nr_inodes": b"1", "mode": b"555"}
+        new_mount(b"tmpfs", directory(root, "proc/acpi"), attr, **empty)
+    flags = OPEN_TREE_CLONE | os.O_CLOEXEC | AT_EMPTY_PATH
+    for name in HIDDEN:
+        with contextlib.suppress(FileNotFoundError):
+            target = os.open(f"proc/{name}", os.O_PATH | os.O_CLOEXEC, dir_fd=root)
+            os.close(attach(call("open_tree", null, b"", flags), target))
+    for name in PROTECTED:
+        target = os.open(f"proc/{name}", os.O_PATH | os.O_CLOEXEC, dir_fd=root)
+        copy = call("open_tree", target, b"", flags | AT_RECURSIVE)
+        set_attr(attach(copy, target), READ_ONLY)
+
+
 def loopback_up() -> None:
     """Bring the new network namespace's lo up."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
@@ -199,10 +238,9 @@ def set_up(tree: int) -> None:
     os.setresuid(0, 0, 0)
     libc("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)
     root = make_root(tree)
-    new_mount(b"proc", directory(root, "proc"), NO_SUID | NO_DEV | NO_EXEC)
     make_devices(root, sources)
-    attr = NO_SUID | NO_DEV
-    new_mount(b"tmpfs", directory(root, "tmp"), attr, size=b"64M", mode=b"1777")
+    proc = new_mount(b"proc", directory(root, "proc"), NO_SUID | NO_DEV | NO_EXEC)
+    restrict_proc(root, proc)
     socket.sethostname("sandbox")
     loopback_up()
     call("keyctl", 1, None)
@@ -221,13 +259,19 @@ def execute(program: str, streams: tuple[int, int, int], tasks: list[int], rules
     os.setsid()
     for number, fd in enumerate(streams):
         os.dup2(fd, number)
+    for kind, limit in LIMITS.items():
+        resource.setrlimit(kind, (limit, limit))
     os.umask(0o022)
+    libc("prctl", PR_SET_KEEPCAPS, 1, 0, 0, 0)
     call("setgroups", 0, None)
     os.setresgid(USER, USER, USER)
     os.setresuid(USER, USER, USER)
     os.chdir("/")
     libc("prctl", PR_CAP_AMBIENT, 4, 0, 0, 0)
-    call("capset", struct.pack("=Ii", 0x20080522, 0), bytes(24))
+    header, bit = struct.pack("=Ii", 0x20080522, 0), 1 << CAP_SETPCAP
+    call("capset", header, struct.pack("=6I", bit, bit, 0, 0, 0, 0))
+    libc("prctl", PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0)
+    call("capset", header, bytes(24))
     libc("prctl", PR_NO_NEW_PRIVS, 1, 0, 0, 0)
     rules.load()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

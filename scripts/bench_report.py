@@ -281,14 +281,12 @@ def _panel(title: str, cases: dict[str, Json], top: int) -> tuple[list[str], int
         parts.append(f'<text x="{tick:.1f}" y="{bottom + 14}" class="tick">{label}</text>')
     for name, found in ordered:
         end, far, middle = x(found["median"]), x(found["p99"]), y + BAR / 2
-        colour = COLOURS.get(name, OTHERS)
+        colour, median = COLOURS.get(name, OTHERS), f"{_milliseconds(found['median'])} ms"
         parts += [
             f'<text x="{LEFT - 8}" y="{middle + 4:.1f}" class="name">{escape(name)}</text>',
-            f'<rect x="{LEFT}" y="{y + 3}" width="{end - LEFT:.1f}" height="{BAR - 6}"'
-            f' fill="{colour}"/>'
-            f'<line x1="{end:.1f}" x2="{far:.1f}" y1="{middle}" y2="{middle}" class="whisker"/>'
-            f'<text x="{far + 6:.1f}" y="{middle + 4:.1f}">'
-            f"{_milliseconds(found['median'])} ms</text>",
+            f'<rect x="{LEFT}" y="{y + 3}" width="{end - LEFT:.1f}" height="16" fill="{colour}"/>',
+            f'<line x1="{end:.1f}" x2="{far:.1f}" y1="{middle}" y2="{middle}" class="whisker"/>',
+            f'<text x="{far + 6:.1f}" y="{middle + 4:.1f}">{median}</text>',
         ]
         y += BAR
     return parts, bottom + 34
