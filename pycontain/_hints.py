@@ -8,6 +8,11 @@ from typing import Final
 
 ANY: Final = 0
 
+_NO_MOUNT_POINT: Final = (
+    "The mount point is missing in a read-only root or inside another mount of yours, where nothing "
+    "is made; make it there first"
+)
+
 HINTS: Final[dict[tuple[str, int], str]] = {
     ("CLONE", errno.EPERM): (
         "Unprivileged user namespaces are off. See /proc/sys/user/max_user_namespaces, "
@@ -33,9 +38,11 @@ HINTS: Final[dict[tuple[str, int], str]] = {
     ("OVERLAY", errno.ENODEV): "The kernel has no overlayfs; load the module `overlay` or use read_only=True",
     ("OVERLAY", errno.EINVAL): "The root's file system cannot be an overlay layer; use read_only=True or copy it",
     ("MKDIR", errno.ENOTDIR): "A file is in the way where a directory is needed",
-    ("BIND", errno.EXDEV): (
-        "The mount point is missing inside another mount of yours, where nothing is made; make it there first"
-    ),
+    ("BIND", errno.EXDEV): _NO_MOUNT_POINT,
+    ("TMPFS", errno.EXDEV): _NO_MOUNT_POINT,
+    ("OVERLAY", errno.EXDEV): _NO_MOUNT_POINT,
+    ("PROC", errno.EXDEV): _NO_MOUNT_POINT,
+    ("MKDIR", errno.EXDEV): _NO_MOUNT_POINT,
     ("BIND", errno.ENOENT): "The mount point is missing and the root is read-only; make it in the root first",
     ("BIND", errno.ENOTDIR): "A directory is shown on a directory, a file on a file; something else is there",
     ("BIND", errno.EINVAL): "A directory is shown on a directory, a file on a file; something else is there",

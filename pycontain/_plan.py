@@ -107,16 +107,19 @@ class _Builder:
     def root(self) -> None:
         """The root: a directory under a private layer, or the host's user land on a private tmpfs."""
         limits = f"size={self.config.disk},nr_inodes={self.config.inodes}"
-        if self.config.rootfs is None:
+        path = self.config.rootfs
+        layered = path is not None and not self.config.read_only
+        if layered or any(isinstance(mount, Overlay) for mount in self.config.mounts):
+            stage = f"{limits},mode=700".encode()
+            self.add(Op(OpKind.STAGE, "", stage, attr=RESTRICTED), "the writable layers")
+        if path is None:
             self.add(Op(OpKind.ROOT_TMPFS, "", f"{limits},mode=755".encode(), attr=RESTRICTED), "/")
             self._userland()
             return
-        path = self.config.rootfs
         text, fd = self.source(path, self.ids.root_userns_fd)
         if self.config.read_only:
             self.add(Op(OpKind.ROOT_BIND, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED), path)
             return
-        self.add(Op(OpKind.STAGE, "", f"{limits},mode=700".encode(), attr=RESTRICTED), path)
         self.add(Op(OpKind.LOWER, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED | MOUNT_RDONLY), path)
         self.add(Op(OpKind.ROOT_OVERLAY, "", attr=RESTRICTED), path)
         self.add(Op(OpKind.MKDIR, "/tmp", mode=0o1777))  # noqa: S108
@@ -194,8 +197,6 @@ class _Builder:
                     self._overlay([str(lower) for lower in lowers], str(target))
 
     def _overlay(self, lowers: list[str], target: str) -> None:
-        if not any(op.kind == OpKind.STAGE for op in self.ops):
-            raise ConfigError("Overlay: needs a sandbox with rootfs= and without read_only=True")
         for lower in lowers:
             text, fd = self.source(lower, self.ids.root_userns_fd)
             self.add(
