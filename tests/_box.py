@@ -13,6 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,12 +115,13 @@ def host_state() -> dict[str, Any]:
         line.split(":", 1) for line in Path("/proc/thread-self/status").read_text().splitlines()
     )
     kept = ("Umask", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "SigCgt", "NoNewPrivs", "Seccomp",
-            "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "Threads")  # fmt: skip
+            "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")  # fmt: skip
     limits = [name for name in dir(resource) if name.startswith("RLIMIT_")]
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     prctls = (PR_GET_DUMPABLE, PR_GET_SECUREBITS, PR_GET_NO_NEW_PRIVS)
     return {
         **{name: status[name].strip() for name in kept if name in status},
+        "threads": sorted(thread.name for thread in threading.enumerate()),
         "cwd": os.getcwd(),
         "env": dict(os.environ),
         "handlers": handlers,

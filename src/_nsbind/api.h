@@ -283,7 +283,7 @@ struct nsb_spawn_args {
 	uint32_t n_command_fds;
 };
 
-/* Owned by the caller: pid and pidfd of PID 1 (exit signal 0: only __WALL waits see it), control socket. */
+/* Owned by the caller: pid and pidfd of PID 1, control socket. */
 struct nsb_sandbox {
 	int32_t pid;
 	int32_t pidfd;
@@ -314,7 +314,8 @@ int nsb_send(int control_fd, const void *message, size_t size, const int32_t *fd
 int nsb_kill(int pidfd, int signal);
 
 /* Wait at most timeout_ms (-1: for ever) for the process and reap it. Returns its exit status as wait(2) gives it,
- * -EAGAIN when the time is over, or another negative errno. */
+ * -EAGAIN when the time is over, -ECHILD when it is dead and somebody else reaped it (SIGCHLD is ignored, or another
+ * part of the program waits for any child), or another negative errno. */
 int nsb_reap(int pidfd, int timeout_ms);
 
 /* Errno of each system call that the core has a fallback for, called with harmless arguments: -ENOSYS, -EPERM or

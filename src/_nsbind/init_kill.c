@@ -6,7 +6,7 @@
  */
 #include "init.h"
 
-enum { PASSES_MAX = 1000, DIRECTORY_BUFFER = 16384 };
+enum { PASSES_MAX = 1000, DIRECTORY_BUFFER = 16384, TASKS_BUFFER = 1024 };
 
 struct entry {
 	uint64_t inode;
@@ -43,11 +43,46 @@ static int parse_pid(const char *name)
 	return pid;
 }
 
+/* A thread's, if the first one has ended: pthread_exit() in main() must not hide a process. */
+static long namespace_of_threads(const char *pid, char link[64])
+{
+	static char buffer[TASKS_BUFFER] __attribute__((aligned(16)));
+	char path[64];
+	char *end = text_append(path, path + sizeof path, "/proc/");
+	long tasks, n, found = -E_SRCH;
+
+	end = text_append(text_append(end, path + sizeof path, pid), path + sizeof path, "/task");
+	tasks = end ? sys_openat(AT_FDCWD_, path, O_RDONLY_ | O_DIRECTORY_ | O_CLOEXEC_, 0) : -E_NAMETOOLONG;
+	if (tasks < 0)
+		return tasks;
+	while (found < 0 && (n = sys3(__NR_getdents64, tasks, buffer, sizeof buffer)) > 0) {
+		for (long at = 0; found < 0 && at < n;) {
+			const struct entry *entry = (const void *)(buffer + at);
+			char task[48];
+
+			at += entry->length;
+			end = text_append(text_append(task, task + sizeof task, pid), task + sizeof task, "/task/");
+			if (parse_pid(entry->name) > 0 && text_append(end, task + sizeof task, entry->name))
+				found = namespace_of(task, link);
+		}
+	}
+	sys_close((int)tasks);
+	return found;
+}
+
+static long namespace_of_process(const char *pid, char link[64])
+{
+	long n = namespace_of(pid, link);
+
+	return n < 0 && n != -E_ACCES ? namespace_of_threads(pid, link) : n;
+}
+
 /* Signal each process whose cgroup namespace is mark. Returns how many there were, or a negative errno. */
 static long signal_marked(const char *mark, uint32_t signal)
 {
 	static char buffer[DIRECTORY_BUFFER] __attribute__((aligned(16)));
-	long proc = sys_openat(AT_FDCWD_, "/proc", O_RDONLY_ | O_DIRECTORY_ | O_CLOEXEC_, 0), n, found = 0;
+	long proc = sys_openat(AT_FDCWD_, "/proc", O_RDONLY_ | O_DIRECTORY_ | O_CLOEXEC_, 0), n, found = 0, err;
+	bool hidden = false;
 
 	if (proc < 0)
 		return proc;
@@ -58,14 +93,17 @@ static long signal_marked(const char *mark, uint32_t signal)
 			char link[64];
 
 			at += entry->length;
-			if (pid <= 1 || namespace_of(entry->name, link) < 0 || !text_equal(link, mark))
+			err = pid <= 1 ? -E_SRCH : namespace_of_process(entry->name, link);
+			/* It runs a program that nobody inside may read (would_dump() in fs/exec.c). */
+			hidden |= err == -E_ACCES;
+			if (err < 0 || !text_equal(link, mark))
 				continue;
 			found++;
 			(void)sys2(__NR_kill, pid, signal);
 		}
 	}
 	sys_close((int)proc);
-	return n < 0 ? n : found;
+	return n < 0 ? n : found ? found : hidden ? -E_ACCES : 0;
 }
 
 static long kill_marked(int pid, uint32_t signal)
@@ -76,8 +114,9 @@ static long kill_marked(int pid, uint32_t signal)
 	if (!number_append(text, text + sizeof text, (uint64_t)pid) || namespace_of("1", own) < 0)
 		return -E_SRCH;
 	/* A zombie has no namespaces: its children were reparented and cannot be told apart any more. */
-	if (namespace_of(text, mark) < 0 || text_equal(own, mark))
-		return -E_SRCH;
+	found = namespace_of_process(text, mark);
+	if (found < 0 || text_equal(own, mark))
+		return found == -E_ACCES ? found : -E_SRCH;
 	/* A process may fork between the look and the kill, so until a pass finds nobody; zombies have no link. */
 	for (int pass = 0; pass < PASSES_MAX; pass++) {
 		found = signal_marked(mark, signal);

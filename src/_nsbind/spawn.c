@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "child.h"
@@ -71,14 +72,27 @@ static int arena_map(struct arena *arena, bool shared)
 	return 0;
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* A signal does not end the wait: the caller's handlers run when it is back. */
 static int wait_ready(int fd, short events, int timeout_ms)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = events };
+	int64_t end = timeout_ms < 0 ? 0 : now_ms() + timeout_ms;
 	int n;
 
-	do
-		n = poll(&poll_fd, 1, timeout_ms);
-	while (n < 0 && errno == EINTR && timeout_ms < 0);
+	while ((n = poll(&poll_fd, 1, timeout_ms)) < 0 && errno == EINTR) {
+		int64_t left = end - now_ms();
+
+		if (timeout_ms >= 0)
+			timeout_ms = left > 0 ? (int)left : 0;
+	}
 	return n < 0 ? -errno : n == 0 ? -EAGAIN : 0;
 }
 
