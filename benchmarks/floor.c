@@ -7,8 +7,8 @@
  *
  * ROOT is a directory with payload.c's programs, FILTER a file of struct sock_filter, HEAP_MB the size of memory to
  * touch beforehand, GROUP `v1|v2:PARENT:FILE=VALUE,...`, a cgroup directory to make a group with these limits in.
- * Commands are lines on stdin, answers lines of JSON: `oneshot N GAP_MS`, `living N`, `threads T N`, `hold N`,
- * `release`, `probe`. Times are seconds. Every run must print "ok" and succeed.
+ * Commands are lines on stdin, answers lines of JSON: `oneshot N GAP_MS`, `living N`, `oneshot_bare N`,
+ * `living_bare N`, `threads T N`, `hold N`, `release`, `probe`. Times are seconds. Every run must print "ok" and succeed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -380,12 +380,12 @@ static size_t run_once(const char *program, char *output)
 	return size;
 }
 
-static double timed_run(void)
+static double timed_run(const char *program)
 {
 	char output[OUTPUT_MAX];
 	double start = now();
 
-	check_ok(output, run_once("/bin/true", output));
+	check_ok(output, run_once(program, output));
 	return now() - start;
 }
 
@@ -402,13 +402,13 @@ static struct sandbox *living_sandbox(void)
 	return sandbox;
 }
 
-static double timed_command(struct sandbox *sandbox)
+static double timed_command(struct sandbox *sandbox, const char *program)
 {
 	char output[OUTPUT_MAX];
 	double start = now();
 	int command[3];
 
-	queue_command(sandbox, "/bin/true", 0, command);
+	queue_command(sandbox, program, 0, command);
 	check_ok(output, finish_command(sandbox->control_fd, command, output));
 	return now() - start;
 }
@@ -426,7 +426,7 @@ static void *work(void *argument)
 
 	pthread_barrier_wait(worker->barrier);
 	for (int i = 0; i < worker->count; i++)
-		worker->seconds[i] = timed_run();
+		worker->seconds[i] = timed_run("/bin/true");
 	return NULL;
 }
 
@@ -506,6 +506,7 @@ static void serve(void)
 			}
 			answer(seconds, (int)total, now() - start);
 		} else {
+			const char *program = strstr(line, "bare") ? "/bin/bare" : "/bin/true";
 			int in_living = !strncmp(line, "living", 6);
 
 			if (in_living && !living)
@@ -513,7 +514,8 @@ static void serve(void)
 			for (int i = 0; i < a; i++) {
 				if (n == 2)
 					usleep((useconds_t)b * 1000);
-				seconds[i] = in_living ? timed_command(living) : timed_run();
+				seconds[i] = in_living ? timed_command(living, program)
+						       : timed_run(program);
 			}
 			answer(seconds, (int)total, now() - start);
 		}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the sandboxes run, under two names: `true` says "ok" and succeeds, `hold` sleeps until it is killed. Without
- * libc, whose start asks the processor for its features, half a millisecond in a virtual machine: that would hide
- * what is measured.
+ * The least that can run, under two names: `bare` says "ok" and succeeds, `hold` sleeps until it is killed. Without
+ * libc, whose start asks the processor for its features, most of a millisecond in some virtual machines: more than a
+ * command in a living sandbox costs.
  */
 #include "floor.h"
 

@@ -159,6 +159,7 @@ def build(work: Path) -> None:
         "floor": ("-std=gnu11", "-O2", "-pthread", str(HERE / "floor.c")),
         "floor_init": (*PROGRAM_FLAGS, str(HERE / "floor_init.c")),
         "payload": (*PROGRAM_FLAGS, str(HERE / "payload.c")),
+        "true": ("-std=gnu11", "-Os", "-static", str(HERE / "true.c")),
         "probe": ("-std=gnu11", "-Os", "-static", str(HERE / "probe.c")),
     }
     for target, options in builds.items():
@@ -166,7 +167,8 @@ def build(work: Path) -> None:
     root = work / "root"
     for directory in ("bin", "dev", "etc", "proc", "sys", "tmp"):
         (root / directory).mkdir(parents=True)
-    for program, source in {"true": "payload", "hold": "payload", "probe": "probe"}.items():
+    programs = {"true": "true", "bare": "payload", "hold": "payload", "probe": "probe"}
+    for program, source in programs.items():
         os.link(work / source, root / "bin" / program)
     (root / "etc/marker").write_text("pycontain benchmark\n")
 

@@ -29,6 +29,16 @@ def test_command_in_a_living_sandbox(state: Callable[..., None], runner: str) ->
     state("living", runner)
 
 
+@pytest.mark.parametrize("runner", NAMES)
+def test_oneshot_of_the_least_program(state: Callable[..., None], runner: str) -> None:
+    state("oneshot_bare", runner)
+
+
+@pytest.mark.parametrize("runner", LIVING_RUNNERS)
+def test_least_program_in_a_living_sandbox(state: Callable[..., None], runner: str) -> None:
+    state("living_bare", runner)
+
+
 @pytest.mark.parametrize("megabytes", HEAPS_MB)
 @pytest.mark.parametrize("runner", HEAP_RUNNERS)
 def test_parent_heap(state: Callable[..., None], runner: str, megabytes: int) -> None:

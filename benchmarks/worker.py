@@ -42,10 +42,10 @@ def touched(megabytes: int) -> mmap.mmap | None:
     return memory
 
 
-def timed(run: Callable[[str], bytes]) -> float:
+def timed(run: Callable[[str], bytes], program: str = "true") -> float:
     """Return how long one correct run takes, in seconds."""
     start = time.perf_counter()
-    output = run("true")
+    output = run(program)
     seconds = time.perf_counter() - start
     if output != b"ok\n":
         raise RuntimeError(f"output {output!r}")
@@ -65,21 +65,29 @@ class Worker:
         """Let the probe print what it sees."""
         return {"output": self._runner.run("probe").decode()}
 
-    def oneshot(self, count: int, gap_ms: int = 0) -> dict[str, Any]:
+    def oneshot(self, count: int, gap_ms: int = 0, program: str = "true") -> dict[str, Any]:
         """Run in fresh sandboxes, each after a gap."""
         seconds = []
         for _ in range(count):
             if gap_ms:
                 time.sleep(gap_ms / 1000)
-            seconds.append(timed(self._runner.run))
+            seconds.append(timed(self._runner.run, program))
         return {"seconds": seconds}
 
-    def living(self, count: int) -> dict[str, Any]:
+    def oneshot_bare(self, count: int) -> dict[str, Any]:
+        """Run the least that can run in fresh sandboxes."""
+        return self.oneshot(count, program="bare")
+
+    def living(self, count: int, program: str = "true") -> dict[str, Any]:
         """Run in one sandbox, which is made by the first call."""
         if self._in_living is None:
             self._in_living = self._living.enter_context(self._runner.living())
         run = self._in_living
-        return {"seconds": [timed(run) for _ in range(count)]}
+        return {"seconds": [timed(run, program) for _ in range(count)]}
+
+    def living_bare(self, count: int) -> dict[str, Any]:
+        """Run the least that can run in one sandbox."""
+        return self.living(count, program="bare")
 
     def threads(self, number: int, count: int) -> dict[str, Any]:
         """Run `count` times in each of `number` threads at once."""

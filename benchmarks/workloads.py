@@ -88,6 +88,17 @@ def living(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
     return one_each(site, chosen, "living", TURNS)
 
 
+def oneshot_bare(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
+    """As oneshot, but the program costs next to nothing itself."""
+    return one_each(site, names, "oneshot_bare", TURNS)
+
+
+def living_bare(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
+    """As living, but the program costs next to nothing itself."""
+    chosen = [name for name in names if name in LIVING_RUNNERS]
+    return one_each(site, chosen, "living_bare", TURNS)
+
+
 def heap(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
     """Run `true` from a parent with a small and a large heap; cases are `RUNNER-MB`."""
     results: dict[str, Samples] = {}
@@ -255,7 +266,9 @@ def _importtime(statement: str) -> int:
 WORKLOADS: dict[str, Callable[[Site, tuple[str, ...]], dict[str, Samples]]] = {
     "oneshot": oneshot,
     "oneshot_idle": oneshot_idle,
+    "oneshot_bare": oneshot_bare,
     "living": living,
+    "living_bare": living_bare,
     "heap": heap,
     **{f"threads_{number}": functools.partial(threads, number=number) for number in THREADS},
     "footprint": footprint,

@@ -25,6 +25,8 @@ TITLES = {
     "oneshot": "One-shot: a fresh sandbox, `true`, gone; back to back",
     "oneshot_idle": "One-shot after 30 ms of idleness",
     "living": "A command in a living sandbox",
+    "oneshot_bare": "One-shot of a program without libc, which costs next to nothing itself",
+    "living_bare": "The same in a living sandbox",
     "heap": "One-shot from a parent with a small and a large heap",
     "threads_1": "One-shot from 1 thread",
     "threads_2": "One-shot from 2 threads at once",
