@@ -13,6 +13,7 @@ from typing import Any, Final
 import pycontain
 
 from . import profile as profiles
+from .config import check_positive
 from .enforcement import Control
 from .errors import (
     ConfigError,
@@ -138,6 +139,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run(args: argparse.Namespace) -> int:
+    check_positive(args.timeout, "--timeout")
     command = args.args[1:] if args.args[:1] == ["--"] else args.args
     if not command:
         raise ConfigError("no program given: pycontain run [options] -- PROGRAM [ARGUMENT...]")

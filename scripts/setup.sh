@@ -25,10 +25,13 @@ quietly() { # COMMAND...: its output matters only if it fails
 	die "failed: $*"
 }
 
+python_version() { "$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
+
 absent_packages() { # PURPOSE...: names in the list that dpkg does not know as installed
 	local purpose name _
 	while read -r purpose name _; do
 		[[ " $* " == *" $purpose "* ]] || continue
+		[[ $name != *X.Y* ]] || name=${name/X.Y/$(python_version)}
 		[[ $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null) == installed ]] || echo "$name"
 	done < <(grep -v '^#' "$packages") | sort -u
 }
@@ -95,6 +98,7 @@ main() {
 	is_debian_python && purposes+=(python)
 	install_packages "${purposes[@]}"
 	check_python
+	is_debian_python && install_packages "${@/#/python-}"
 	make_venv
 	for group in build "$@"; do
 		once "group-$group" "$(sha256sum <pyproject.toml)" pip_group "$group"

@@ -184,6 +184,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "busybox": lambda: _tool("busybox"),
     "gcc": lambda: _tool("gcc"),
     "git": lambda: _tool("git"),
+    "make": lambda: _tool("make"),
     "nm": lambda: _tool("nm"),
     "libseccomp": lambda: _library("seccomp"),
 }

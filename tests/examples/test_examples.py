@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each example runs, and prints what it promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pycontain
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+SAYS = {
+    "compile_and_run_c": ("6 3    -> 2   right", "1 0    ->     signaled, status -8"),
+    "daemon": ("a page of the sandbox's own web server", "the server runs: True", "-9 killed"),
+    "demo": ("1229 primes", "Network is unreachable", "exited, status 0", "yes seccomp"),
+    "git_in_a_sandbox": ("hook runs as sandbox on sandbox", "A: first", "1 insertion"),
+    "interactive_shell": ("/dev/pts/0", "50 132", "status 7"),
+    "pytest_project": (
+        "PASSED test_project.py::test_arithmetic",
+        "FAILED test_project.py::test_wrong",
+    ),
+    "run_python": ("wall_limit", "output_limit", "unreachable", "printed 'started\\n'"),
+    "shell_pipeline": ("apple 3", "3 apple"),
+}
+NEEDS = {"compile_and_run_c": ["gcc"], "git_in_a_sandbox": ["git"]}
+
+
+def run(name: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLES / f"{name}.py")]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_every_example_is_tested() -> None:
+    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == sorted(SAYS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.requires(*NEEDS.get(name, []))) for name in SAYS],
+    ids=list(SAYS),
+)
+def test_an_example_runs(name: str) -> None:
+    done = run(name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert [text for text in SAYS[name] if text not in done.stdout] == []
+
+
+def test_the_demo_says_in_a_line_why_this_host_has_no_sandboxes() -> None:
+    package = Path(pycontain.__file__).parents[1]
+    roots = {EXAMPLES.parent, package}
+    result = pycontain.run(
+        [sys.executable, str(EXAMPLES / "demo.py")],
+        mounts=[pycontain.Tmpfs("/mnt"), *(pycontain.Bind(root, root) for root in roots)],
+        env={"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"},
+        text=True,
+    )
+    assert result.returncode == 1
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert lines[0] == "No sandbox on this host."
+    assert len(lines) == 2
+    assert "failed" in lines[1]
