@@ -19,7 +19,7 @@ SAYS = {
     "demo": ("1229 primes", "Network is unreachable", "exited, status 0", "yes seccomp"),
     "git_in_a_sandbox": ("hook runs as sandbox on sandbox", "A: first", "1 insertion"),
     "interactive_shell": ("/dev/pts/0", "50 132", "status 7"),
-    "pytest_project": ("PASSED test_project.py::test_arithmetic", "::test_wrong", "bytes of"),
+    "pytest_project": ("PASSED test_project.py::test_arithmetic", "::test_wrong", "the report has"),
     "run_python": ("wall_limit", "output_limit", "unreachable", "printed 'started\\n'"),
     "shell_pipeline": ("apple 3", "3 apple"),
 }
