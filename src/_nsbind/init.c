@@ -295,8 +295,6 @@ __attribute__((used, noinline)) static _Noreturn void init_main(void)
 	int signal_fd;
 	long n;
 
-	/* Not to be traced or read through /proc/1 by what runs here later, whatever ids it has (ptrace(2)). */
-	(void)sys_prctl(PR_SET_DUMPABLE_, 0, 0, 0, 0);
 	(void)sys3(__NR_fcntl, NSB_CONTROL_FD, 2 /* F_SETFD */, 1 /* FD_CLOEXEC */);
 	reset_signals();
 	n = receive(&message, setup_buffer);

@@ -603,7 +603,8 @@ static struct outcome take_ids(const struct nsb_setup *setup)
 		err = sys3(__NR_setresgid, setup->gid, setup->gid, setup->gid);
 	if (!err && setup->uid != (uint32_t)NSB_KEEP_ID)
 		err = sys3(__NR_setresuid, setup->uid, setup->uid, setup->uid);
-	/* A change of ids makes the process dumpable as fs.suid_dumpable says: 0, or not. */
+	/* Not to be traced or read through /proc/1 by what runs here later, whatever ids it has (ptrace(2)). Not before:
+	 * the id maps of an undumpable process belong to the host's root, and a change of ids resets this. */
 	(void)sys_prctl(PR_SET_DUMPABLE_, 0, 0, 0, 0);
 	return err ? failed(NSB_STEP_SET_ID, err, 0) : succeeded();
 }
