@@ -126,8 +126,8 @@ CLONE_NEW = 0x7E020000
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 NETLINK_ROUTE, NETLINK_NETFILTER, NETLINK_GENERIC = 0, 12, 16
 SOCK_STREAM, SOCK_PACKET, SOCK_TYPE_MASK = 1, 10, 0xF
-# IP, ICMP, TCP, UDP, ICMPv6. Others would have the kernel load modules such as SCTP or DCCP.
-IP_PROTOCOLS = (0, 1, 6, 17, 58)
+# IP, ICMP, TCP, UDP, ICMPv6, UDP-Lite. Others would have the kernel load modules: SCTP, DCCP.
+IP_PROTOCOLS = (0, 1, 6, 17, 58, 136)
 # Typing into the caller's terminal, selecting and pasting on it, another line discipline.
 TIOCSTI, TIOCLINUX, TIOCSETD = 0x5412, 0x541C, 0x5423
 PR_SET_MM = 35
@@ -168,7 +168,6 @@ NO_LOCKS = (
         (Arg(1, "in", (F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW, F_SETLEASE)),),
     ),
 )
-
 
 
 def _set_id(names: tuple[str, ...], index: int) -> tuple[Rule, ...]:
