@@ -27,14 +27,16 @@ class _Program(ctypes.Structure):
 
 def load(program: bytes) -> None:
     """Load a filter for this thread and its children. OSError if the kernel refuses it."""
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     prog = _Program(len(program) // 8, program)
-    for arguments in (
-        (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
-        (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(prog), 0, 0),
-    ):
-        if libc.prctl(*arguments):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(prog), 0, 0)
+
+
+def prctl(*arguments: Any) -> None:
+    """Call prctl(2)."""
+    if libc.prctl(*arguments):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def call(number: int, *arguments: int) -> int:
@@ -60,6 +62,7 @@ def main() -> None:
     """Read `{filter, calls, i386, thread}` from stdin; write the results of the calls."""
     order: dict[str, Any] = json.load(sys.stdin)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # some calls look at it
     if order["filter"]:
         load(bytes.fromhex(order["filter"]))
 
