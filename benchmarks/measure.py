@@ -154,7 +154,10 @@ def interleave(
             except RunnerFailedError as error:
                 samples.failure = str(error)
             else:
-                samples.seconds += answer["seconds"][0 if gap_ms else 1 :]
+                seconds = answer["seconds"][0 if gap_ms else 1 :]
+                samples.seconds += seconds
+                # Each turn's runners saw the same machine: ratios are taken within turns.
+                samples.extra.setdefault("turns", []).append(statistics.median(seconds))
     return results
 
 

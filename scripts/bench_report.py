@@ -38,7 +38,7 @@ TITLES = {
 METHOD = """\
 All runners of a workload take short turns in random order within one run, each in a process of its
 own, and every run that counts has succeeded and printed what it should. Times of different runs or
-machines do not compare; ratios within a run do."""
+machines do not compare; ratios do, each the median of the ratios within single turns."""
 ABOUT_THE_FLOOR = f"""\
 The column *floor* says what the same goal would show for `{FLOOR}`, a C program that makes the same
 kernel calls: where the floor misses a goal, nothing that makes these calls can meet it here."""
@@ -80,9 +80,13 @@ class Results:
         return found["median"] if found else None
 
     def ratio(self, workload: str, case: str, to: str) -> float | None:
-        """Return the ratio of two medians."""
-        ours, theirs = self.median(workload, case), self.median(workload, to)
-        return ours / theirs if ours is not None and theirs else None
+        """Return the median of the ratios that two cases had in each turn."""
+        cases = self.workloads[workload]
+        if case not in cases or to not in cases:
+            return None
+        ours, theirs = (cases[name]["turns"] for name in (case, to))
+        pairs = zip(ours, theirs, strict=len(ours) == len(theirs))
+        return statistics.median(mine / other for mine, other in pairs)
 
     def figure(self, workload: str, case: str, name: str) -> float | None:
         """Return a figure other than time."""
@@ -93,12 +97,14 @@ class Results:
 def _summary(benchmark: Json) -> Json:
     data = sorted(benchmark["stats"]["data"])
     extra = benchmark["extra_info"]
-    kept = {k: v for k, v in extra.items() if k not in {"workload", "runner", "isolation"}}
+    apart = {"workload", "runner", "isolation", "turns"}
+    kept = {k: v for k, v in extra.items() if k not in apart}
     return {
         "median": statistics.median(data),
         "p99": data[min(len(data) - 1, math.ceil(0.99 * len(data)) - 1)],
         "min": data[0],
         "rounds": len(data),
+        "turns": extra.get("turns", [statistics.median(data)]),
         "isolation": extra["isolation"],
         "extra": kept,
     }
@@ -177,16 +183,17 @@ def goal_rows(results: Results) -> list[Json]:
     return rows
 
 
-def _workload_table(workload: str, cases: dict[str, Json]) -> list[str]:
+def _workload_table(results: Results, workload: str) -> list[str]:
+    cases = results.workloads[workload]
     extras = [
         name
         for name in ("per_second", *MEMORY, "importtime_us")
         if any(name in found["extra"] for found in cases.values())
     ]
-    ours = cases.get(OURS) or cases.get(f"{OURS} 20 MB")
+    ours = OURS if OURS in cases else f"{OURS} 20 MB"
     rows = []
     for case, found in sorted(cases.items(), key=lambda item: item[1]["median"]):
-        ratio = f"{found['median'] / ours['median']:.2f}" if ours else "-"
+        ratio = _figure(results.ratio(workload, case, ours))
         figures = [f"{found['extra'].get(name, math.nan):.0f}" for name in extras]
         times = [_milliseconds(found["median"]), _milliseconds(found["p99"])]
         rows.append([case, *times, ratio, *figures, str(found["rounds"])])
@@ -255,7 +262,7 @@ def markdown(results: Results) -> str:
     ]
     for workload, cases in results.workloads.items():
         if cases:
-            lines += _workload_table(workload, cases)
+            lines += _workload_table(results, workload)
     if raw["absent"]:
         lines += ["## Not measured", ""]
         lines += [f"- `{name}`: {reason}" for name, reason in sorted(raw["absent"].items())]
