@@ -84,7 +84,8 @@ class Results:
         cases = self.workloads[workload]
         if case not in cases or to not in cases:
             return None
-        ours, theirs = (cases[name]["turns"] for name in (case, to))
+        ours: list[float] = cases[case]["turns"]
+        theirs: list[float] = cases[to]["turns"]
         pairs = zip(ours, theirs, strict=len(ours) == len(theirs))
         return statistics.median(mine / other for mine, other in pairs)
 
