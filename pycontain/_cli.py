@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
@@ -289,4 +290,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PycontainError as error:
         _complain(str(error))
         return FAILED
+    except KeyboardInterrupt:
+        return SIGNALED + signal.SIGINT
     return status

@@ -7,6 +7,7 @@ files that hold no secrets. Nothing of /home, /root, /run, /var.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -136,5 +137,6 @@ def entries(uid: int, gid: int, hostname: str, *, resolver: bool) -> list[Entry]
     paths += [Path(prefix) for prefix in interpreter_prefixes()]
     found += [entry for path in paths if (entry := _path_entry(path)) is not None]
     if resolver:
-        found.append(Text("/etc/resolv.conf", Path("/etc/resolv.conf").read_bytes()))
+        with contextlib.suppress(OSError):
+            found.append(Text("/etc/resolv.conf", Path("/etc/resolv.conf").read_bytes()))
     return found

@@ -43,8 +43,8 @@ def parse_size(value: Size, name: str = "size") -> int:
             raise ConfigError(
                 f"{name}: {value!r} is not a size; give bytes or a text such as '512M'"
             )
-        number, unit = match[1], match[2]
-        value = int(float(number) * _UNIT[unit.upper()]) if unit else int(float(number))
+        number, scale = match[1], _UNIT[match[2].upper()] if match[2] else 1
+        value = int(float(number) * scale) if "." in number else int(number) * scale
     if not 0 < value < 1 << 63:
         raise ConfigError(f"{name}: {value} bytes is not a positive size")
     return value

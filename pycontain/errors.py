@@ -16,6 +16,7 @@ PycontainError
 from __future__ import annotations
 
 import subprocess
+from typing import Any
 
 
 class PycontainError(Exception):
@@ -44,6 +45,9 @@ class SpawnError(PycontainError, OSError):
         self.path = path
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.step, self.errno, self.strerror, self.path, self.hint)
+
     def __str__(self) -> str:
         """One sentence: the step, the errno, the path, the remedy. Hostile names are escaped."""
         where = f" ({self.path!r})" if self.path else ""
@@ -71,6 +75,9 @@ class TimeoutExpired(PycontainError, subprocess.TimeoutExpired, TimeoutError):
     ) -> None:
         subprocess.TimeoutExpired.__init__(self, cmd, timeout, output, stderr)  # type: ignore[arg-type]
         self.usage = usage
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.cmd, self.timeout, self.output, self.stderr, self.usage)
 
 
 class CalledProcessError(PycontainError, subprocess.CalledProcessError):

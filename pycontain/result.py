@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -48,6 +48,14 @@ class Usage:
     io_read: int | None = None
     io_write: int | None = None
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return _usage, ({**values, "sources": dict(self.sources)},)
+
+
+def _usage(values: dict[str, Any]) -> Usage:
+    return Usage(**values)
 
 
 class Result(subprocess.CompletedProcess[Any]):
