@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sandboxes on Linux from Python: namespaces, seccomp and cgroups, without a daemon.
+r"""Sandboxes on Linux from Python: namespaces, seccomp and cgroups, without a daemon.
 
-    >>> import pycontain
-    >>> pycontain.run(["echo", "hello"], text=True).stdout
-    'hello\\n'
+>>> import pycontain
+>>> pycontain.run(["echo", "hello"], text=True).stdout
+'hello\n'
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to do about a failed step: (step, errno) -> a sentence. Looked up only when something failed."""
+"""What to do about a failed step: (step, errno) -> a sentence, without a period at its end."""
 
 from __future__ import annotations
 
@@ -9,66 +9,118 @@ from typing import Final
 ANY: Final = 0
 
 _NO_MOUNT_POINT: Final = (
-    "The mount point is missing in a read-only root or inside another mount of yours, where nothing "
-    "is made; make it there first"
+    "The mount point is missing in a read-only root or inside another mount of yours, where "
+    "nothing is made; make it there first"
 )
 
 HINTS: Final[dict[tuple[str, int], str]] = {
     ("CLONE", errno.EPERM): (
         "Unprivileged user namespaces are off. See /proc/sys/user/max_user_namespaces, "
-        "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns; in a container, "
-        "allow clone with CLONE_NEWUSER in its seccomp profile"
+        "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns; in "
+        "a container, allow clone with CLONE_NEWUSER in its seccomp profile"
     ),
-    ("CLONE", errno.ENOSPC): "A limit of /proc/sys/user/max_*_namespaces is reached; raise it or close sandboxes",
-    ("CLONE", errno.EAGAIN): "The process limit is reached (RLIMIT_NPROC, pids.max or kernel.pid_max)",
+    ("CLONE", errno.ENOSPC): (
+        "A limit of /proc/sys/user/max_*_namespaces is reached; raise it or close sandboxes"
+    ),
+    ("CLONE", errno.EAGAIN): (
+        "The process limit is reached (RLIMIT_NPROC, pids.max or kernel.pid_max)"
+    ),
     ("CLONE_NAMESPACES", errno.ENOSPC): (
         "A limit of /proc/sys/user/max_*_namespaces is reached; raise it or close sandboxes"
     ),
-    ("CLONE_NAMESPACES", errno.EAGAIN): "The process limit is reached (RLIMIT_NPROC, pids.max or kernel.pid_max)",
-    ("JOIN_CGROUP", errno.EACCES): "The cgroup is not writable for this user; delegate it (systemd: Delegate=yes)",
-    ("SOCKETPAIR", errno.EMFILE): "The open file limit is reached (RLIMIT_NOFILE); raise it or close sandboxes",
+    ("CLONE_NAMESPACES", errno.EAGAIN): (
+        "The process limit is reached (RLIMIT_NPROC, pids.max or kernel.pid_max)"
+    ),
+    ("JOIN_CGROUP", errno.EACCES): (
+        "The cgroup is not writable for this user; delegate it (systemd: Delegate=yes)"
+    ),
+    ("SOCKETPAIR", errno.EMFILE): (
+        "The open file limit is reached (RLIMIT_NOFILE); raise it or close sandboxes"
+    ),
     ("OPEN_TREE", errno.ENOENT): "The directory was removed after the sandbox was configured",
-    ("IDMAP", errno.EINVAL): "This file system cannot be idmapped; copy the directory to ext4, xfs, btrfs or tmpfs",
-    ("EXEC_INIT", errno.EACCES): "vm.memfd_noexec forbids to execute sealed memory; set it to 0 or 1",
-    ("ID_MAP", errno.EPERM): "The user id cannot be mapped; an LSM or an outer container forbids it",
+    ("IDMAP", errno.EINVAL): (
+        "This file system cannot be idmapped; copy the directory to ext4, xfs, btrfs or tmpfs"
+    ),
+    ("EXEC_INIT", errno.EACCES): (
+        "vm.memfd_noexec forbids to execute sealed memory; set it to 0 or 1"
+    ),
+    ("ID_MAP", errno.EPERM): (
+        "The user id cannot be mapped; an LSM or an outer container forbids it"
+    ),
     ("SOURCE", errno.ENOENT): "The path does not exist on the host",
     ("SOURCE", errno.EACCES): "The caller may not read this path",
-    ("ROOT", errno.EPERM): "A user namespace may not mount tmpfs here; an LSM or an outer container forbids it",
-    ("OVERLAY", errno.EPERM): "overlayfs in a user namespace needs Linux 5.11; use read_only=True on this kernel",
-    ("OVERLAY", errno.ENODEV): "The kernel has no overlayfs; load the module `overlay` or use read_only=True",
-    ("OVERLAY", errno.EINVAL): "The root's file system cannot be an overlay layer; use read_only=True or copy it",
+    ("ROOT", errno.EPERM): (
+        "A user namespace may not mount tmpfs here; an LSM or an outer container forbids it"
+    ),
+    ("OVERLAY", errno.EPERM): (
+        "overlayfs in a user namespace needs Linux 5.11; use read_only=True on this kernel"
+    ),
+    ("OVERLAY", errno.ENODEV): (
+        "The kernel has no overlayfs; load the module `overlay` or use read_only=True"
+    ),
+    ("OVERLAY", errno.EINVAL): (
+        "The root's file system cannot be an overlay layer; use read_only=True or copy it"
+    ),
     ("MKDIR", errno.ENOTDIR): "A file is in the way where a directory is needed",
     ("BIND", errno.EXDEV): _NO_MOUNT_POINT,
     ("TMPFS", errno.EXDEV): _NO_MOUNT_POINT,
     ("OVERLAY", errno.EXDEV): _NO_MOUNT_POINT,
     ("PROC", errno.EXDEV): _NO_MOUNT_POINT,
     ("MKDIR", errno.EXDEV): _NO_MOUNT_POINT,
-    ("BIND", errno.ENOENT): "The mount point is missing and the root is read-only; make it in the root first",
-    ("BIND", errno.ENOTDIR): "A directory is shown on a directory, a file on a file; something else is there",
-    ("BIND", errno.EINVAL): "A directory is shown on a directory, a file on a file; something else is there",
-    ("BIND", errno.EROFS): "The mount point is missing and the root is read-only; make it in the root first",
+    ("BIND", errno.ENOENT): (
+        "The mount point is missing and the root is read-only; make it in the root first"
+    ),
+    ("BIND", errno.ENOTDIR): (
+        "A directory is shown on a directory, a file on a file; something else is there"
+    ),
+    ("BIND", errno.EINVAL): (
+        "A directory is shown on a directory, a file on a file; something else is there"
+    ),
+    ("BIND", errno.EROFS): (
+        "The mount point is missing and the root is read-only; make it in the root first"
+    ),
     ("DEVICE", errno.ENODEV): "The host's /dev does not hold the character device that it should",
-    ("TMPFS", errno.ELOOP): "The root has a symbolic link where a directory is needed; such a root is refused",
-    ("TMPFS", errno.ENOTDIR): "The root has a file where a directory is needed; such a root is refused",
+    ("TMPFS", errno.ELOOP): (
+        "The root has a symbolic link where a directory is needed; such a root is refused"
+    ),
+    ("TMPFS", errno.ENOTDIR): (
+        "The root has a file where a directory is needed; such a root is refused"
+    ),
     ("PROC", errno.ELOOP): "The root has a symbolic link at /proc; such a root is refused",
     ("PROC", errno.ENOTDIR): "The root has a file at /proc; such a root is refused",
     ("PROC", errno.EPERM): (
-        "A fresh procfs needs an unmasked /proc outside; in a container, unmask it "
-        "(docker: --security-opt systempaths=unconfined)"
+        "A fresh procfs needs an unmasked /proc outside; in a container, unmask it (docker: "
+        "--security-opt systempaths=unconfined)"
     ),
-    ("LOOPBACK", errno.EPERM): "The network namespace was made without its capabilities, as AppArmor's userns rule does",
+    ("LOOPBACK", errno.EPERM): (
+        "The network namespace was made without its capabilities, as AppArmor's userns rule does"
+    ),
     ("PTY", errno.ENOENT): "The sandbox has no /dev/pts",
     ("START", errno.EAGAIN): "The sandbox's process limit is reached",
-    ("START", errno.EACCES): "The command's cgroup may not be joined from the sandbox's user namespace",
-    ("USER", errno.EINVAL): "This id is not mapped; only root or a user with /etc/subuid and newuidmap has more than one",
-    ("USER", errno.EPERM): "This id is not mapped; only root or a user with /etc/subuid and newuidmap has more than one",
+    ("START", errno.EACCES): (
+        "The command's cgroup may not be joined from the sandbox's user namespace"
+    ),
+    ("USER", errno.EINVAL): (
+        "This id is not mapped; only root or a user with /etc/subuid and newuidmap has more "
+        "than one"
+    ),
+    ("USER", errno.EPERM): (
+        "This id is not mapped; only root or a user with /etc/subuid and newuidmap has more "
+        "than one"
+    ),
     ("CWD", errno.ENOENT): "The working directory does not exist inside",
     ("CWD", errno.ENOTDIR): "The working directory is not a directory",
-    ("CWD", errno.ELOOP): "The working directory leads through a magic link such as /proc/self/fd, which is refused",
+    ("CWD", errno.ELOOP): (
+        "The working directory leads through a magic link such as /proc/self/fd, which is refused"
+    ),
     ("CWD", errno.EACCES): "The user may not enter the working directory",
-    ("SECCOMP", errno.EINVAL): "The kernel has no seccomp filters (CONFIG_SECCOMP_FILTER) or refused the program",
+    ("SECCOMP", errno.EINVAL): (
+        "The kernel has no seccomp filters (CONFIG_SECCOMP_FILTER) or refused the program"
+    ),
     ("EXEC", errno.ENOEXEC): "Not a program of this machine, or a script without a #! line",
-    ("EXEC", errno.E2BIG): "Arguments and environment are too large for the kernel (execve(2), ARG_MAX)",
+    ("EXEC", errno.E2BIG): (
+        "Arguments and environment are too large for the kernel (execve(2), ARG_MAX)"
+    ),
     ("EXEC", errno.ENOMEM): "The memory limit leaves no room for the program",
     ("RECEIVE", errno.EMFILE): "PID 1 has no room for more descriptors",
 }

@@ -3,12 +3,14 @@
 
 Three ways, the first that this host and this user allow:
 
-* range: the caller may map any id (root, in a user namespace with room): 64 Ki ids that belong to nobody on the host.
-* subids: the caller's /etc/subuid range through newuidmap(1); the sandbox's default user is the caller's own id.
+* range: the caller may map any id (root, in a user namespace with room): 64 Ki ids that belong to
+  nobody on the host.
+* subids: the caller's /etc/subuid range through newuidmap(1); the sandbox's default user is the
+  caller's own id.
 * single: one id, the caller's own.
 
-A user namespace with a range is made once per mapping, kept as a descriptor and joined by every sandbox
-(user_namespaces(7)).
+A user namespace with a range is made once per mapping, kept as a descriptor and joined by every
+sandbox (user_namespaces(7)).
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ class Identity:
         uid_map, gid_map: For a new one.
         init_uid: PID 1's own id inside.
         user_uid, user_gid: The default user inside.
-        bind_userns_fd: Shows the caller's files as the default user's and the other way round; -1: not needed or not
-            possible.
+        bind_userns_fd: Shows the caller's files as the default user's and the other way round; -1:
+            not needed or not possible.
         root_userns_fd: Shows the host's ids 0..65535 as the same ids inside; -1: not possible.
         drop_groups: Whether the supplementary groups can be dropped (not in a map of one id).
     """
@@ -89,7 +91,7 @@ class _Cache:
         self._fds: dict[tuple[str, str, bool], int] = {}
 
     def get(self, uid_map: str, gid_map: str, *, nested: bool = False) -> int:
-        """Return the namespace with these maps; its own max_user_namespaces must differ for nested ones."""
+        """Return the namespace with these maps; nested ones differ in max_user_namespaces."""
         key = (uid_map, gid_map, nested)
         with self._lock:
             if key not in self._fds:
@@ -104,10 +106,13 @@ def _write_maps(pid: int, uid_map: str, gid_map: str) -> None:
 
 
 def _call_map_helpers(pid: int, uid_map: str, gid_map: str) -> None:
-    """Let the setuid programs newuidmap(1) and newgidmap(1), which know what /etc/subuid grants, write the maps."""
+    """Let newuidmap(1) and newgidmap(1), which know what /etc/subuid grants, write the maps."""
     for program, fields in (("newuidmap", uid_map), ("newgidmap", gid_map)):
         done = subprocess.run(
-            [program, str(pid), *fields.split()], stdin=subprocess.DEVNULL, capture_output=True, check=False
+            [program, str(pid), *fields.split()],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
         )
         if done.returncode:
             message = done.stderr.decode(errors="replace").strip()
@@ -128,17 +133,23 @@ def _maps_range(kind: str) -> bool:
     """Whether our own user namespace has the range that a sandbox takes."""
     rows = Path(f"/proc/self/{kind}").read_text(encoding="ascii").splitlines()
     spans = ((int(row.split()[0]), int(row.split()[2])) for row in rows)
-    return any(first <= RANGE_BASE and RANGE_BASE + RANGE <= first + count for first, count in spans)
+    return any(
+        first <= RANGE_BASE and first + count >= RANGE_BASE + RANGE for first, count in spans
+    )
 
 
 def can_map_range() -> bool:
     """Whether the caller may give a sandbox ids that nobody else has."""
     needed = 1 << CAP_SETUID | 1 << CAP_SETGID | 1 << CAP_SYS_ADMIN
-    return _effective_capabilities() & needed == needed and _maps_range("uid_map") and _maps_range("gid_map")
+    return (
+        _effective_capabilities() & needed == needed
+        and _maps_range("uid_map")
+        and _maps_range("gid_map")
+    )
 
 
 def _subid_range(path: Path, uid: int) -> int | None:
-    """Return the first id of a range of at least 64 Ki that subuid(5) or subgid(5) grants, or None."""
+    """Return the first id of a range of 64 Ki that subuid(5) or subgid(5) grants, or None."""
     try:
         names = {str(uid), pwd.getpwuid(uid).pw_name}
     except KeyError:
@@ -164,10 +175,17 @@ def _subids_map(own: int, inside: int, first: int) -> list[str]:
 
 
 def subids() -> tuple[int, int] | None:
-    """Return the first granted uid and gid if newuidmap(1) and newgidmap(1) can map them, else None."""
+    """Return the first granted uid and gid if newuidmap(1) and newgidmap(1) are there."""
     uid = os.geteuid()
-    first_uid, first_gid = _subid_range(Path("/etc/subuid"), uid), _subid_range(Path("/etc/subgid"), uid)
-    if first_uid is None or first_gid is None or not (shutil.which("newuidmap") and shutil.which("newgidmap")):
+    first_uid, first_gid = (
+        _subid_range(Path("/etc/subuid"), uid),
+        _subid_range(Path("/etc/subgid"), uid),
+    )
+    if (
+        first_uid is None
+        or first_gid is None
+        or not (shutil.which("newuidmap") and shutil.which("newgidmap"))
+    ):
         return None
     return first_uid, first_gid
 
@@ -176,11 +194,22 @@ def _range_identity(uid: int, gid: int, *, nested: bool) -> Identity:
     whole = f"0 {RANGE_BASE} {RANGE}"
     fd = _written.get(whole, whole, nested=nested)
     # Written as "id on the file system, id that the mount shows, count" (mount_setattr(2)).
-    bind_fd = _written.get(f"{os.geteuid()} {RANGE_BASE + uid} 1", f"{os.getegid()} {RANGE_BASE + gid} 1")
+    bind_fd = _written.get(
+        f"{os.geteuid()} {RANGE_BASE + uid} 1", f"{os.getegid()} {RANGE_BASE + gid} 1"
+    )
     return Identity(
-        mapping="range", userns_fd=fd, uid_map=None, gid_map=None, init_uid=0, init_gid=0, user_uid=uid,
-        user_gid=gid, bind_userns_fd=bind_fd, root_userns_fd=fd, drop_groups=True,
-    )  # fmt: skip
+        mapping="range",
+        userns_fd=fd,
+        uid_map=None,
+        gid_map=None,
+        init_uid=0,
+        init_gid=0,
+        user_uid=uid,
+        user_gid=gid,
+        bind_userns_fd=bind_fd,
+        root_userns_fd=fd,
+        drop_groups=True,
+    )
 
 
 def _subids_identity(uid: int, gid: int, first: tuple[int, int], *, nested: bool) -> Identity:
@@ -188,17 +217,34 @@ def _subids_identity(uid: int, gid: int, first: tuple[int, int], *, nested: bool
     gid_map = " ".join(_subids_map(os.getegid(), gid, first[1]))
     fd = _granted.get(uid_map, gid_map, nested=nested)
     return Identity(
-        mapping="subids", userns_fd=fd, uid_map=None, gid_map=None, init_uid=0, init_gid=0, user_uid=uid,
-        user_gid=gid, bind_userns_fd=-1, root_userns_fd=-1, drop_groups=True,
-    )  # fmt: skip
+        mapping="subids",
+        userns_fd=fd,
+        uid_map=None,
+        gid_map=None,
+        init_uid=0,
+        init_gid=0,
+        user_uid=uid,
+        user_gid=gid,
+        bind_userns_fd=-1,
+        root_userns_fd=-1,
+        drop_groups=True,
+    )
 
 
 def _single_identity(uid: int, gid: int) -> Identity:
     return Identity(
-        mapping="single", userns_fd=-1, uid_map=f"{uid} {os.geteuid()} 1", gid_map=f"{gid} {os.getegid()} 1",
-        init_uid=_native.KEEP_ID, init_gid=_native.KEEP_ID, user_uid=uid, user_gid=gid, bind_userns_fd=-1,
-        root_userns_fd=-1, drop_groups=False,
-    )  # fmt: skip
+        mapping="single",
+        userns_fd=-1,
+        uid_map=f"{uid} {os.geteuid()} 1",
+        gid_map=f"{gid} {os.getegid()} 1",
+        init_uid=_native.KEEP_ID,
+        init_gid=_native.KEEP_ID,
+        user_uid=uid,
+        user_gid=gid,
+        bind_userns_fd=-1,
+        root_userns_fd=-1,
+        drop_groups=False,
+    )
 
 
 def identity(uid: int, gid: int, *, nested: bool = False) -> Identity:
@@ -220,7 +266,9 @@ def identity(uid: int, gid: int, *, nested: bool = False) -> Identity:
             return _subids_identity(uid, gid, first, nested=nested)
     except _native.NativeError as error:
         number = error.failure.errno
-        raise UnsupportedError(number, f"no user namespace: {os.strerror(number)}. {_remedy(number)}") from None
+        raise UnsupportedError(
+            number, f"no user namespace: {os.strerror(number)}. {_remedy(number)}"
+        ) from None
     return _single_identity(uid, gid)
 
 
@@ -228,6 +276,7 @@ def _remedy(number: int) -> str:
     if number == errno.ENOSPC:
         return "Raise the limit in /proc/sys/user/max_user_namespaces"
     return (
-        "See that /proc/sys/user/max_user_namespaces is not 0, that kernel.unprivileged_userns_clone and "
-        "kernel.apparmor_restrict_unprivileged_userns allow it, and that no outer container's filter forbids it"
+        "See that /proc/sys/user/max_user_namespaces is not 0, that "
+        "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns "
+        "allow it, and that no outer container's filter forbids it"
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's own user land as a sandbox's root: what a program needs to run, and nothing that is anybody's.
+"""The host's own user land as a root: what programs need, and nothing that is anybody's.
 
-Shown read-only: /usr, /bin, /sbin, /lib*, the running interpreter with its virtual environment, and of /etc a list of
-files that hold no secrets. Nothing of /home, /root, /run, /var.
+Shown read-only: /usr, /bin, /sbin, /lib*, the running interpreter with its virtual environment, and
+of /etc a list of files that hold no secrets. Nothing of /home, /root, /run, /var.
 """
 
 from __future__ import annotations
@@ -18,12 +18,37 @@ from typing import Final
 SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 # Configuration without secrets; a directory is shown whole, a file only if everybody may read it.
 ETC: Final = (
-    "alternatives", "ca-certificates", "debian_version", "fonts", "gai.conf", "host.conf", "inputrc",
-    "java-17-openjdk", "java-21-openjdk", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "locale.alias",
-    "localtime", "magic", "mime.types", "nsswitch.conf", "os-release", "pki/tls/certs", "protocols",
-    "python3", "python3.11", "python3.12", "python3.13", "python3.14", "services", "ssl/certs",
-    "ssl/openssl.cnf", "terminfo", "timezone",
-)  # fmt: skip
+    "alternatives",
+    "ca-certificates",
+    "debian_version",
+    "fonts",
+    "gai.conf",
+    "host.conf",
+    "inputrc",
+    "java-17-openjdk",
+    "java-21-openjdk",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "locale.alias",
+    "localtime",
+    "magic",
+    "mime.types",
+    "nsswitch.conf",
+    "os-release",
+    "pki/tls/certs",
+    "protocols",
+    "python3",
+    "python3.11",
+    "python3.12",
+    "python3.13",
+    "python3.14",
+    "services",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "terminfo",
+    "timezone",
+)
 USER_NAME: Final = "sandbox"
 HOME: Final = f"/home/{USER_NAME}"
 # A larger file is bound rather than written for each sandbox.
@@ -66,7 +91,7 @@ Entry = Directory | Link | Text | Show
 
 
 def passwd(uid: int, gid: int) -> bytes:
-    """Return a passwd(5) with root, the sandbox's user and nobody."""
+    """Return a table of users with root, the sandbox's user and nobody."""
     rows = ["root:x:0:0:root:/root:/bin/sh"]
     if uid not in (0, 65534):
         rows.append(f"{USER_NAME}:x:{uid}:{gid}:{USER_NAME}:{HOME}:/bin/sh")
@@ -75,7 +100,7 @@ def passwd(uid: int, gid: int) -> bytes:
 
 
 def group(gid: int) -> bytes:
-    """Return a group(5) with root, tty, the sandbox's group and nogroup."""
+    """Return a table of groups with root, tty, the sandbox's group and nogroup."""
     rows = ["root:x:0:", "tty:x:5:"]
     if gid not in (0, 5, 65534):
         rows.append(f"{USER_NAME}:x:{gid}:")
@@ -84,7 +109,7 @@ def group(gid: int) -> bytes:
 
 
 def hosts(hostname: str) -> bytes:
-    """Return a hosts(5) with the loopback addresses."""
+    """Return a table of hosts with the loopback addresses."""
     return f"127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost {hostname}\n".encode()
 
 
@@ -110,7 +135,11 @@ def _path_entry(path: Path) -> Entry | None:
         if stat.S_ISDIR(mode):
             return Show(str(path))
         if stat.S_ISREG(mode) and mode & stat.S_IROTH:
-            return Text(str(path), path.read_bytes()) if path.stat().st_size <= _COPY_MAX else Show(str(path))
+            return (
+                Text(str(path), path.read_bytes())
+                if path.stat().st_size <= _COPY_MAX
+                else Show(str(path))
+            )
     except OSError:
         return None
     return None
@@ -123,15 +152,25 @@ def entries(uid: int, gid: int, hostname: str, *, resolver: bool) -> list[Entry]
         uid: The sandbox's default user, who owns the home directory.
         gid: Its group.
         hostname: The sandbox's own.
-        resolver: Whether to show the host's resolv.conf, which is of use in the host's network only.
+        resolver: Whether to show the host's resolv.conf, which is of use in the host's network
+            only.
     """
     found: list[Entry] = [
-        Directory("/etc", 0o755), Directory("/tmp", 0o1777), Directory("/var", 0o755),  # noqa: S108
-        Directory("/var/tmp", 0o1777), Directory("/run", 0o755), Directory("/home", 0o755),  # noqa: S108
-        Directory(HOME, 0o700, owned=True), Directory("/root", 0o755), Directory("/proc", 0o555),
-        Directory("/dev", 0o755), Text("/etc/passwd", passwd(uid, gid)), Text("/etc/group", group(gid)),
-        Text("/etc/hosts", hosts(hostname)), Text("/etc/hostname", f"{hostname}\n".encode()),
-    ]  # fmt: skip
+        Directory("/etc", 0o755),
+        Directory("/tmp", 0o1777),  # noqa: S108 - a path inside
+        Directory("/var", 0o755),
+        Directory("/var/tmp", 0o1777),  # noqa: S108 - the same
+        Directory("/run", 0o755),
+        Directory("/home", 0o755),
+        Directory(HOME, 0o700, owned=True),
+        Directory("/root", 0o755),
+        Directory("/proc", 0o555),
+        Directory("/dev", 0o755),
+        Text("/etc/passwd", passwd(uid, gid)),
+        Text("/etc/group", group(gid)),
+        Text("/etc/hosts", hosts(hostname)),
+        Text("/etc/hostname", f"{hostname}\n".encode()),
+    ]
     paths = [Path(path) for path in SYSTEM]
     paths += [Path("/etc", name) for name in ETC]
     paths += [Path(prefix) for prefix in interpreter_prefixes()]

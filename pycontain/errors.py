@@ -71,7 +71,12 @@ class TimeoutExpired(PycontainError, subprocess.TimeoutExpired, TimeoutError):
     """
 
     def __init__(
-        self, cmd: object, timeout: float, output: object = None, stderr: object = None, usage: object = None
+        self,
+        cmd: object,
+        timeout: float,
+        output: object = None,
+        stderr: object = None,
+        usage: object = None,
     ) -> None:
         subprocess.TimeoutExpired.__init__(self, cmd, timeout, output, stderr)  # type: ignore[arg-type]
         self.usage = usage

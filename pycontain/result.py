@@ -67,7 +67,7 @@ class Result(subprocess.CompletedProcess[Any]):
         truncated: Names of the streams of which only the first `output_limit` bytes were kept.
     """
 
-    def __init__(  # noqa: PLR0913: the fields of a record
+    def __init__(
         self,
         args: Any,
         returncode: int,

@@ -20,7 +20,7 @@ LEVELS = {
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_cgroup", "_userland"),
         *("_hints", "_native"),
     ),
-    2: ("_identity", "_plan", "_command"),
+    2: ("_identity", "_groups", "_plan", "_command"),
     3: ("_runtime", "_streams"),
     4: ("_process", "_files"),
     5: ("_configure", "_job", "_popen"),
