@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,12 @@ from typing import Final, TypeAlias
 
 from . import _native
 from ._plan import Plan, resolve_user
-from .config import check_env, check_inside_path, parse_user
+from .config import SandboxConfig, check_env, check_inside_path, parse_user
 from .errors import ConfigError, SpawnError
 
 Argument: TypeAlias = str | bytes | os.PathLike[str]
-# execve(2): a single string of more than 32 pages is E2BIG; the sum is bounded by the stack's limit, 6 MiB at most.
+# execve(2): a single string of more than 32 pages is E2BIG; the sum is bounded by the stack's
+# limit, 6 MiB at most.
 STRING_MAX: Final = 32 * 4096
 TOTAL_MAX: Final = 6 << 20
 
@@ -38,11 +40,14 @@ def encode_args(args: Sequence[Argument]) -> tuple[bytes, ...]:
     """Return argv as bytes.
 
     Raises:
-        ConfigError: A str (a shell's job), an empty list, a NUL byte, or an argument of another type.
+        ConfigError: A str (a shell's job), an empty list, a NUL byte, or an argument of another
+            type.
         SpawnError: More than execve(2) takes (E2BIG).
     """
     if isinstance(args, str | bytes | os.PathLike):
-        raise ConfigError(f"args: {args!r} is one string; give a list, or ['sh', '-c', ...] for a shell")
+        raise ConfigError(
+            f"args: {args!r} is one string; give a list, or ['sh', '-c', ...] for a shell"
+        )
     if not isinstance(args, Sequence):
         raise ConfigError(f"args: {args!r} is not a list")
     argv = []
@@ -70,12 +75,13 @@ def check_descriptors(numbers: tuple[int, ...], *, pty: bool) -> None:
     """See that each descriptor has a number of its own inside.
 
     Raises:
-        ConfigError: Not a descriptor, one named twice or a standard stream, or more than fit in a message.
+        ConfigError: Not a descriptor, one named twice or a standard stream, or more than fit in a
+            message.
     """
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
             raise ConfigError(f"pass_fds: {number!r} is not a descriptor")
-    if len(set(numbers)) < len(numbers) or (pty and numbers and min(numbers) <= 2):  # noqa: PLR2004
+    if len(set(numbers)) < len(numbers) or (pty and numbers and min(numbers) <= 2):
         raise ConfigError("pass_fds: a descriptor is named twice, or is a standard stream")
     if len(numbers) > _native.FDS_MAX - 16:
         raise ConfigError(f"pass_fds: more than {_native.FDS_MAX - 16} descriptors")
@@ -87,7 +93,7 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
     Raises:
         ConfigError: It cannot.
     """
-    if not isinstance(size, tuple | list) or len(size) != 2:  # noqa: PLR2004
+    if not isinstance(size, tuple | list) or len(size) != 2:
         raise ConfigError(f"size: {size!r} is not a pair of rows and columns")
     for number in size:
         if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 1 << 16:
@@ -96,11 +102,13 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def candidates(program: bytes, path: str) -> tuple[bytes, ...]:
-    """Return the paths to try: the program itself if it has a slash, else one for each directory of PATH."""
+    """Return the paths to try: the program if it has a slash, else one per directory of PATH."""
     if b"/" in program:
         return (program,)
     return tuple(
-        os.fsencode(directory) + b"/" + program for directory in path.split(":") if directory.startswith("/")
+        os.fsencode(directory) + b"/" + program
+        for directory in path.split(":")
+        if directory.startswith("/")
     ) or (b"/" + program,)
 
 
@@ -109,17 +117,26 @@ def encode_env(env: Mapping[str, str]) -> tuple[bytes, int]:
     rows = [os.fsencode(name) + b"=" + os.fsencode(value) for name, value in env.items()]
     data = b"\0".join(rows)
     if len(data) > TOTAL_MAX or any(len(row) >= STRING_MAX for row in rows):
-        raise SpawnError("EXEC", errno.E2BIG, os.strerror(errno.E2BIG), None, "Make the environment smaller")
+        raise SpawnError(
+            "EXEC", errno.E2BIG, os.strerror(errno.E2BIG), None, "Make the environment smaller"
+        )
     return data, len(rows)
 
 
 class Packer:
-    """Packs the commands of one sandbox; what does not change from one to the next is encoded once."""
+    """Packs the commands of one sandbox; what does not change between them is encoded once."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.config = plan.config
         self._env = encode_env(plan.env)
         self._user = (plan.identity.user_uid, plan.identity.user_gid)
+
+    def with_config(self, config: SandboxConfig) -> Packer:
+        """Return this for a configuration of the same plan and perhaps other limits."""
+        other = copy.copy(self)
+        other.config = config
+        return other
 
     def _ids(self, user: int | str | None) -> tuple[int, int]:
         if user is None:
@@ -129,11 +146,12 @@ class Packer:
         if not (plan.identity.has_id(uid) and plan.identity.has_group(gid)):
             raise ConfigError(
                 f"user: {uid}:{gid} is not one of the sandbox's ids; with one id mapped only "
-                f"{self._user[0]}:{self._user[1]} exists (more need root, or newuidmap and /etc/subuid)"
+                f"{self._user[0]}:{self._user[1]} exists "
+                "(more need root, or newuidmap and /etc/subuid)"
             )
         return uid, gid
 
-    def pack(  # noqa: PLR0913
+    def pack(
         self,
         argv: tuple[bytes, ...],
         options: Options,
@@ -156,7 +174,7 @@ class Packer:
         uid, gid = self._ids(options.user)
         cwd = plan.cwd if options.cwd is None else check_inside_path(options.cwd, "cwd")
         umask = plan.umask if options.umask is None else options.umask
-        if not isinstance(umask, int) or not 0 <= umask <= 0o777:  # noqa: PLR2004
+        if not isinstance(umask, int) or not 0 <= umask <= 0o777:
             raise ConfigError(f"umask: {umask!r} is not between 0 and 0o777")
         check_descriptors(fds, pty=options.pty)
         if options.process_group is None:
@@ -165,9 +183,21 @@ class Packer:
             flags |= _native.EXEC_PTY | _native.EXEC_SESSION
         return _native.pack_exec(
             _native.Exec(
-                id=ident, flags=flags, uid=uid, gid=gid, groups=(), paths=candidates(argv[0], env.get("PATH", "")),
-                argv=argv, env=data, n_env=count, cwd=os.fsencode(cwd), umask=umask,
-                process_group=options.process_group or 0, n_tasks=n_tasks, fds=fds, rows=options.rows,
+                id=ident,
+                flags=flags,
+                uid=uid,
+                gid=gid,
+                groups=(),
+                paths=candidates(argv[0], env.get("PATH", "")),
+                argv=argv,
+                env=data,
+                n_env=count,
+                cwd=os.fsencode(cwd),
+                umask=umask,
+                process_group=options.process_group or 0,
+                n_tasks=n_tasks,
+                fds=fds,
+                rows=options.rows,
                 columns=options.columns,
             )
-        )  # fmt: skip
+        )

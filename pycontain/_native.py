@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import struct
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -30,9 +31,57 @@ if lib.NSB_API_VERSION != API_VERSION:
     raise ImportError("pycontain: the extension is of another version than the package; build it again")
 
 Step = IntEnum("Step", _members("nsb_step", "NSB_STEP_"))  # type: ignore[misc]
-OpKind = IntEnum("OpKind", _members("nsb_op_kind", "NSB_OP_"))  # type: ignore[misc]
-Event = IntEnum("Event", _members("nsb_event", "NSB_EVENT_"))  # type: ignore[misc]
-Probe = IntEnum("Probe", _members("nsb_probe", "NSB_PROBE_"))  # type: ignore[misc]
+
+
+class OpKind(IntEnum):
+    """Steps of a set-up (enum nsb_op_kind)."""
+
+    ROOT_TMPFS = lib.NSB_OP_ROOT_TMPFS
+    ROOT_BIND = lib.NSB_OP_ROOT_BIND
+    STAGE = lib.NSB_OP_STAGE
+    LOWER = lib.NSB_OP_LOWER
+    ROOT_OVERLAY = lib.NSB_OP_ROOT_OVERLAY
+    MKDIR = lib.NSB_OP_MKDIR
+    SYMLINK = lib.NSB_OP_SYMLINK
+    FILE = lib.NSB_OP_FILE
+    BIND = lib.NSB_OP_BIND
+    DEVICE = lib.NSB_OP_DEVICE
+    TMPFS = lib.NSB_OP_TMPFS
+    OVERLAY = lib.NSB_OP_OVERLAY
+    PROC = lib.NSB_OP_PROC
+    DEVPTS = lib.NSB_OP_DEVPTS
+    MASK = lib.NSB_OP_MASK
+    READ_ONLY = lib.NSB_OP_READ_ONLY
+    SYSCTL = lib.NSB_OP_SYSCTL
+    HOSTNAME = lib.NSB_OP_HOSTNAME
+    DOMAINNAME = lib.NSB_OP_DOMAINNAME
+    LOOPBACK = lib.NSB_OP_LOOPBACK
+    KEYRING = lib.NSB_OP_KEYRING
+    PIVOT_ROOT = lib.NSB_OP_PIVOT_ROOT
+
+
+class Event(IntEnum):
+    """What PID 1 reports (enum nsb_event)."""
+
+    READY = lib.NSB_EVENT_READY
+    FAILED = lib.NSB_EVENT_FAILED
+    STARTED = lib.NSB_EVENT_STARTED
+    EXITED = lib.NSB_EVENT_EXITED
+    DONE = lib.NSB_EVENT_DONE
+
+
+class Probe(IntEnum):
+    """System calls with a fallback (enum nsb_probe)."""
+
+    CLONE3 = lib.NSB_PROBE_CLONE3
+    OPENAT2 = lib.NSB_PROBE_OPENAT2
+    OPEN_TREE = lib.NSB_PROBE_OPEN_TREE
+    FSOPEN = lib.NSB_PROBE_FSOPEN
+    MOVE_MOUNT = lib.NSB_PROBE_MOVE_MOUNT
+    MOUNT_SETATTR = lib.NSB_PROBE_MOUNT_SETATTR
+    CLOSE_RANGE = lib.NSB_PROBE_CLOSE_RANGE
+    PIDFD_OPEN = lib.NSB_PROBE_PIDFD_OPEN
+
 
 OP_RECURSIVE: Final[int] = lib.NSB_OP_RECURSIVE
 OP_NO_SYMLINKS: Final[int] = lib.NSB_OP_NO_SYMLINKS
@@ -75,6 +124,12 @@ MOUNT_NODEV: Final = 4
 MOUNT_NOEXEC: Final = 8
 
 _REPORT = struct.Struct("=IIiIiiQQ")
+_EXEC = struct.Struct("=24I")
+_EXEC_FIELDS = (
+    *("header", "flags", "uid", "gid", "n_groups", "groups", "n_paths", "paths", "n_argv", "argv"),
+    *("n_env", "env", "cwd", "umask", "process_group", "n_tasks", "n_fds", "fds", "rows", "columns"),
+    "reserved",
+)
 _MFD_EXEC = 0x10
 
 
@@ -83,7 +138,7 @@ class Failure(NamedTuple):
 
     step: Step
     errno: int
-    index: int
+    index: int  # type: ignore[assignment]  # a field, not the method of tuples
 
 
 class NativeError(Exception):
@@ -158,7 +213,7 @@ class Report(NamedTuple):
     event: int
     step: int
     errno: int
-    index: int
+    index: int  # type: ignore[assignment]  # a field, not the method of tuples
     pid: int
     status: int
     user_us: int
@@ -170,8 +225,10 @@ class Report(NamedTuple):
         return Failure(Step(self.step), self.errno, self.index)
 
 
-if _REPORT.size != REPORT_SIZE:
-    raise ImportError("pycontain: struct nsb_report has another layout than expected")
+if _REPORT.size != REPORT_SIZE or _EXEC_FIELDS != tuple(
+    name for name, _ in ffi.typeof("struct nsb_exec").fields
+):
+    raise ImportError("pycontain: a struct has another layout than expected")
 
 
 def parse_report(data: bytes) -> Report:
@@ -240,28 +297,32 @@ def pack_setup(setup: Setup) -> bytes:
 
 
 def pack_exec(request: Exec) -> bytes:
-    """Pack a request to start a command."""
-    message = _Message("nsb_exec")
-    head = message.head
-    for name in ("flags", "uid", "gid", "umask", "process_group", "n_tasks", "n_env", "rows", "columns"):
-        setattr(head, name, getattr(request, name))
-    head.n_groups = len(request.groups)
-    head.groups = message.array(struct.pack(f"={len(request.groups)}I", *request.groups))
-    head.n_fds = len(request.fds)
-    head.fds = message.array(struct.pack(f"={len(request.fds)}I", *request.fds))
-    head.n_paths = len(request.paths)
-    head.paths = message.add(b"\0".join(request.paths) + b"\0")
-    head.n_argv = len(request.argv)
-    head.argv = message.add(b"\0".join(request.argv) + b"\0")
-    head.env = message.add(request.env + b"\0")
-    head.cwd = message.add(request.cwd + b"\0")
-    return message.finish(lib.NSB_REQUEST_EXEC, request.id)
+    """Pack a request to start a command. On the hot path, so without cffi's slower structs."""
+    groups = struct.pack(f"={len(request.groups)}I", *request.groups)
+    fds = struct.pack(f"={len(request.fds)}I", *request.fds)
+    paths = b"\0".join(request.paths) + b"\0"
+    argv = b"\0".join(request.argv) + b"\0"
+    env = request.env + b"\0"
+    at_fds = _EXEC.size + len(groups)
+    at_paths = at_fds + len(fds)
+    at_argv = at_paths + len(paths)
+    at_env = at_argv + len(argv)
+    at_cwd = at_env + len(env)
+    size = at_cwd + len(request.cwd) + 1
+    head = _EXEC.pack(
+        *(lib.NSB_REQUEST_EXEC, size, 0, request.id),
+        *(request.flags, request.uid, request.gid, len(request.groups), _EXEC.size),
+        *(len(request.paths), at_paths, len(request.argv), at_argv, request.n_env, at_env, at_cwd),
+        *(request.umask, request.process_group, request.n_tasks, len(request.fds), at_fds),
+        *(request.rows, request.columns, 0),
+    )
+    return b"".join((head, groups, fds, paths, argv, env, request.cwd, b"\0"))
 
 
-def pack_kill(ident: int, signal: int, everything: int) -> bytes:
+def pack_kill(ident: int, number: int, everything: int) -> bytes:
     """Pack a request to signal a command; `everything`: 0 itself, 1 all its processes, 2 the whole sandbox."""
     message = _Message("nsb_kill")
-    message.head.signal = signal
+    message.head.signal = number
     message.head.everything = everything
     return message.finish(lib.NSB_REQUEST_KILL, ident)
 
@@ -290,13 +351,43 @@ class Trees:
         self.cdata = ffi.new("struct nsb_tree[]", rows)
 
 
-class Pid1(NamedTuple):
-    """A running PID 1: all three are the caller's to close and reap."""
+class Pid1:
+    """A running PID 1, killed with this object unless its descriptors were taken over.
 
-    pid: int
-    pidfd: int
-    control_fd: int
-    used_clone2: bool
+    An exception such as KeyboardInterrupt may come between any two steps of the caller, so that somebody owns the
+    process at each instant.
+    """
+
+    __slots__ = ("_result",)
+
+    def __init__(self) -> None:
+        self._result = ffi.new("struct nsb_sandbox *", {"pidfd": -1, "control_fd": -1})
+
+    @property
+    def raw(self) -> Any:
+        """The struct that nsb_spawn() fills."""
+        return self._result
+
+    @property
+    def pid(self) -> int:
+        """Process id as the caller sees it."""
+        return int(self._result.pid)
+
+    def take(self, owner: Any) -> None:
+        """Hand both descriptors to `owner._pidfd` and `owner._control_fd`, which closes them and reaps."""
+        result = self._result
+        # Nothing is called from here on, so no signal handler runs in between.
+        owner._pidfd = result.pidfd  # noqa: SLF001
+        owner._control_fd = result.control_fd  # noqa: SLF001
+        result.pidfd = -1
+
+    def __del__(self) -> None:
+        """Kill a process that nobody took over."""
+        if self._result.pidfd >= 0:
+            kill(self._result.pidfd, signal.SIGKILL)
+            reap(self._result.pidfd, None)
+            os.close(self._result.pidfd)
+            os.close(self._result.control_fd)
 
 
 def _failure(error: Any) -> Failure:
@@ -321,7 +412,7 @@ def spawn(  # noqa: PLR0913: the fields of struct nsb_spawn_args
         NativeError: A step before the execution of PID 1 failed; nothing is left.
     """
     args = ffi.new("struct nsb_spawn_args *")
-    result = ffi.new("struct nsb_sandbox *")
+    pid1 = Pid1()
     error = ffi.new("struct nsb_failure *")
     keep = [ffi.from_buffer(setup), ffi.new("int32_t[]", list(tasks_fds)), ffi.new("int32_t[]", list(command_fds))]
     args.namespaces, args.flags, args.userns_fd = namespaces, flags, userns_fd
@@ -333,9 +424,9 @@ def spawn(  # noqa: PLR0913: the fields of struct nsb_spawn_args
         keep.append(ffi.from_buffer(command))
         args.command, args.command_size = keep[3], len(command)
         args.command_fds, args.n_command_fds = keep[2], len(command_fds)
-    if lib.nsb_spawn(args, result, error) < 0:
+    if lib.nsb_spawn(args, pid1.raw, error) < 0:
         raise NativeError(_failure(error))
-    return Pid1(result.pid, result.pidfd, result.control_fd, bool(result.used_clone2))
+    return pid1
 
 
 def make_user_namespace(write_maps: Callable[[int, str, str], None], uid_map: str, gid_map: str) -> int:
@@ -371,9 +462,9 @@ def send(control_fd: int, message: bytes, fds: Sequence[int]) -> None:
         raise OSError(-error, os.strerror(-error))
 
 
-def kill(pidfd: int, signal: int) -> None:
+def kill(pidfd: int, number: int) -> None:
     """Send a signal by pidfd; a process that is already gone is fine."""
-    error = -lib.nsb_kill(pidfd, signal)
+    error = -lib.nsb_kill(pidfd, number)
     if error not in (0, errno.ESRCH):
         raise OSError(error, os.strerror(error))
 
@@ -384,6 +475,8 @@ def reap(pidfd: int, timeout_s: float | None) -> int | None:
     status: int = lib.nsb_reap(pidfd, milliseconds)
     if status == -errno.EAGAIN:
         return None
+    if status == -errno.ECHILD:  # as the kernel does it while SIGCHLD is ignored
+        return signal.SIGKILL
     if status < 0:
         raise OSError(-status, os.strerror(-status))
     return status

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compile a configuration into the one flat message that PID 1 walks. Done once, used by every spawn."""
+"""Compile a configuration into the one message that PID 1 walks: once, for every spawn."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from typing import Final
 from . import _capabilities, _native, _policy, _seccomp, _userland
 from ._identity import Identity, identity
 from ._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Op, OpKind
-from .enforcement import Control
 from .config import Bind, Overlay, SandboxConfig, Tmpfs, User
+from .enforcement import GROUP_CONTROLS, Control, check_required
 from .errors import ConfigError
 from .profile import Profile
 from .profile import get as get_profile
@@ -27,7 +27,14 @@ PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RESTRICTED: Final = MOUNT_NOSUID | MOUNT_NODEV
 SHM_SIZE: Final = 64 << 20
 # Character devices: name, major << 8 | minor (Documentation/admin-guide/devices.txt).
-DEVICES: Final = {"null": 0x103, "zero": 0x105, "full": 0x107, "random": 0x108, "urandom": 0x109, "tty": 0x500}
+DEVICES: Final = {
+    "null": 0x103,
+    "zero": 0x105,
+    "full": 0x107,
+    "random": 0x108,
+    "urandom": 0x109,
+    "tty": 0x500,
+}
 DEV_LINKS: Final = {
     "fd": "/proc/self/fd",
     "stdin": "/proc/self/fd/0",
@@ -83,8 +90,9 @@ class _Builder:
     def source(self, path: str, idmap_fd: int) -> tuple[bytes, int]:
         """Return the source and descriptor fields for a path of the host.
 
-        Where ids are mapped the parent makes an idmapped copy of the tree, and opens what the mapped root of PID 1
-        could not traverse. Else PID 1 opens the path itself, which only it can do in its own mount namespace.
+        Where ids are mapped the parent makes an idmapped copy of the tree, and opens what the
+        mapped root of PID 1 could not traverse. Else PID 1 opens the path itself, which only it can
+        do in its own mount namespace.
         """
         if self.ids.mapping != "range" or not _native.available(_native.Probe.OPEN_TREE):
             return os.fsencode(path), -1
@@ -101,11 +109,12 @@ class _Builder:
     def bind(self, source: str, target: str, idmap_fd: int, *, attr: int) -> None:
         text, fd = self.source(source, idmap_fd)
         self.add(
-            Op(OpKind.BIND, target, text, _native.OP_RECURSIVE, fd, attr=attr), f"{source} on {target}"
+            Op(OpKind.BIND, target, text, _native.OP_RECURSIVE, fd, attr=attr),
+            f"{source} on {target}",
         )
 
     def root(self) -> None:
-        """The root: a directory under a private layer, or the host's user land on a private tmpfs."""
+        """The root: a directory under a private layer, or the host's user land on a tmpfs."""
         limits = f"size={self.config.disk},nr_inodes={self.config.inodes}"
         path = self.config.rootfs
         layered = path is not None and not self.config.read_only
@@ -118,9 +127,14 @@ class _Builder:
             return
         text, fd = self.source(path, self.ids.root_userns_fd)
         if self.config.read_only:
-            self.add(Op(OpKind.ROOT_BIND, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED), path)
+            self.add(
+                Op(OpKind.ROOT_BIND, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED), path
+            )
             return
-        self.add(Op(OpKind.LOWER, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED | MOUNT_RDONLY), path)
+        self.add(
+            Op(OpKind.LOWER, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED | MOUNT_RDONLY),
+            path,
+        )
         self.add(Op(OpKind.ROOT_OVERLAY, "", attr=RESTRICTED), path)
         self.add(Op(OpKind.MKDIR, "/tmp", mode=0o1777))  # noqa: S108
 
@@ -144,12 +158,16 @@ class _Builder:
         """A /dev of six harmless devices, a private devpts and a private /dev/shm."""
         options = b"size=65536,nr_inodes=64,mode=755"
         self.add(
-            Op(OpKind.TMPFS, "/dev", options, _native.OP_NO_SYMLINKS, attr=MOUNT_NOSUID | MOUNT_NOEXEC)
+            Op(
+                OpKind.TMPFS,
+                "/dev",
+                options,
+                _native.OP_NO_SYMLINKS,
+                attr=MOUNT_NOSUID | MOUNT_NOEXEC,
+            )
         )
         for name, number in DEVICES.items():
-            self.add(
-                Op(OpKind.DEVICE, f"/dev/{name}", f"/dev/{name}".encode(), mode=number)
-            )
+            self.add(Op(OpKind.DEVICE, f"/dev/{name}", f"/dev/{name}".encode(), mode=number))
         for name, text in DEV_LINKS.items():
             self.add(Op(OpKind.SYMLINK, f"/dev/{name}", text.encode()))
         attr = MOUNT_NOSUID | MOUNT_NOEXEC
@@ -160,7 +178,15 @@ class _Builder:
     def proc(self) -> None:
         """A procfs of the sandbox's own PID namespace, with what concerns the host masked."""
         attr = RESTRICTED | MOUNT_NOEXEC
-        self.add(Op(OpKind.PROC, "/proc", b"subset=pid" if self.profile.proc_subset else b"", _native.OP_NO_SYMLINKS, attr=attr))
+        self.add(
+            Op(
+                OpKind.PROC,
+                "/proc",
+                b"subset=pid" if self.profile.proc_subset else b"",
+                _native.OP_NO_SYMLINKS,
+                attr=attr,
+            )
+        )
         if not self.profile.nested and not self.profile.proc_subset:
             self.add(Op(OpKind.SYSCTL, "/sys/user/max_user_namespaces", b"0"))
         for path in self.profile.masked_paths:
@@ -170,10 +196,11 @@ class _Builder:
             self.add(Op(OpKind.READ_ONLY, path, attr=MOUNT_RDONLY))
 
     def _readable(self, path: str) -> bool:
-        """Whether a path of procfs exists here and shows anything to ids that are not the host's root.
+        """Whether a path of procfs exists and shows anything to ids but the host's root.
 
-        Its files have the same owners and modes in every instance, and what the host's root alone may open needs no
-        mask, nor the time of one, unless a command could have the host's root as its own id.
+        Its files have the same owners and modes in every instance, and what the host's root alone
+        may open needs no mask, nor the time of one, unless a command could have the host's root as
+        its own id.
         """
         try:
             mode = os.stat(path).st_mode
@@ -200,7 +227,10 @@ class _Builder:
         for lower in lowers:
             text, fd = self.source(lower, self.ids.root_userns_fd)
             self.add(
-                Op(OpKind.LOWER, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED | MOUNT_RDONLY), lower
+                Op(
+                    OpKind.LOWER, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED | MOUNT_RDONLY
+                ),
+                lower,
             )
         self.add(Op(OpKind.OVERLAY, target, attr=RESTRICTED))
 
@@ -225,7 +255,13 @@ def _check_rootfs(path: str) -> None:
 
 def _check_sources(config: SandboxConfig) -> None:
     for mount in config.mounts:
-        paths = [mount.source] if isinstance(mount, Bind) else mount.lowers if isinstance(mount, Overlay) else []
+        paths = (
+            [mount.source]
+            if isinstance(mount, Bind)
+            else mount.lowers
+            if isinstance(mount, Overlay)
+            else []
+        )
         for path in paths:
             try:
                 found = os.stat(path)
@@ -238,22 +274,28 @@ def _check_sources(config: SandboxConfig) -> None:
 
 
 def _name_table(rootfs: str | None, name: str, ids: tuple[int, int], limit: int = 1 << 20) -> str:
-    """Return passwd(5) or group(5) of the root: never through a symbolic link, a regular file, bounded."""
+    """Return passwd(5) or group(5) of the root: no symbolic link, a regular file, bounded."""
     if rootfs is None:
         return (_userland.passwd(*ids) if name == "passwd" else _userland.group(ids[1])).decode()
     directory = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        etc = os.open("etc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        etc = os.open(
+            "etc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory
+        )
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=etc)
+            fd = os.open(
+                name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=etc
+            )
         finally:
             os.close(etc)
         with os.fdopen(fd, "rb") as file:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")
+                raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301
             return file.read(limit).decode(errors="replace")
     except OSError as error:
-        raise ConfigError(f"user: names need /etc/{name} of the root: {error.strerror}; give numbers") from None
+        raise ConfigError(
+            f"user: names need /etc/{name} of the root: {error.strerror}; give numbers"
+        ) from None
     finally:
         os.close(directory)
 
@@ -261,12 +303,14 @@ def _name_table(rootfs: str | None, name: str, ids: tuple[int, int], limit: int 
 def _look_up(table: str, name: str, kind: str) -> list[str]:
     for row in table.splitlines():
         fields = row.split(":")
-        if len(fields) > 3 and fields[0] == name and fields[2].isdecimal():  # noqa: PLR2004
+        if len(fields) > 3 and fields[0] == name and fields[2].isdecimal():
             return fields
     raise ConfigError(f"user: the root has no {kind} {name!r}")
 
 
-def resolve_user(user: User | None, rootfs: str | None, default: tuple[int, int]) -> tuple[int, int]:
+def resolve_user(
+    user: User | None, rootfs: str | None, default: tuple[int, int]
+) -> tuple[int, int]:
     """Return numeric ids; names are those of the root's own passwd and group files.
 
     Raises:
@@ -285,7 +329,7 @@ def resolve_user(user: User | None, rootfs: str | None, default: tuple[int, int]
 
 
 def _rlimits(profile: Profile) -> tuple[tuple[int, int, int], ...]:
-    """The profile's limits, lowered to the caller's own hard limits, which only the host's root could raise."""
+    """The profile's limits, lowered to the caller's hard ones, which only root could raise."""
     rows = []
     for name, (soft, hard) in profile.rlimits.items():
         number = getattr(resource, f"RLIMIT_{name}")
@@ -300,7 +344,9 @@ def _attach_at() -> str:
     for path in _ATTACH_CANDIDATES:
         if Path(path).is_dir():
             return path
-    raise ConfigError(f"no directory to attach the root at: one of {', '.join(_ATTACH_CANDIDATES)} must exist")
+    raise ConfigError(
+        f"no directory to attach the root at: one of {', '.join(_ATTACH_CANDIDATES)} must exist"
+    )
 
 
 def _namespaces(config: SandboxConfig, ids: Identity) -> tuple[str, ...]:
@@ -310,7 +356,9 @@ def _namespaces(config: SandboxConfig, ids: Identity) -> tuple[str, ...]:
     return tuple(name for name in config.namespaces if name not in shared)
 
 
-def _enforcement(config: SandboxConfig, profile: Profile, ids: Identity, names: tuple[str, ...]) -> dict[str, Control]:
+def _enforcement(
+    config: SandboxConfig, profile: Profile, ids: Identity, names: tuple[str, ...]
+) -> dict[str, Control]:
     rows = {f"namespace {name}": Control(in_force=True, by="new") for name in names}
     mapped = {
         "range": "64 Ki ids of its own",
@@ -321,7 +369,11 @@ def _enforcement(config: SandboxConfig, profile: Profile, ids: Identity, names: 
     for name in ("net", "ipc", "uts", "cgroup"):
         rows.setdefault(
             f"namespace {name}",
-            Control(in_force=False, why="shared with the host, as asked", remedy="leave it in namespaces="),
+            Control(
+                in_force=False,
+                why="shared with the host, as asked",
+                remedy="leave it in namespaces=",
+            ),
         )
     layer = "read-only" if config.read_only else f"a private layer of at most {config.disk} bytes"
     rows["root"] = Control(in_force=True, by=layer)
@@ -331,9 +383,10 @@ def _enforcement(config: SandboxConfig, profile: Profile, ids: Identity, names: 
     choices = {
         "no_new_privileges": (profile.no_new_privileges, "PR_SET_NO_NEW_PRIVS"),
         "no nested user namespaces": (
-            not profile.nested, "seccomp" if profile.proc_subset else "max_user_namespaces 0, and seccomp",
+            not profile.nested,
+            "seccomp" if profile.proc_subset else "max_user_namespaces 0, and seccomp",
         ),
-    }  # fmt: skip
+    }
     for name, (on, by) in choices.items():
         off = Control(in_force=False, why=f"the profile {profile.name} leaves it off")
         rows[name] = Control(in_force=True, by=by) if on else off
@@ -346,6 +399,12 @@ def _filter(config: SandboxConfig, profile: Profile, ids: Identity) -> _seccomp.
     if not writable or ids.mapping != "range":
         return profile.seccomp
     return dataclasses.replace(profile.seccomp, rules=(*_policy.NO_SET_ID, *profile.seccomp.rules))
+
+
+def _check_controls(config: SandboxConfig, enforcement: Mapping[str, Control]) -> None:
+    """Those that need control groups are checked when these are made."""
+    known = {**dict.fromkeys(GROUP_CONTROLS, Control(in_force=True)), **enforcement}
+    check_required(known, config.require, config.accept_missing, ())
 
 
 def compile_plan(config: SandboxConfig) -> Plan:
@@ -371,6 +430,8 @@ def compile_plan(config: SandboxConfig) -> Plan:
     builder.mounts()
     names = _namespaces(config, ids)
     builder.finish(names)
+    enforcement = _enforcement(config, profile, ids, names) | builder.notes
+    _check_controls(config, enforcement)
     capabilities = _capabilities.mask(profile.capabilities)
     setup = _native.Setup(
         ops=tuple(builder.ops),
@@ -401,7 +462,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
         env=MappingProxyType(_default_env(config, uid)),
         cwd=config.cwd or (_userland.HOME if config.rootfs is None else "/"),
         umask=profile.umask,
-        enforcement=MappingProxyType(_enforcement(config, profile, ids, names) | builder.notes),
+        enforcement=MappingProxyType(enforcement),
     )
 
 
@@ -409,7 +470,9 @@ def _default_env(config: SandboxConfig, uid: int) -> dict[str, str]:
     path = PATH
     if config.rootfs is None:
         home = _userland.HOME
-        path = ":".join([f"{prefix}/bin" for prefix in reversed(_userland.interpreter_prefixes())] + [PATH])
+        path = ":".join(
+            [f"{prefix}/bin" for prefix in reversed(_userland.interpreter_prefixes())] + [PATH]
+        )
     else:
         home = "/root" if uid == 0 else "/tmp"  # noqa: S108
     return {"PATH": path, "HOME": home, "LANG": "C.UTF-8", **dict(config.env)}

@@ -10,7 +10,6 @@ import os
 import signal
 import struct
 import termios
-import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import IO, Any, Self
@@ -54,7 +53,7 @@ class Popen:
         self._mode = mode
         self._pump: Pump | None = None
         self._captures: dict[int, Capture] = {}
-        self._limit = runtime.plan.config.output_limit
+        self._limit = packer.config.output_limit
         plumbing = Plumbing(stdin, stdout, stderr)
         try:
             self._command = Command.start(
@@ -84,7 +83,7 @@ class Popen:
         return io.TextIOWrapper(
             raw, encoding=self._mode.encoding, errors=self._mode.errors, line_buffering=line_buffering,
             write_through=bufsize == 0,
-        )  # type: ignore[type-var]  # fmt: skip
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         """As subprocess shows it; arguments are escaped by repr."""
@@ -142,7 +141,7 @@ class Popen:
             self._pump = self._start_pump(input)
         elif input is not None:
             raise ConfigError("input: was given to the first call of communicate()")
-        ended = self._pump.run(self._command, None if timeout is None else time.monotonic() + timeout)
+        ended = self._pump.run(self._command, timeout)
         out, err = (
             self._mode.decode(self._captures[stream.fileno()].value()) if stream else None
             for stream in (self.stdout, self.stderr)

@@ -3,23 +3,29 @@
 
 from __future__ import annotations
 
+import codecs
+import dataclasses
 import errno
 import os
 import signal as signals
+import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from . import _native
+from . import _groups, _native
 from ._command import Argument, Options, Packer, encode_args
 from ._native import Event, Report
 from ._runtime import Reply, Runtime, reply_pair, spawn_error
 from ._streams import Plumbing, Stream
-from .errors import ProgramNotExecutableError, ProgramNotFoundError, PycontainError
+from .errors import ConfigError, ProgramNotExecutableError, ProgramNotFoundError, PycontainError
 from .result import Reason, Usage
+
+if TYPE_CHECKING:
+    from ._cgroup import CommandGroup, SandboxTree
 
 START_TIMEOUT_S: Final = 30.0
 _SOURCES: Final[Mapping[str, str]] = MappingProxyType(
@@ -41,6 +47,11 @@ class TextMode:
     @classmethod
     def of(cls, *, text: bool | None, encoding: str | None, errors: str | None) -> Self:
         """Decide as `subprocess` does, but replace what a hostile program sends that is not text."""
+        try:
+            codecs.lookup(encoding or "utf-8")
+            codecs.lookup_error(errors or "replace")
+        except LookupError as error:
+            raise ConfigError(str(error)) from None
         wanted = text or encoding or errors
         return cls(encoding=(encoding or "utf-8") if wanted else None, errors=errors or "replace")
 
@@ -54,7 +65,15 @@ class TextMode:
         """Return input as bytes."""
         if isinstance(data, str):
             return data.encode(self.encoding or "utf-8")
-        return bytes(data or b"")
+        try:
+            return bytes(memoryview(b"" if data is None else data))
+        except TypeError:
+            raise ConfigError(f"input: {type(data).__name__} is neither bytes nor str") from None
+
+
+def killed(report: Report) -> bool:
+    """Whether PID 1 found the command's processes and left none."""
+    return report.event == Event.DONE or report.errno == errno.ESRCH
 
 
 def start_error(report: Report, argv: Sequence[bytes], cwd: str) -> PycontainError:
@@ -70,8 +89,21 @@ def start_error(report: Report, argv: Sequence[bytes], cwd: str) -> PycontainErr
     return spawn_error(failure, cwd if failure.step.name == "CWD" else program)
 
 
-class Command:
-    """One command and what is known of it. Methods may be called from any thread.
+class Request(NamedTuple):
+    """A packed request to start a command; `reply` is the end of its reply socket that travels."""
+
+    message: bytes
+    reply: socket.socket
+    fds: tuple[int, ...]
+
+    @property
+    def all_fds(self) -> tuple[int, ...]:
+        """The descriptors that travel."""
+        return (self.reply.fileno(), *self.fds)
+
+
+class BaseCommand:
+    """One command and what is known of it, without any waiting.
 
     Attributes:
         args: The arguments as given.
@@ -92,67 +124,88 @@ class Command:
         self._argv = encode_args(args)
         self._cwd = cwd
         self._runtime: Runtime
-        self._reply: Reply
+        self._reply: Reply | None = None
         self._ident = 1
         self._only = False
         self._started_at = 0.0
         self._lock = threading.RLock()
         self._ended_by: Reason | None = None
+        self._group: CommandGroup | None = None
+        self._tree: SandboxTree | None = None
 
     @classmethod
-    def start(
+    def _request(
         cls, runtime: Runtime, packer: Packer, args: Sequence[Argument], options: Options, plumbing: Plumbing, *,
-        tell_start: bool, pass_fds: Sequence[int] = (),
-    ) -> Self:  # fmt: skip
-        """Ask a living sandbox's PID 1 for a command; whether it could be started is reported later.
-
-        Raises:
-            ConfigError: An argument or option that cannot be right.
-            SandboxClosedError: The sandbox is gone.
-        """
-        command = cls(args, os.fspath(options.cwd or runtime.plan.cwd))
+        tell_start: bool, pass_fds: Sequence[int],
+    ) -> tuple[Self, Request]:  # fmt: skip
+        """Return a command for a living sandbox, and what to send to its PID 1."""
+        command = cls(args, str(options.cwd or runtime.plan.cwd))
         command._runtime = runtime
         command._ident = runtime.next_id()
+        if runtime.tree is not None:
+            command._group = runtime.tree.command_group()
         flags = _native.EXEC_MARK | (_native.EXEC_TELL_START if tell_start else 0)
-        numbers, fds = _descriptors(plumbing, options, pass_fds)
-        message = packer.pack(command._argv, options, ident=command._ident, flags=flags, fds=numbers)
-        command._reply, theirs = reply_pair(credentials=tell_start)
-        command._started_at = time.monotonic()
-        try:
-            with theirs:
-                runtime.send(message, (theirs.fileno(), *fds))
-        except BaseException:
-            command._reply.close()
-            raise
-        return command
+        return command, command._pack(packer, options, plumbing, pass_fds, flags)
 
     @classmethod
-    def start_only(
-        cls, packer: Packer, args: Sequence[Argument], options: Options, plumbing: Plumbing,
-        pass_fds: Sequence[int] = (),
-    ) -> Self:  # fmt: skip
-        """Start a sandbox that consists of one command.
-
-        Raises:
-            ConfigError: An argument or option that cannot be right.
-            SpawnError: A step before the execution of PID 1 failed.
-        """
-        command = cls(args, os.fspath(options.cwd or packer.plan.cwd))
+    def _start_only(
+        cls, packer: Packer, args: Sequence[Argument], options: Options, plumbing: Plumbing, pass_fds: Sequence[int]
+    ) -> Self:
+        """Start a sandbox that consists of one command."""
+        command = cls(args, str(options.cwd or packer.plan.cwd))
         command._only = True
-        numbers, fds = _descriptors(plumbing, options, pass_fds)
-        message = packer.pack(command._argv, options, ident=1, flags=_native.EXEC_ONLY, fds=numbers)
-        command._reply, theirs = reply_pair()
-        command._started_at = time.monotonic()
+        tree = _groups.create(packer.config, packer.plan.identity, single=True)
+        if tree is not None:
+            command._group = tree.command_group()
         try:
-            with theirs:
-                command._runtime = Runtime.start(packer.plan, message, (theirs.fileno(), *fds))
+            request = command._pack(packer, options, plumbing, pass_fds, _native.EXEC_ONLY)
+            with request.reply:
+                command._runtime = Runtime.start(packer.plan, request.message, request.all_fds, tree=tree)
+                # Ours, since what it counted is read when PID 1 is dead.
+                command._tree, command._runtime.tree = tree, None
         except BaseException:
-            command._reply.close()
+            command.abandon()
+            if tree is not None:
+                tree.remove()
             raise
+        command.sent()
         return command
+
+    def _pack(
+        self, packer: Packer, options: Options, plumbing: Plumbing, pass_fds: Sequence[int], flags: int
+    ) -> Request:
+        """Pack the request and open the reply socket; the clock starts here."""
+        numbers, fds = _descriptors(plumbing, options, pass_fds)
+        tasks: tuple[int, ...] = ()
+        if self._group is not None:
+            tasks = self._group.tasks_fds
+            if self._group.v2_dir_fd >= 0:
+                flags |= _native.EXEC_CGROUP
+                fds = (self._group.v2_dir_fd, *tasks, *fds)
+            else:
+                fds = (*tasks, *fds)
+        message = packer.pack(
+            self._argv, options, ident=self._ident, flags=flags, fds=numbers, n_tasks=len(tasks)
+        )
+        self._reply, theirs = reply_pair(credentials=bool(flags & _native.EXEC_TELL_START))
+        self._started_at = time.monotonic()
+        return Request(message, theirs, fds)
+
+    def sent(self) -> None:
+        """Let go of what travelled with the request."""
+        if self._group is not None:
+            self._group.started()
+
+    def abandon(self) -> None:
+        """Let go of a command whose request could not be sent."""
+        if self._reply is not None:
+            self._reply.close()
+        if self._group is not None:
+            self._group.remove()
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when `collect` has something to do."""
+        assert self._reply is not None  # noqa: S101: packed
         return self._reply.fileno()
 
     def collect(self) -> bool:
@@ -179,6 +232,103 @@ class Command:
                 else:
                     self._exited(report)
             return True
+
+    def _signal_request(self, number: int, *, everything: bool = False) -> bytes:
+        return _native.pack_kill(self._ident, number, int(everything))
+
+    def _exited(self, report: Report) -> None:
+        returncode = os.waitstatus_to_exitcode(report.status)
+        self._end(returncode, self._verdict(returncode), report.user_us / 1e6, report.system_us / 1e6)
+
+    def _verdict(self, returncode: int) -> Reason:
+        """The killer's own note comes first: its SIGKILL looks like anybody else's. Then the kernel's counters."""
+        if self._ended_by is not None and returncode == -signals.SIGKILL:
+            return self._ended_by
+        if self._group is not None and (limit := _groups.verdict(self._group, returncode)) is not None:
+            return limit
+        if returncode == -signals.SIGSYS:
+            return Reason.SECCOMP
+        return Reason.EXITED if returncode >= 0 else Reason.SIGNALED
+
+    def _lost(self) -> None:
+        """PID 1 ended without a report: the sandbox was killed, or its set-up failed, which it said elsewhere."""
+        if self._only and self._ended_by is None:
+            try:
+                self._runtime.check_ready()
+            except PycontainError:
+                self._end(-signals.SIGKILL, Reason.KILLED, None, None)
+                raise
+        self._end(-signals.SIGKILL, self._ended_by or Reason.KILLED, None, None)
+
+    def _end(self, returncode: int, reason: Reason, user_s: float | None, system_s: float | None) -> None:
+        wall_s = time.monotonic() - self._started_at
+        if self._only:
+            self._runtime.kill()
+        self.usage = self._measure(Usage(wall_s=wall_s, user_s=user_s, system_s=system_s, sources=_SOURCES))
+        self.reason = reason
+        self.returncode = returncode
+        self._release()
+
+    def _measure(self, usage: Usage) -> Usage:
+        """What the command's group counted is true of all its processes, whoever waited for them."""
+        if self._group is None:
+            return usage
+        readings = self._group.usage()
+        whole = {"memory_peak", "pids_peak", "io_read", "io_write"}
+        values = {name: int(reading.value) if name in whole else reading.value for name, reading in readings.items()}
+        sources = {**usage.sources, **{name: reading.source for name, reading in readings.items()}}
+        return dataclasses.replace(usage, **values, sources=MappingProxyType(sources))
+
+    def _release(self) -> None:
+        """Let go of the reply socket, of a sandbox that was only for this command, and of its group."""
+        if self._reply is not None:
+            self._reply.close()
+        if self._only:
+            self._runtime.kill()
+        if self._group is not None:
+            self._group.remove(0.0)
+        if self._tree is not None:
+            self._tree.remove()
+
+
+class Command(BaseCommand):
+    """A command whose caller blocks while it waits. Methods may be called from any thread."""
+
+    @classmethod
+    def start(
+        cls, runtime: Runtime, packer: Packer, args: Sequence[Argument], options: Options, plumbing: Plumbing, *,
+        tell_start: bool, pass_fds: Sequence[int] = (),
+    ) -> Self:  # fmt: skip
+        """Ask a living sandbox's PID 1 for a command; whether it could be started is reported later.
+
+        Raises:
+            ConfigError: An argument or option that cannot be right.
+            SandboxClosedError: The sandbox is gone.
+        """
+        command, request = cls._request(
+            runtime, packer, args, options, plumbing, tell_start=tell_start, pass_fds=pass_fds
+        )
+        try:
+            with request.reply:
+                runtime.send(request.message, request.all_fds)
+        except BaseException:
+            command.abandon()
+            raise
+        command.sent()
+        return command
+
+    @classmethod
+    def start_only(
+        cls, packer: Packer, args: Sequence[Argument], options: Options, plumbing: Plumbing,
+        pass_fds: Sequence[int] = (),
+    ) -> Self:  # fmt: skip
+        """Start a sandbox that consists of one command.
+
+        Raises:
+            ConfigError: An argument or option that cannot be right.
+            SpawnError: A step before the execution of PID 1 failed.
+        """
+        return cls._start_only(packer, args, options, plumbing, pass_fds)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end at most `timeout` seconds. Returns whether it has come."""
@@ -211,7 +361,7 @@ class Command:
         with self._lock:
             if self.returncode is not None or self.collect():
                 return
-        report, _ = self._runtime.ask(_native.pack_kill(self._ident, number, 0))
+        report, _ = self._runtime.ask(self._signal_request(number))
         if report.event == Event.FAILED and report.errno != errno.ESRCH:
             raise OSError(report.errno, os.strerror(report.errno))
 
@@ -226,43 +376,13 @@ class Command:
             self.wait()
 
     def _kill_processes(self) -> bool:
-        """Return whether PID 1 found the command's processes and left none."""
+        """Return whether all processes of the command were found and none is left."""
+        if self._group is not None and self._group.kill():
+            return True
         try:
-            report, _ = self._runtime.ask(_native.pack_kill(self._ident, signals.SIGKILL, 1))
+            return killed(self._runtime.ask(self._signal_request(signals.SIGKILL, everything=True))[0])
         except (TimeoutError, PycontainError):
             return False
-        return report.event == Event.DONE or report.errno == errno.ESRCH
-
-    def _exited(self, report: Report) -> None:
-        returncode = os.waitstatus_to_exitcode(report.status)
-        self._end(returncode, self._verdict(returncode), report.user_us / 1e6, report.system_us / 1e6)
-
-    def _verdict(self, returncode: int) -> Reason:
-        """The killer's own note comes first: its SIGKILL looks like anybody else's."""
-        if self._ended_by is not None and returncode == -signals.SIGKILL:
-            return self._ended_by
-        if returncode == -signals.SIGSYS:
-            return Reason.SECCOMP
-        return Reason.EXITED if returncode >= 0 else Reason.SIGNALED
-
-    def _lost(self) -> None:
-        """PID 1 ended without a report: the sandbox was killed, or its set-up failed, which it said elsewhere."""
-        if self._only and self._ended_by is None:
-            try:
-                self._runtime.wait_ready()
-            except PycontainError:
-                self._end(-signals.SIGKILL, Reason.KILLED, None, None)
-                raise
-        self._end(-signals.SIGKILL, self._ended_by or Reason.KILLED, None, None)
-
-    def _end(self, returncode: int, reason: Reason, user_s: float | None, system_s: float | None) -> None:
-        wall_s = time.monotonic() - self._started_at
-        self.usage = Usage(wall_s=wall_s, user_s=user_s, system_s=system_s, sources=_SOURCES)
-        self.reason = reason
-        self.returncode = returncode
-        self._reply.close()
-        if self._only:
-            self._runtime.kill()
 
 
 def _descriptors(
@@ -274,4 +394,4 @@ def _descriptors(
     return (*numbers, *pass_fds), (*fds, *pass_fds)
 
 
-__all__ = ["Command", "Plumbing", "Stream", "TextMode"]
+__all__ = ["BaseCommand", "Command", "Plumbing", "Request", "Stream", "TextMode", "killed"]

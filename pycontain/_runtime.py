@@ -12,13 +12,16 @@ import sys
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from . import _native
 from ._hints import hint
 from ._native import Event, Failure, Report
 from ._plan import Plan
 from .errors import PycontainError, SandboxClosedError, SpawnError
+
+if TYPE_CHECKING:
+    from ._cgroup import SandboxTree
 
 # Nothing in a set-up or in a kill waits for anything outside the kernel.
 SETUP_TIMEOUT_S: Final = 30.0
@@ -50,6 +53,12 @@ def spawn_error(failure: Failure, path: str | None) -> SpawnError:
     """Return the exception for a failed step."""
     name = failure.step.name
     return SpawnError(name, failure.errno, os.strerror(failure.errno), path, hint(name, failure.errno))
+
+
+def set_up_hangs() -> SpawnError:
+    """Return the exception for a set-up that does not end."""
+    return SpawnError("RECEIVE", errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), None,
+                      "The set-up hangs; is one of the mounted directories on a dead network server?")  # fmt: skip
 
 
 class Reply:
@@ -111,42 +120,65 @@ def reply_pair(*, credentials: bool = False) -> tuple[Reply, socket.socket]:
 class Runtime:
     """PID 1 of one sandbox. Safe to use from any thread."""
 
-    def __init__(self, plan: Plan, pid1: _native.Pid1) -> None:
+    def __init__(self, plan: Plan, pid1: _native.Pid1, tree: SandboxTree | None) -> None:
         self.plan = plan
+        self.tree = tree
         self.pid = pid1.pid
-        self._pidfd = pid1.pidfd
-        self._control_fd = pid1.control_fd
         self._lock = threading.Lock()
         self._ids = 0
         self._status: int | None = None
+        self._pidfd = self._control_fd = -1
         _living.add(self)
+        pid1.take(self)
 
     @classmethod
     def start(
-        cls, plan: Plan, command: bytes | None = None, command_fds: Sequence[int] = (), *, cgroup_fd: int = -1,
-        tasks_fds: Sequence[int] = (),
+        cls, plan: Plan, command: bytes | None = None, command_fds: Sequence[int] = (), *,
+        tree: SandboxTree | None = None,
     ) -> Runtime:  # fmt: skip
         """Clone PID 1, perhaps with its only command; its set-up goes on while this returns.
+
+        Args:
+            plan: What it is to set up.
+            command: The only command's request, with its descriptors.
+            command_fds: These.
+            tree: The sandbox's control groups, which it owns from now on.
 
         Raises:
             SpawnError: A step before its execution failed; nothing is left.
         """
+        cgroup_fd = -1 if tree is None else tree.open_init()
         try:
             pid1 = _native.spawn(
                 namespaces=plan.namespaces, flags=_spawn_flags(), userns_fd=plan.identity.userns_fd,
-                cgroup_fd=cgroup_fd, tasks_fds=tasks_fds, trees=plan.trees, setup=plan.setup, command=command,
+                cgroup_fd=cgroup_fd, tasks_fds=(), trees=plan.trees, setup=plan.setup, command=command,
                 command_fds=command_fds,
             )  # fmt: skip
         except _native.NativeError as error:
+            if tree is not None:
+                tree.remove()
             failure = error.failure
             path = plan.trees.paths[failure.index] if failure.step.name in ("OPEN_TREE", "IDMAP") else None
             raise spawn_error(failure, path) from None
-        return cls(plan, pid1)
+        finally:
+            if cgroup_fd >= 0:
+                os.close(cgroup_fd)
+        return cls(plan, pid1, tree)
 
     @property
     def closed(self) -> bool:
         """Whether the sandbox has been closed."""
         return self._pidfd < 0
+
+    @property
+    def control_fd(self) -> int:
+        """Our end of the control socket; readable at the end of the set-up."""
+        return self._control_fd
+
+    @property
+    def pidfd(self) -> int:
+        """PID 1's pidfd; readable when it is dead."""
+        return self._pidfd
 
     def wait_ready(self) -> None:
         """Wait for the end of the set-up.
@@ -158,14 +190,18 @@ class Runtime:
         poll.register(self._control_fd, select.POLLIN)
         try:
             if not poll.poll(SETUP_TIMEOUT_S * 1000):
-                raise SpawnError("RECEIVE", errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), None,
-                                 "The set-up hangs; is one of the mounted directories on a dead network server?")  # fmt: skip
-            self._check_ready()
+                raise set_up_hangs()
+            self.check_ready()
         except BaseException:
             self.kill()
             raise
 
-    def _check_ready(self) -> None:
+    def check_ready(self) -> None:
+        """Read the report on the set-up, which is there once `control_fd` is readable.
+
+        Raises:
+            SpawnError: A step failed. PID 1 is dead or about to be; kill it.
+        """
         try:
             data = os.read(self._control_fd, _native.REPORT_SIZE)
         except ConnectionResetError:
@@ -218,20 +254,23 @@ class Runtime:
             raise SandboxClosedError("the sandbox has ended: its PID 1 is gone")
         return report, fd
 
-    def kill(self) -> int | None:
+    def kill(self, timeout_s: float = KILL_TIMEOUT_S) -> int | None:
         """Kill everything inside, wait for it and let go of the sandbox. Idempotent, from any thread.
 
         Returns:
-            PID 1's wait status, or None if it did not die in time (a process in an uninterruptible wait).
+            PID 1's wait status, or None if it did not die in time (0: an event loop waits for `pidfd`; more: a process
+            in an uninterruptible wait). Call again then.
         """
         with self._lock:
             if self._pidfd < 0:
                 return self._status
             _native.kill(self._pidfd, signal.SIGKILL)
-            self._status = _native.reap(self._pidfd, KILL_TIMEOUT_S)
+            self._status = _native.reap(self._pidfd, timeout_s)
             if self._status is None:
                 return None
             self._close()
+        if self.tree is not None:
+            self.tree.remove()
         return self._status
 
     def forget(self) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from subprocess import DEVNULL, PIPE, STDOUT
 from typing import IO, Any, Final, Protocol, TypeAlias
 
@@ -101,35 +101,113 @@ class Watched(Protocol):
         """Return whether the command has ended."""
 
 
-class Pump:
-    """Moves input and output of one command until it has ended, the streams have, or the time is over.
+class Flow:
+    """Moves input and output of one command; what waits for its descriptors, and how, is a subclass's.
 
     The command's end decides, not the end of its streams: a process that it left behind may hold them for ever. What
     the pipes hold at that moment is still read.
     """
 
-    def __init__(
-        self, feed: tuple[int, bytes] | None, captures: dict[int, Capture], stop: Callable[[], bool] | None = None
-    ) -> None:
-        self._stop = stop
-        self._poll = select.poll()
+    def __init__(self, feed: tuple[int, bytes] | None, captures: Mapping[int, Capture]) -> None:
         self._captures = captures
         self._open = set(captures)
         self._feed_fd, self._rest = (feed[0], memoryview(feed[1])) if feed else (-1, memoryview(b""))
         for fd in captures:
             os.set_blocking(fd, False)
-            self._poll.register(fd, select.POLLIN)
+            self._watch(fd, writing=False)
         if feed:
             os.set_blocking(self._feed_fd, False)
-            self._poll.register(self._feed_fd, select.POLLOUT)
+            self._watch(self._feed_fd, writing=True)
             if not self._rest:
                 self._stop_feeding()
 
-    def run(self, command: Watched, deadline: float | None) -> bool:
-        """Return True at the end of the command, False at the deadline, or when `stop` says so.
+    def _watch(self, fd: int, *, writing: bool) -> None:
+        raise NotImplementedError
 
-        The deadline is in time.monotonic() seconds; None: never.
+    def _unwatch(self, fd: int, *, writing: bool) -> None:
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """Read what is in the pipes now, at most what they can hold, since others may go on writing."""
+        if self._feed_fd >= 0:
+            self._stop_feeding()
+        for fd in list(self._open):
+            for _ in range(32):
+                if not self._read(fd):
+                    break
+
+    def close(self) -> None:
+        """Let go of the descriptors; those of outputs stay open, they are the caller's."""
+        if self._feed_fd >= 0:
+            self._stop_feeding()
+        for fd in self._open:
+            self._unwatch(fd, writing=False)
+        self._open.clear()
+
+    def _feed(self) -> None:
+        try:
+            self._rest = self._rest[os.write(self._feed_fd, self._rest[:CHUNK]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._rest = memoryview(b"")
+        if not self._rest:
+            self._stop_feeding()
+
+    def _stop_feeding(self) -> None:
+        self._unwatch(self._feed_fd, writing=True)
+        os.close(self._feed_fd)
+        self._feed_fd = -1
+
+    def _read(self, fd: int) -> bool:
+        data = read_some(fd)
+        if data is None:
+            return False
+        if not data:
+            self._open.discard(fd)
+            self._unwatch(fd, writing=False)
+            return False
+        self._captures[fd].add(data)
+        return True
+
+
+def read_some(fd: int) -> bytes | None:
+    """Return what a non-blocking pipe or pty master holds, b"" at its end, None if there is nothing now."""
+    try:
+        return os.read(fd, CHUNK)
+    except BlockingIOError:
+        return None
+    except OSError:  # EIO: the last process on the other side of a pty is gone
+        return b""
+
+
+class Pump(Flow):
+    """A flow whose caller blocks until the command has ended or the time is over."""
+
+    def __init__(
+        self,
+        feed: tuple[int, bytes] | None,
+        captures: Mapping[int, Capture],
+        stop: Callable[[], bool] | None = None,
+    ) -> None:
+        self._stop = stop
+        self._poll = select.poll()
+        super().__init__(feed, captures)
+
+    def _watch(self, fd: int, *, writing: bool) -> None:
+        self._poll.register(fd, select.POLLOUT if writing else select.POLLIN)
+
+    def _unwatch(self, fd: int, *, writing: bool) -> None:  # noqa: ARG002
+        self._poll.unregister(fd)
+
+    def run(self, command: Watched, seconds: float | None) -> bool:
+        """Return True at the end of the command, False when the time is over, or when `stop` says so.
+
+        Args:
+            command: What to wait for.
+            seconds: How long; None: for ever.
         """
+        deadline = None if seconds is None else time.monotonic() + seconds
         if command.collect():
             self.drain()
             return True
@@ -156,42 +234,4 @@ class Pump:
         finally:
             self._poll.unregister(watched)
         self.drain()
-        return True
-
-    def drain(self) -> None:
-        """Read what is in the pipes now, at most what they can hold, since others may go on writing."""
-        if self._feed_fd >= 0:
-            self._stop_feeding()
-        for fd in list(self._open):
-            for _ in range(32):
-                if not self._read(fd):
-                    break
-
-    def _feed(self) -> None:
-        try:
-            self._rest = self._rest[os.write(self._feed_fd, self._rest[:CHUNK]) :]
-        except BlockingIOError:
-            return
-        except BrokenPipeError:
-            self._rest = memoryview(b"")
-        if not self._rest:
-            self._stop_feeding()
-
-    def _stop_feeding(self) -> None:
-        self._poll.unregister(self._feed_fd)
-        os.close(self._feed_fd)
-        self._feed_fd = -1
-
-    def _read(self, fd: int) -> bool:
-        try:
-            data = os.read(fd, CHUNK)
-        except BlockingIOError:
-            return False
-        except OSError:  # EIO: the last process on the other side of a pty is gone
-            data = b""
-        if not data:
-            self._open.discard(fd)
-            self._poll.unregister(fd)
-            return False
-        self._captures[fd].add(data)
         return True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sandbox should be: frozen values, checked when they are made, that know nothing of the host."""
+"""What a sandbox should be: frozen values, checked when made, that know nothing of the host."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
 
@@ -30,7 +30,7 @@ _ID_MAX = 2**32 - 2
 
 
 def parse_size(value: Size, name: str = "size") -> int:
-    """Return a number of bytes from an int or a text such as "512M", "1.5GiB" or "64k" (powers of 1024).
+    """Return a number of bytes from an int or a text such as "512M", "1.5GiB" or "64k".
 
     Raises:
         ConfigError: Not a size, or not positive.
@@ -74,7 +74,8 @@ def check_inside_path(value: StrPath, name: str) -> str:
     """Return an absolute, normal path inside a sandbox.
 
     Raises:
-        ConfigError: Empty, relative, with a NUL byte or with `..`, which could mean another place than it seems.
+        ConfigError: Empty, relative, with a NUL byte or with `..`, which could mean another place
+            than it seems.
     """
     path = check_path_text(value, name)
     if not path:
@@ -99,7 +100,7 @@ def check_host_path(value: StrPath, name: str) -> str:
     path = check_path_text(value, name)
     if not path:
         raise ConfigError(f"{name}: the path is empty")
-    return os.path.abspath(path)  # noqa: PTH100: Path.absolute keeps `..`
+    return os.path.abspath(path)
 
 
 def check_mount_point(value: StrPath, name: str) -> str:
@@ -128,8 +129,8 @@ class Bind:
     Attributes:
         source: Path on the host; relative to the current directory when the Bind is made.
         target: Absolute path inside. A missing mount point is made, but never in another Bind.
-        read_only: Also for what is mounted below. With False, the sandbox's default user acts on these files as the
-            caller does.
+        read_only: Also for what is mounted below. With False, the sandbox's default user acts on
+            these files as the caller does.
     """
 
     source: StrPath
@@ -169,11 +170,12 @@ class Tmpfs:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Directories of the host shown as one, topmost first, with a private writable layer (overlayfs).
+    """Directories of the host shown as one, topmost first, under a private layer (overlayfs).
 
     Attributes:
         lowers: Directories on the host, read only, never changed.
-        target: Absolute path inside. What is written there is bounded by the sandbox's `disk` and gone with it.
+        target: Absolute path inside. What is written there is bounded by the sandbox's `disk` and
+            gone with it.
     """
 
     lowers: tuple[StrPath, ...]
@@ -217,8 +219,8 @@ def _check_id(text: str, what: str) -> int | str:
 def parse_user(value: int | str) -> User:
     """Return the user that 1000, "1000", "1000:1000", "www-data" or "name:group" names.
 
-    Numbers are decimal, ASCII and below 2**32 - 1; anything else that looks like a number is an error, never a wrapped
-    id (CVE-2024-40635).
+    Numbers are decimal, ASCII and below 2**32 - 1; anything else that looks like a number is an
+    error, never a wrapped id (CVE-2024-40635).
 
     Raises:
         ConfigError: Neither a number nor a name.
@@ -262,8 +264,8 @@ def check_namespaces(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the namespaces that are new, in the order of NAMESPACES.
 
     Raises:
-        ConfigError: An unknown name, or user, mnt or pid left out: without them there is no root of the sandbox's own
-            and no kill that cannot be escaped.
+        ConfigError: An unknown name, or user, mnt or pid left out: without them there is no root of
+            the sandbox's own and no kill that cannot be escaped.
     """
     unknown = sorted(set(names) - set(NAMESPACES))
     if unknown:
@@ -278,14 +280,17 @@ def check_namespaces(names: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxConfig:
-    """Everything that a sandbox is compiled from. The fields are `Sandbox`'s parameters, checked.
+    """What a sandbox is. The fields are `Sandbox`'s parameters, checked.
+
+    Two configurations are equal if they are compiled to the same plan, whatever their limits are.
 
     Attributes:
         rootfs: Directory of the host used as lower, read-only root; None: the host's own userland.
         mounts: In the order in which they are mounted.
         network: "none" (a loopback interface alone) or "host".
         namespaces: Which are new.
-        memory, pids, cpus, cpuset: Limits of each command with all its descendants; bytes, number, processors, list.
+        memory, pids, cpus, cpuset: Limits of each command with all its descendants; bytes, number,
+            processors, list.
         disk: Bytes of everything that can be written but Tmpfs mounts and writable Binds.
         inodes: Files in the same.
         wall_limit: Seconds that a command may take; more ends it with a verdict.
@@ -303,15 +308,15 @@ class SandboxConfig:
     mounts: tuple[Mount, ...] = ()
     network: Network = "none"
     namespaces: tuple[str, ...] = DEFAULT_NAMESPACES
-    memory: int | None = None
-    pids: int | None = None
-    cpus: float | None = None
-    cpuset: str | None = None
+    memory: int | None = field(default=None, compare=False)
+    pids: int | None = field(default=None, compare=False)
+    cpus: float | None = field(default=None, compare=False)
+    cpuset: str | None = field(default=None, compare=False)
     disk: int = 64 << 20
     inodes: int = 16384
-    wall_limit: float | None = None
-    output_limit: int = 1 << 20
-    kill_on_output: bool = False
+    wall_limit: float | None = field(default=None, compare=False)
+    output_limit: int = field(default=1 << 20, compare=False)
+    kill_on_output: bool = field(default=False, compare=False)
     read_only: bool = False
     env: tuple[tuple[str, str], ...] = ()
     cwd: str | None = None

@@ -5,9 +5,15 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .errors import ConfigError, UnsupportedError
+
+GROUP_CONTROLS: Final = (
+    *("memory", "pids", "cpus", "cpuset", "swap", "io"),
+    *("tracking", "kill", "freeze", "oom_group"),
+)
+"""Names of the controls that need control groups, which are made when a sandbox starts."""
 
 
 class Control(NamedTuple):
@@ -33,7 +39,10 @@ class Control(NamedTuple):
 
 
 def check_required(
-    enforcement: Mapping[str, Control], require: Collection[str], accept_missing: Collection[str], asked: Collection[str]
+    enforcement: Mapping[str, Control],
+    require: Collection[str],
+    accept_missing: Collection[str],
+    asked: Collection[str],
 ) -> None:
     """Fail closed.
 
@@ -50,7 +59,9 @@ def check_required(
     unknown = sorted({*require, *accept_missing} - enforcement.keys())
     if unknown:
         known = ", ".join(sorted(enforcement))
-        raise ConfigError(f"require, accept_missing: unknown {', '.join(unknown)}; known are {known}")
+        raise ConfigError(
+            f"require, accept_missing: unknown {', '.join(unknown)}; known are {known}"
+        )
     for name in (*require, *(name for name in asked if name not in accept_missing)):
         control = enforcement[name]
         if not control.in_force:

@@ -3,159 +3,39 @@
 
 from __future__ import annotations
 
-import errno
-import functools
-import os
-import time
 from collections.abc import Mapping, Sequence
+from subprocess import PIPE
 from types import TracebackType
 from typing import Any, Self
 
-from ._command import Argument, Options, Packer
+from . import _groups
+from ._command import Argument, Options, check_size
+from ._configure import Configured, configure, packer_of
 from ._files import Files
-from ._plan import Plan, compile_plan
+from ._job import Job
 from ._popen import Popen
 from ._process import Command, TextMode
 from ._runtime import Runtime
-from ._streams import PIPE, Capture, Plumbing, Pump, Stream
-from .config import (
-    DEFAULT_NAMESPACES,
-    Mount,
-    Network,
-    SandboxConfig,
-    Size,
-    StrPath,
-    check_env,
-    check_host_path,
-    check_inside_path,
-    check_namespaces,
-    check_positive,
-    parse_size,
-    parse_user,
-)
-from .errors import ConfigError, SandboxClosedError, TimeoutExpired, UnsupportedError
+from ._streams import Pump, Stream
+from .config import StrPath, check_positive
+from .errors import SandboxClosedError
 from .result import Reason, Result
 
-DEFAULT_OUTPUT_LIMIT = 1 << 20
 
-
-def configure(  # noqa: PLR0913: the fields of SandboxConfig, in the words of the caller
-    image: str | None = None, *, rootfs: StrPath | None = None, mounts: Sequence[Mount] = (), network: Network = "none",
-    namespaces: Sequence[str] = DEFAULT_NAMESPACES, memory: Size | None = None, cpus: float | None = None,
-    pids: int | None = None, disk: Size = "64M", inodes: int = 16384, cpuset: str | None = None,
-    wall_limit: float | None = None, cpu_limit: float | None = None, output_limit: Size | None = None,
-    env: Mapping[str, str] | None = None, cwd: StrPath | None = None, user: int | str | None = None,
-    hostname: str = "sandbox", platform: str | None = None, profile: str = "default", read_only: bool = False,
-    require: Sequence[str] = (), accept_missing: Sequence[str] = (),
-) -> SandboxConfig:  # fmt: skip
-    """Check the options of a sandbox.
+def _finish(job: Job[Pump], command: Command) -> Result:
+    """Wait for the end, or bring it about.
 
     Raises:
-        ConfigError: An option that cannot be right.
-        UnsupportedError: An option that this version does not have yet.
+        TimeoutExpired: The time is over; nothing of the command is left.
     """
-    for name, value in (("image", image), ("platform", platform), ("cpu_limit", cpu_limit)):
-        if value is not None:
-            raise UnsupportedError(errno.ENOSYS, f"{name}= is not there yet; see the status table in the README")
-    if pids is not None and (isinstance(pids, bool) or not isinstance(pids, int) or pids <= 0):
-        raise ConfigError(f"pids: {pids!r} is not a positive number")
-    for mount in mounts:
-        if not isinstance(mount, Mount):
-            raise ConfigError(f"mounts: {mount!r} is neither a Bind, a Tmpfs nor an Overlay")
-    return SandboxConfig(
-        rootfs=None if rootfs is None else check_host_path(rootfs, "rootfs"),
-        mounts=tuple(mounts),
-        network=network,
-        namespaces=check_namespaces(tuple(namespaces)),
-        memory=None if memory is None else parse_size(memory, "memory"),
-        pids=pids,
-        cpus=check_positive(cpus, "cpus"),
-        cpuset=cpuset,
-        disk=parse_size(disk, "disk"),
-        inodes=inodes,
-        wall_limit=check_positive(wall_limit, "wall_limit"),
-        output_limit=DEFAULT_OUTPUT_LIMIT if output_limit is None else parse_size(output_limit, "output_limit"),
-        kill_on_output=output_limit is not None,
-        read_only=read_only,
-        env=check_env(env or {}),
-        cwd=None if cwd is None else check_inside_path(cwd, "cwd"),
-        user=None if user is None else parse_user(user),
-        hostname=hostname,
-        profile=profile,
-        require=tuple(require),
-        accept_missing=tuple(accept_missing),
-    )
-
-
-@functools.lru_cache(maxsize=64)
-def _cached_packer(config: SandboxConfig, _uid: int, _gid: int) -> Packer:
-    return Packer(compile_plan(config))
-
-
-def packer_of(config: SandboxConfig) -> Packer:
-    """Return the compiled form of a configuration, made once for each user that the caller is."""
-    return _cached_packer(config, os.geteuid(), os.getegid())
-
-
-def _output_exceeded(captures: Sequence[Capture | None]) -> bool:
-    return any(capture is not None and capture.truncated for capture in captures)
-
-
-class _Run:
-    """One `run`: a command, its streams, and what ends it."""
-
-    def __init__(self, config: SandboxConfig, plumbing: Plumbing, mode: TextMode, data: Any) -> None:
-        self._config = config
-        self._mode = mode
-        self._captures: list[Capture | None] = [
-            None if fd is None else Capture(config.output_limit) for fd in plumbing.ours[1:]
-        ]
-        feed = None
-        if plumbing.ours[0] is not None:
-            feed = (plumbing.ours[0], mode.encode(data))
-            plumbing.ours[0] = None  # the pump closes it
-        by_fd = {fd: capture for fd, capture in zip(plumbing.ours[1:], self._captures, strict=True)
-                 if fd is not None and capture is not None}  # fmt: skip
-        limit = config.kill_on_output
-        self._pump = Pump(feed, by_fd, stop=(lambda: _output_exceeded(self._captures)) if limit else None)
-
-    def finish(self, command: Command, timeout: float | None) -> Result:
-        """Wait for the end, or bring it about.
-
-        Raises:
-            TimeoutExpired: After `timeout`; nothing of the command is left.
-        """
-        wall_limit = self._config.wall_limit
-        times = [limit for limit in (timeout, wall_limit) if limit is not None]
-        deadline = time.monotonic() + min(times) if times else None
-        expired = False
-        try:
-            if not self._pump.run(command, deadline):
-                expired = timeout is not None and timeout == min(times) and not _output_exceeded(self._captures)
-                command.kill(self._reason(expired=expired))
-                self._pump.drain()
-        except BaseException:
-            command.kill(Reason.KILLED)
-            raise
-        result = self._result(command)
-        if expired and command.reason == Reason.KILLED:
-            raise TimeoutExpired(command.args, timeout or 0.0, result.stdout, result.stderr, result.usage)
-        return result
-
-    def _reason(self, *, expired: bool) -> Reason:
-        if expired:
-            return Reason.KILLED
-        return Reason.OUTPUT_LIMIT if _output_exceeded(self._captures) and self._config.kill_on_output else Reason.WALL_LIMIT
-
-    def _result(self, command: Command) -> Result:
-        out, err = (None if capture is None else self._mode.decode(capture.value()) for capture in self._captures)
-        names = ("stdout", "stderr")
-        truncated = frozenset(
-            name for name, capture in zip(names, self._captures, strict=True) if capture and capture.truncated
-        )
-        assert command.returncode is not None and command.reason and command.usage  # noqa: S101, PT018
-        return Result(command.args, command.returncode, out, err, reason=command.reason, usage=command.usage,
-                      truncated=truncated)  # fmt: skip
+    try:
+        if not job.flow.run(command, job.seconds):
+            command.kill(job.end())
+            job.flow.drain()
+    except BaseException:
+        command.kill(Reason.KILLED)
+        raise
+    return job.result(command)
 
 
 def run(  # noqa: PLR0913: those of subprocess.run
@@ -185,27 +65,19 @@ def run(  # noqa: PLR0913: those of subprocess.run
     config = configure(**options)
     packer = packer_of(config)
     mode = TextMode.of(text=text, encoding=encoding, errors=errors)
-    plumbing = _plumbing(input, stdin, stdout, stderr)
+    job = Job(config, Pump, mode, input, (stdin, stdout, stderr), check_positive(timeout, "timeout"))
     try:
-        command = Command.start_only(packer, args, Options(umask=umask), plumbing, pass_fds)
-        plumbing.close_child()
-        result = _Run(config, plumbing, mode, input).finish(command, check_positive(timeout, "timeout"))
+        command = Command.start_only(packer, args, Options(umask=umask), job.plumbing, pass_fds)
+        job.plumbing.close_child()
+        result = _finish(job, command)
     finally:
-        plumbing.close()
+        job.close()
     if check:
         result.check_returncode()
     return result
 
 
-def _plumbing(data: Any, stdin: Stream, stdout: Stream, stderr: Stream) -> Plumbing:
-    if data is not None:
-        if stdin is not None:
-            raise ConfigError("input and stdin cannot both be given")
-        stdin = PIPE
-    return Plumbing(stdin, stdout, stderr)
-
-
-class Sandbox:
+class Sandbox(Configured):
     """A living sandbox, in which any number of commands run, one after the other or at once.
 
     Use it as a context manager, or call `start` and `close`. It may be used from any thread. What its commands leave
@@ -220,19 +92,8 @@ class Sandbox:
     """
 
     def __init__(self, image: str | None = None, **options: Any) -> None:
-        self._config = configure(image, **options)
-        self._packer = packer_of(self._config)
+        super().__init__(image, **options)
         self._runtime: Runtime | None = None
-
-    @property
-    def plan(self) -> Plan:
-        """The compiled configuration."""
-        return self._packer.plan
-
-    @property
-    def enforcement(self) -> Mapping[str, str]:
-        """Each control, and what holds it or why nothing does."""
-        return self.plan.enforcement
 
     @property
     def runtime(self) -> Runtime:
@@ -265,7 +126,8 @@ class Sandbox:
         """
         if self._runtime is not None and not self._runtime.closed:
             raise SandboxClosedError("the sandbox has been started already")
-        runtime = Runtime.start(self._packer.plan)
+        tree = _groups.create(self._config, self._packer.plan.identity, single=False)
+        runtime = Runtime.start(self._packer.plan, tree=tree)
         runtime.wait_ready()
         self._runtime = runtime
         return self
@@ -301,16 +163,16 @@ class Sandbox:
         runtime = self.runtime
         mode = TextMode.of(text=text, encoding=encoding, errors=errors)
         timeout = check_positive(timeout, "timeout")
-        plumbing = _plumbing(input, stdin, stdout, stderr)
         options = Options(env=env, cwd=cwd, user=user, umask=umask)
+        job = Job(self._config, Pump, mode, input, (stdin, stdout, stderr), timeout)
         try:
             command = Command.start(
-                runtime, self._packer, args, options, plumbing, tell_start=False, pass_fds=pass_fds
+                runtime, self._packer, args, options, job.plumbing, tell_start=False, pass_fds=pass_fds
             )
-            plumbing.close_child()
-            result = _Run(self._config, plumbing, mode, input).finish(command, timeout)
+            job.plumbing.close_child()
+            result = _finish(job, command)
         finally:
-            plumbing.close()
+            job.close()
         if check:
             result.check_returncode()
         return result
@@ -337,8 +199,9 @@ class Sandbox:
         Raises:
             ConfigError, ProgramNotFoundError, ProgramNotExecutableError, SpawnError, SandboxClosedError: As in `run`.
         """
+        rows, columns = check_size(size)
         options = Options(env=env, cwd=cwd, user=user, umask=umask, process_group=process_group, pty=pty,
-                          rows=size[0], columns=size[1])  # fmt: skip
+                          rows=rows, columns=columns)  # fmt: skip
         mode = TextMode.of(text=text, encoding=encoding, errors=errors)
         return Popen(self.runtime, self._packer, args, stdin=stdin, stdout=stdout, stderr=stderr, options=options,
                      pass_fds=pass_fds, mode=mode, bufsize=bufsize)  # fmt: skip

@@ -8,7 +8,6 @@ Files only: discovery (`_hierarchy`), the choice of a place (`_place`), this pro
 """
 
 from ._command import CommandGroup
-from ._controls import Control
 from ._counters import Reading
 from ._hierarchy import Hierarchy, Host, detect
 from ._limits import IoLimit, Limits, parse_cpuset
@@ -19,7 +18,6 @@ from ._tree import SandboxTree
 
 __all__ = [
     "CommandGroup",
-    "Control",
     "Hierarchy",
     "Host",
     "IoLimit",

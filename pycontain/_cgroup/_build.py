@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import _controls, _files
-from ._controls import Control
+from pycontain.enforcement import Control
 from ._counters import Dir
 from ._owner import Owner, inherit_cpuset
 
@@ -94,6 +94,9 @@ class Groups:
                 self.owner.enable(base, controllers)
             self._mkdir(self.root)
             self._hand_over(self.root)
+            if self.owner_uid is not None:
+                # Whoever clones PID 1 into it is still of our own group, without capabilities here.
+                os.chmod(f"{self.root}/cgroup.procs", 0o664)
             if controllers:
                 self.hand_down(self.root, controllers)
                 self.init = f"{self.root}/init"

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from pycontain.enforcement import Control
 from pycontain.errors import ConfigError, UnsupportedError
 
 from . import _files
@@ -26,22 +27,6 @@ _IO_KEYS = {
     "read_ops": ("riops", "read_iops_device"),
     "write_ops": ("wiops", "write_iops_device"),
 }
-
-
-class Control(NamedTuple):
-    """One control, and whether it is in force.
-
-    Attributes:
-        in_force: The kernel applies it to the sandbox.
-        by: What applies it, such as `cgroup v2 memory.max`; empty when nothing does.
-        why: Why it is not in force.
-        remedy: What would bring it into force.
-    """
-
-    in_force: bool
-    by: str = ""
-    why: str = ""
-    remedy: str = ""
 
 
 def apply(controller: str, limits: Limits, group: Dir) -> dict[str, Control]:

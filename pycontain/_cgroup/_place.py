@@ -199,7 +199,7 @@ def _v2_place(
 ) -> tuple[str | None, frozenset[str], tuple[Missing, ...]]:
     """Return the nearest v2 directory that serves most of `wanted`, what it serves and what not."""
     best: _Candidate | None = None
-    for directory in [explicit] if explicit else _ancestors(hierarchy):
+    for directory in [explicit] if explicit else candidates(hierarchy):
         candidate = _examine(directory, wanted)
         if best is None or len(candidate.usable) > len(best.usable):
             best = candidate
@@ -224,7 +224,7 @@ def _no_v2_place(hierarchy: Hierarchy, controller: str) -> Missing:
     return Missing(controller=controller, file=file, why=why, remedy=remedy)
 
 
-def _ancestors(hierarchy: Hierarchy) -> Iterator[str]:
+def candidates(hierarchy: Hierarchy) -> Iterator[str]:
     """Yield the writable domains from our own group upwards.
 
     Where systemd manages the tree, root may write everywhere, but only groups marked as delegated

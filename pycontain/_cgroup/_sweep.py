@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import _files, _remove, _state
 from ._hierarchy import Host, detect
+from ._place import candidates
 
 if TYPE_CHECKING:
     import re
@@ -79,19 +80,26 @@ def _remove_killing(directory: str, deadline: float) -> bool:
 
 def _sweep_unlisted(known: set[str], host: Host) -> Iterator[str]:
     here = (_state.boot(), _state.pid_namespace())
-    for hierarchy in (host.v2, *host.v1):
-        base = hierarchy and (hierarchy.own or hierarchy.mount)
-        for name, match in _named(base or ""):
+    for base in _bases(host):
+        for name, match in _named(base):
             if name in known | _state.held or (match[1], int(match[2])) != here:
                 continue
             if _state.start_time(match[3]) != int(match[4]) and _remove.tree(f"{base}/{name}", 0.0):
                 yield f"{base}/{name}"
 
 
+def _bases(host: Host) -> Iterator[str]:
+    """Yield the directories in which owners like us make theirs, as far as we know them."""
+    if host.v2 is not None:
+        yield from candidates(host.v2)
+    for hierarchy in host.v1:
+        yield hierarchy.own or hierarchy.mount
+
+
 def _named(directory: str) -> list[tuple[str, re.Match[str]]]:
     """List the entries of a directory that are named by an identity, drafts included."""
     try:
-        names = os.listdir(directory) if directory else []
+        names = os.listdir(directory)
     except OSError:
         return []
     matches = ((name, _state.NAME.fullmatch(name.removesuffix(".new"))) for name in names)

@@ -23,7 +23,7 @@ from ._owner import Owner, current_owner
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ._controls import Control
+    from pycontain.enforcement import Control
     from ._place import Places
 
 FREEZE_SECONDS = 5.0

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of a sandbox, checked and compiled: what `run`, `Sandbox` and `AsyncSandbox` have in common."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ._command import Packer
+from ._plan import Plan, compile_plan
+from .config import (
+    DEFAULT_NAMESPACES,
+    Mount,
+    Network,
+    SandboxConfig,
+    Size,
+    StrPath,
+    check_env,
+    check_host_path,
+    check_inside_path,
+    check_namespaces,
+    check_positive,
+    parse_size,
+    parse_user,
+)
+from .enforcement import Control
+from .errors import ConfigError, UnsupportedError
+
+DEFAULT_OUTPUT_LIMIT: Final = 1 << 20
+
+
+def configure(  # noqa: PLR0913: the fields of SandboxConfig, in the words of the caller
+    image: str | None = None, *, rootfs: StrPath | None = None, mounts: Sequence[Mount] = (), network: Network = "none",
+    namespaces: Sequence[str] = DEFAULT_NAMESPACES, memory: Size | None = None, cpus: float | None = None,
+    pids: int | None = None, disk: Size = "64M", inodes: int = 16384, cpuset: str | None = None,
+    wall_limit: float | None = None, cpu_limit: float | None = None, output_limit: Size | None = None,
+    env: Mapping[str, str] | None = None, cwd: StrPath | None = None, user: int | str | None = None,
+    hostname: str = "sandbox", platform: str | None = None, profile: str = "default", read_only: bool = False,
+    require: Sequence[str] = (), accept_missing: Sequence[str] = (),
+) -> SandboxConfig:  # fmt: skip
+    """Check the options of a sandbox.
+
+    Raises:
+        ConfigError: An option that cannot be right.
+        UnsupportedError: An option that this version does not have yet.
+    """
+    for name, value in (("image", image), ("platform", platform), ("cpu_limit", cpu_limit)):
+        if value is not None:
+            raise UnsupportedError(errno.ENOSYS, f"{name}= is not there yet; see the status table in the README")
+    if pids is not None and (isinstance(pids, bool) or not isinstance(pids, int) or pids <= 0):
+        raise ConfigError(f"pids: {pids!r} is not a positive number")
+    if not isinstance(mounts, Sequence):
+        raise ConfigError(f"mounts: {mounts!r} is not a list")
+    for mount in mounts:
+        if not isinstance(mount, Mount):
+            raise ConfigError(f"mounts: {mount!r} is neither a Bind, a Tmpfs nor an Overlay")
+    return SandboxConfig(
+        rootfs=None if rootfs is None else check_host_path(rootfs, "rootfs"),
+        mounts=tuple(mounts),
+        network=network,
+        namespaces=check_namespaces(tuple(namespaces)),
+        memory=None if memory is None else parse_size(memory, "memory"),
+        pids=pids,
+        cpus=check_positive(cpus, "cpus"),
+        cpuset=cpuset,
+        disk=parse_size(disk, "disk"),
+        inodes=inodes,
+        wall_limit=check_positive(wall_limit, "wall_limit"),
+        output_limit=DEFAULT_OUTPUT_LIMIT if output_limit is None else parse_size(output_limit, "output_limit"),
+        kill_on_output=output_limit is not None,
+        read_only=read_only,
+        env=check_env(env or {}),
+        cwd=None if cwd is None else check_inside_path(cwd, "cwd"),
+        user=None if user is None else parse_user(user),
+        hostname=hostname,
+        profile=profile,
+        require=tuple(require),
+        accept_missing=tuple(accept_missing),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _cached_packer(config: SandboxConfig, _uid: int, _gid: int) -> Packer:
+    return Packer(compile_plan(config))
+
+
+def packer_of(config: SandboxConfig) -> Packer:
+    """Return the compiled form of a configuration, made once for each user that the caller is."""
+    return _cached_packer(config, os.geteuid(), os.getegid()).with_config(config)
+
+
+class Configured:
+    """A sandbox that has been described and compiled, and not started."""
+
+    def __init__(self, image: str | None = None, **options: Any) -> None:
+        self._config = configure(image, **options)
+        self._packer = packer_of(self._config)
+
+    @property
+    def plan(self) -> Plan:
+        """The compiled configuration."""
+        return self._packer.plan
+
+    @property
+    def enforcement(self) -> Mapping[str, Control]:
+        """Each control, and what holds it or why nothing does."""
+        return self.plan.enforcement
