@@ -83,7 +83,9 @@ fix: ## let ruff and clang-format mend what they can
 .PHONY: bench
 bench: ## benchmarks against the competitors, into docs/
 	@$(SETUP) test bench
-	@$(BIN)/python -m pytest benchmarks --benchmark-only -p no:cacheprovider $(ARGS)
+	@mkdir -p build
+	@$(BIN)/python -m pytest benchmarks --benchmark-only -p no:cacheprovider --benchmark-json build/bench.json $(ARGS)
+	@$(BIN)/python scripts/bench_report.py build/bench.json docs
 
 .PHONY: dist
 dist: ## sdist, a wheel built from it, and checks of both

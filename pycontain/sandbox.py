@@ -18,6 +18,7 @@ from ._process import Command, TextMode
 from ._runtime import Runtime
 from ._streams import Pump, Stream
 from .config import StrPath, check_positive
+from .enforcement import Control
 from .errors import SandboxClosedError
 from .result import Reason, Result
 
@@ -107,6 +108,12 @@ class Sandbox(Configured):
         if self._runtime.closed:
             raise SandboxClosedError("the sandbox is closed")
         return self._runtime
+
+    @property
+    def enforcement(self) -> Mapping[str, Control]:
+        """Each control, and what holds it or why nothing does; limits are in force from the start on."""
+        tree = None if self._runtime is None else self._runtime.tree
+        return {**_groups.absent(), **super().enforcement, **(tree.enforcement if tree else {})}
 
     @property
     def pid(self) -> int:

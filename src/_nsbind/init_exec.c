@@ -41,6 +41,7 @@ struct start {
 	int *fds; /* in the order of targets */
 	const int *tasks_fds;
 	int cgroup_fd;
+	bool cgroup_by_file; /* clone(2) has no CLONE_INTO_CGROUP */
 	int pty_master;
 	int pty_slave;
 	struct outcome outcome;
@@ -100,9 +101,16 @@ static bool step_failed(struct start *start, enum nsb_step step, long err, uint3
 	return true;
 }
 
-/* v1 hierarchies: "0" is the writer itself, while it is still alone. */
-static bool join_tasks(struct start *start)
+/* "0" is the writer itself, while it is still alone. */
+static bool join_groups(struct start *start)
 {
+	if (start->cgroup_by_file) {
+		long fd = sys_openat(start->cgroup_fd, "cgroup.procs", O_WRONLY_ | O_CLOEXEC_, 0);
+
+		if (step_failed(start, NSB_STEP_TASKS, fd, start->request->n_tasks) ||
+		    step_failed(start, NSB_STEP_TASKS, sys_write((int)fd, "0", 1), start->request->n_tasks))
+			return false;
+	}
 	for (uint32_t i = 0; i < start->request->n_tasks; i++)
 		if (step_failed(start, NSB_STEP_TASKS, sys_write(start->tasks_fds[i], "0", 1), i))
 			return false;
@@ -272,7 +280,7 @@ static int command_main(void *argument)
 {
 	struct start *start = argument;
 
-	if (join_tasks(start) && session(start) && place_fds(start) && limit(start) && restrict_privileges(start))
+	if (join_groups(start) && session(start) && place_fds(start) && limit(start) && restrict_privileges(start))
 		execute(start);
 	return 127;
 }
@@ -293,9 +301,11 @@ static long clone_command(struct start *start)
 		args.cgroup = (uint64_t)start->cgroup_fd;
 	}
 	pid = sys_clone3(&args, sizeof args, command_main, start);
-	if (pid == -E_NOSYS && start->cgroup_fd < 0)
+	if (pid == -E_NOSYS) {
+		start->cgroup_by_file = start->cgroup_fd >= 0;
 		pid = sys_clone2(flags | SIG_CHLD, command_stack + sizeof command_stack, NULL, command_main,
 				 start);
+	}
 	return pid;
 }
 
