@@ -42,7 +42,7 @@ DEV_LINKS: Final = {
     "stderr": "/proc/self/fd/2",
     "ptmx": "pts/ptmx",
 }
-_ATTACH_CANDIDATES: Final = ("/sys", "/mnt", "/media", "/srv", "/opt")
+_ATTACH_CANDIDATES: Final = ("/mnt", "/media", "/srv", "/opt", "/sys", "/var")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,12 +341,19 @@ def _rlimits(profile: Profile) -> tuple[tuple[int, int, int], ...]:
 
 
 def _attach_at() -> str:
-    for path in _ATTACH_CANDIDATES:
-        if Path(path).is_dir():
-            return path
-    raise ConfigError(
-        f"no directory to attach the root at: one of {', '.join(_ATTACH_CANDIDATES)} must exist"
-    )
+    """Return a directory of the host to attach the new root on, in PID 1's own mount namespace.
+
+    One with nothing mounted below: mount(2) fallbacks find the mounts of a tree by their paths.
+    """
+    found = [path for path in _ATTACH_CANDIDATES if Path(path).is_dir()]
+    if not found:
+        raise ConfigError(
+            f"no directory to attach the root at: one of {', '.join(_ATTACH_CANDIDATES)} must exist"
+        )
+    rows = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    mounted = [row.split(" ")[4] for row in rows]
+    free = (path for path in found if not any(point.startswith(f"{path}/") for point in mounted))
+    return next(free, found[0])
 
 
 def _namespaces(config: SandboxConfig, ids: Identity) -> tuple[str, ...]:
