@@ -82,12 +82,14 @@ int main(int argc, char **argv)
 {
 	const char *mode = argc > 2 ? argv[2] : "";
 	double number = argc > 3 ? atof(argv[3]) : 0;
+	double before;
 
 	for (char *part = strtok(argv[1], ","); part; part = strtok(NULL, ","))
 		if (write(atoi(part), "0", 1) != 1) {
 			perror("join");
 			return 2;
 		}
+	before = used(RUSAGE_SELF);
 	if (!strcmp(mode, "sleep")) {
 		ready();
 		until_eof();
@@ -110,7 +112,7 @@ int main(int argc, char **argv)
 			}
 		while (wait(NULL) > 0)
 			continue;
-		printf("%.6f\n", used(RUSAGE_SELF) + used(RUSAGE_CHILDREN));
+		printf("%.6f\n", used(RUSAGE_SELF) - before + used(RUSAGE_CHILDREN));
 	} else if (!strcmp(mode, "forks")) { /* how many children at once? */
 		int made = 0;
 

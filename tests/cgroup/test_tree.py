@@ -148,11 +148,11 @@ def test_forks_within_the_limit_are_no_event(make_tree: MakeTree, start: Start) 
 
 def test_cpu_time_is_that_of_the_whole_tree(make_tree: MakeTree, start: Start) -> None:
     group = make_tree().command_group()
-    with start(group, "spin", 0.05) as process:
+    with start(group, "spin", 0.2) as process:
         assert process.stdout is not None
         truth = float(process.stdout.read())
     usage = group.usage()
-    assert truth >= 0.2
+    assert truth >= 0.8
     assert usage["user_s"].value + usage["system_s"].value == pytest.approx(
         truth, rel=0.03, abs=0.01
     )
