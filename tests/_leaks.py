@@ -22,8 +22,9 @@ STATUS = frozenset(
         *("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
     )
 )
-# Kept by the library for the life of the process: user namespaces per mapping, PID 1's program.
-KEPT = re.compile(r"user:\[\d+\]|/memfd:pycontain")
+# Kept by the library for the life of the process: user namespaces per mapping, PID 1's program,
+# and the lock that says that the owner of its control groups lives.
+KEPT = re.compile(r"user:\[\d+\]|/memfd:pycontain|/\S+/pycontain/pycontain-[-0-9a-f]+$")
 KEPT_MAX = 16
 
 
