@@ -70,6 +70,9 @@ struct making {
 	uint32_t mode, uid, gid;
 	bool symlinks;
 };
+/* Where our own id does not exist, as in an idmapped volume, only its owner can make a file (EOVERFLOW). */
+void act_as(uint32_t uid, uint32_t gid);
+void act_as_ourselves(void);
 void own_device_add(int fd); /* directories may be made on the file system of fd */
 void own_devices_end(void);
 long open_parent_in_root(int root_fd, const char *path, char *ret_name, bool create, const struct making *making);

@@ -60,6 +60,14 @@ static long create(const char *path, const struct nsb_open *request)
 	fd = sys_openat((int)parent, name,
 			(int)request->open_flags | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_NONBLOCK_ | O_CLOEXEC_,
 			request->mode & 0777);
+	if (fd == -E_OVERFLOW) {
+		act_as(request->uid, request->gid);
+		fd = sys_openat((int)parent, name,
+				(int)request->open_flags | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_NONBLOCK_ |
+					O_CLOEXEC_,
+				request->mode & 0777);
+		act_as_ourselves();
+	}
 	sys_close((int)parent);
 	if (fd < 0)
 		return fd;

@@ -128,6 +128,19 @@ long open_in_root(int root_fd, const char *path, int flags, unsigned mode, bool 
 	return fd == -E_NOSYS ? walk_in_root(root_fd, path, flags, mode) : fd;
 }
 
+void act_as(uint32_t uid, uint32_t gid)
+{
+	(void)sys1(__NR_setfsgid, gid);
+	(void)sys1(__NR_setfsuid, uid);
+}
+
+void act_as_ourselves(void)
+{
+	act_as((uint32_t)sys0(__NR_geteuid), (uint32_t)sys0(__NR_getegid));
+	/* Another id makes us what fs.suid_dumpable says. */
+	(void)sys_prctl(PR_SET_DUMPABLE_, 0, 0, 0, 0);
+}
+
 /* Step from parent_fd, which is closed, into name; make it where it is missing and the file system is ours. */
 static long enter_directory(int parent_fd, const char *name, uint32_t mode, const struct making *making)
 {
@@ -137,6 +150,11 @@ static long enter_directory(int parent_fd, const char *name, uint32_t mode, cons
 		fd = -E_XDEV;
 		if (on_own_device(parent_fd)) {
 			err = sys3(__NR_mkdirat, parent_fd, name, mode);
+			if (err == -E_OVERFLOW) {
+				act_as(making->uid, making->gid);
+				err = sys3(__NR_mkdirat, parent_fd, name, mode);
+				act_as_ourselves();
+			}
 			fd = err && err != -E_EXIST ?
 				     err :
 				     sys_openat(parent_fd, name,

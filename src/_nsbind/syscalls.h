@@ -187,6 +187,7 @@ struct sys_mount_attr {
 #define E_NOSYS 38
 #define E_LOOP 40
 #define E_PROTO 71
+#define E_OVERFLOW 75
 #define E_SRCH 3
 #define E_XDEV 18
 #define E_2BIG 7

@@ -12,6 +12,7 @@
  *   probe forks N              a tree that forks without end, at most N at once; "ready" first
  *   probe swap A B             exchanges two names without end; "ready" first
  *   probe grow FILE            appends without end; "ready" first
+ *   probe socket PATH          a listening socket, and ends
  *   probe window               the terminal's size, and again after SIGWINCH
  *   probe namespaces           inode of each namespace
  */
@@ -27,9 +28,11 @@
 #include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -241,6 +244,15 @@ static int grow(const char *path)
 			lseek(fd, 0, SEEK_SET), ftruncate(fd, 0);
 }
 
+static int make_socket(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+	return fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0;
+}
+
 static int print_window(void)
 {
 	struct winsize size;
@@ -307,6 +319,8 @@ int main(int argc, char **argv)
 		return swap(a, b);
 	if (!strcmp(what, "grow"))
 		return grow(a);
+	if (!strcmp(what, "socket"))
+		return make_socket(a);
 	if (!strcmp(what, "window"))
 		return window();
 	if (!strcmp(what, "namespaces"))
