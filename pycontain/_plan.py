@@ -94,7 +94,8 @@ class _Builder:
         mapped root of PID 1 could not traverse. Else PID 1 opens the path itself, which only it can
         do in its own mount namespace.
         """
-        if self.ids.mapping != "range" or not _native.available(_native.Probe.OPEN_TREE):
+        needed = (_native.Probe.OPEN_TREE, _native.Probe.MOUNT_SETATTR)
+        if self.ids.mapping != "range" or not all(map(_native.available, needed)):
             return os.fsencode(path), -1
         problem = _native.can_idmap(path, idmap_fd)
         if problem:
@@ -127,9 +128,8 @@ class _Builder:
             return
         text, fd = self.source(path, self.ids.root_userns_fd)
         if self.config.read_only:
-            self.add(
-                Op(OpKind.ROOT_BIND, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED), path
-            )
+            attr = RESTRICTED | MOUNT_RDONLY
+            self.add(Op(OpKind.ROOT_BIND, "", text, _native.OP_RECURSIVE, fd, attr=attr), path)
             return
         self.add(
             Op(OpKind.LOWER, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED | MOUNT_RDONLY),
@@ -241,6 +241,8 @@ class _Builder:
         if "net" in names:
             self.add(Op(OpKind.LOOPBACK), "lo")
         self.add(Op(OpKind.KEYRING), "session keyring")
+        if self.config.read_only and self.config.rootfs is None:
+            self.add(Op(OpKind.READ_ONLY, "", attr=MOUNT_RDONLY), "/")
         self.add(Op(OpKind.PIVOT_ROOT), "/")
 
 

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -180,17 +181,18 @@ int nsb_send(int control_fd, const void *bytes, size_t size, const int32_t *fds,
 static int open_idmapped_tree(const struct nsb_tree *tree, struct nsb_failure *reterr, uint32_t index)
 {
 	unsigned recursive = tree->recursive ? AT_RECURSIVE_ : 0;
+	bool idmapped = tree->userns_fd >= 0;
+	/* A copy of a shared mount is its peer: what is mounted on one would appear on the other. */
 	struct sys_mount_attr attr = {
-		.attr_set = MOUNT_ATTR_IDMAP_,
-		.userns_fd = (uint64_t)tree->userns_fd,
+		.attr_set = idmapped ? MOUNT_ATTR_IDMAP_ : 0,
+		.propagation = MS_PRIVATE,
+		.userns_fd = idmapped ? (uint64_t)tree->userns_fd : 0,
 	};
 	long fd = sys_open_tree(AT_FDCWD, tree->path, OPEN_TREE_CLONE_ | O_CLOEXEC | recursive);
 	long err;
 
 	if (fd < 0)
 		return set_failure(reterr, NSB_STEP_OPEN_TREE, (int)-fd, index);
-	if (tree->userns_fd < 0)
-		return (int)fd;
 	err = sys_mount_setattr((int)fd, "", AT_EMPTY_PATH_ | recursive, &attr);
 	if (err < 0) {
 		close((int)fd);
