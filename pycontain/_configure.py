@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of a sandbox, checked and compiled: what `run`, `Sandbox` and `AsyncSandbox` have in common."""
+"""The options of a sandbox, checked and compiled: what `run` and the classes have in common."""
 
 from __future__ import annotations
 
@@ -32,15 +32,32 @@ from .errors import ConfigError, UnsupportedError
 DEFAULT_OUTPUT_LIMIT: Final = 1 << 20
 
 
-def configure(  # noqa: PLR0913: the fields of SandboxConfig, in the words of the caller
-    image: str | None = None, *, rootfs: StrPath | None = None, mounts: Sequence[Mount] = (), network: Network = "none",
-    namespaces: Sequence[str] = DEFAULT_NAMESPACES, memory: Size | None = None, cpus: float | None = None,
-    pids: int | None = None, disk: Size = "64M", inodes: int = 16384, cpuset: str | None = None,
-    wall_limit: float | None = None, cpu_limit: float | None = None, output_limit: Size | None = None,
-    env: Mapping[str, str] | None = None, cwd: StrPath | None = None, user: int | str | None = None,
-    hostname: str = "sandbox", platform: str | None = None, profile: str = "default", read_only: bool = False,
-    require: Sequence[str] = (), accept_missing: Sequence[str] = (),
-) -> SandboxConfig:  # fmt: skip
+def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of the caller
+    image: str | None = None,
+    *,
+    rootfs: StrPath | None = None,
+    mounts: Sequence[Mount] = (),
+    network: Network = "none",
+    namespaces: Sequence[str] = DEFAULT_NAMESPACES,
+    memory: Size | None = None,
+    cpus: float | None = None,
+    pids: int | None = None,
+    disk: Size = "64M",
+    inodes: int = 16384,
+    cpuset: str | None = None,
+    wall_limit: float | None = None,
+    cpu_limit: float | None = None,
+    output_limit: Size | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: StrPath | None = None,
+    user: int | str | None = None,
+    hostname: str = "sandbox",
+    platform: str | None = None,
+    profile: str = "default",
+    read_only: bool = False,
+    require: Sequence[str] = (),
+    accept_missing: Sequence[str] = (),
+) -> SandboxConfig:
     """Check the options of a sandbox.
 
     Raises:
@@ -49,7 +66,9 @@ def configure(  # noqa: PLR0913: the fields of SandboxConfig, in the words of th
     """
     for name, value in (("image", image), ("platform", platform), ("cpu_limit", cpu_limit)):
         if value is not None:
-            raise UnsupportedError(errno.ENOSYS, f"{name}= is not there yet; see the status table in the README")
+            raise UnsupportedError(
+                errno.ENOSYS, f"{name}= is not there yet; see the status table in the README"
+            )
     if pids is not None and (isinstance(pids, bool) or not isinstance(pids, int) or pids <= 0):
         raise ConfigError(f"pids: {pids!r} is not a positive number")
     if not isinstance(mounts, Sequence):
@@ -69,7 +88,9 @@ def configure(  # noqa: PLR0913: the fields of SandboxConfig, in the words of th
         disk=parse_size(disk, "disk"),
         inodes=inodes,
         wall_limit=check_positive(wall_limit, "wall_limit"),
-        output_limit=DEFAULT_OUTPUT_LIMIT if output_limit is None else parse_size(output_limit, "output_limit"),
+        output_limit=DEFAULT_OUTPUT_LIMIT
+        if output_limit is None
+        else parse_size(output_limit, "output_limit"),
         kill_on_output=output_limit is not None,
         read_only=read_only,
         env=check_env(env or {}),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of a living sandbox, read and written by descriptor.
 
-PID 1 opens each name inside the sandbox and hands the descriptor out, so that no name that the sandbox chose is ever
-looked up on the host. Symbolic links are refused, as are FIFOs, devices and sockets; sizes are bounded.
+PID 1 opens each name inside the sandbox and hands the descriptor out, so that no name that the
+sandbox chose is ever looked up on the host. Symbolic links are refused, as are FIFOs, devices and
+sockets; sizes are bounded.
 """
 
 from __future__ import annotations
@@ -26,9 +27,14 @@ _LIST_LIMIT: Final = 100_000
 _DEPTH_LIMIT: Final = 256
 _CHUNK: Final = 1 << 20
 _KINDS: Final = {
-    stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link", stat.S_IFIFO: "fifo",
-    stat.S_IFSOCK: "socket", stat.S_IFCHR: "character device", stat.S_IFBLK: "block device",
-}  # fmt: skip
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "link",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,8 @@ class Entry:
     """A name in a directory of a sandbox.
 
     Attributes:
-        name: As os.fsdecode gives it; may hold any byte but `/` and NUL, so escape it before showing it.
+        name: As os.fsdecode gives it; may hold any byte but `/` and NUL, so escape it before
+            showing it.
         kind: "file", "directory", "link", "fifo", "socket", "character device" or "block device".
         size: Bytes, as the file system says.
         mode: Permission bits.
@@ -61,7 +68,8 @@ Steps: TypeAlias = Generator[Request | None, tuple[Report, int | None] | None, T
 class FileSteps:
     """The operations, each a generator, so that one text serves callers that block and event loops.
 
-    It yields a request and is sent the answer, or yields None where much has been done and others may have a turn.
+    It yields a request and is sent the answer, or yields None where much has been done and others
+    may have a turn.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -69,14 +77,18 @@ class FileSteps:
 
     def _ask(self, path: StrPath, flags: int, open_flags: int, mode: int) -> Steps[int]:
         inside = check_inside_path(path, "path")
-        answer = yield Request(_native.pack_open(os.fsencode(inside), flags, open_flags, mode, *self._owner))
-        assert answer is not None  # noqa: S101: that of a request
+        answer = yield Request(
+            _native.pack_open(os.fsencode(inside), flags, open_flags, mode, *self._owner)
+        )
+        assert answer is not None  # noqa: S101 - that of a request
         report, fd = answer
         if report.event == Event.FAILED:
             raise _error(report.errno, inside)
         return -1 if fd is None else fd
 
-    def open(self, path: StrPath, mode: str, *, follow_symlinks: bool, parents: bool) -> Steps[IO[bytes]]:
+    def open(
+        self, path: StrPath, mode: str, *, follow_symlinks: bool, parents: bool
+    ) -> Steps[IO[bytes]]:
         """See `Files.open`."""
         flags = {
             "rb": os.O_RDONLY,
@@ -85,28 +97,42 @@ class FileSteps:
             "ab": os.O_WRONLY | os.O_CREAT | os.O_APPEND,
         }.get(mode)
         if flags is None:
-            raise FilesError(errno.EINVAL, f"mode {mode!r} is unknown; known are rb, wb, xb and ab", os.fspath(path))
-        wanted = (_native.OPEN_FOLLOW if follow_symlinks else 0) | (_native.OPEN_PARENTS if parents else 0)
+            raise FilesError(
+                errno.EINVAL,
+                f"mode {mode!r} is unknown; known are rb, wb, xb and ab",
+                os.fspath(path),
+            )
+        wanted = (_native.OPEN_FOLLOW if follow_symlinks else 0) | (
+            _native.OPEN_PARENTS if parents else 0
+        )
         fd = yield from self._ask(path, wanted, flags, 0o644)
         return os.fdopen(fd, mode.replace("x", "w"))
 
     def read_bytes(self, path: StrPath, *, limit: int, follow_symlinks: bool) -> Steps[bytes]:
         """See `Files.read_bytes`."""
         chunks, room = [], limit + 1
-        with (yield from self.open(path, "rb", follow_symlinks=follow_symlinks, parents=False)) as file:
+        with (
+            yield from self.open(path, "rb", follow_symlinks=follow_symlinks, parents=False)
+        ) as file:
             while room and (chunk := file.read(min(room, _CHUNK))):
                 chunks.append(chunk)
                 room -= len(chunk)
                 if len(chunk) == _CHUNK:
                     yield None
         if not room:
-            raise FilesError(errno.EFBIG, f"the file has more than {limit} bytes; raise limit=", os.fspath(path))
+            raise FilesError(
+                errno.EFBIG, f"the file has more than {limit} bytes; raise limit=", os.fspath(path)
+            )
         return b"".join(chunks)
 
-    def write_bytes(self, path: StrPath, data: bytes, *, parents: bool, follow_symlinks: bool) -> Steps[int]:
+    def write_bytes(
+        self, path: StrPath, data: bytes, *, parents: bool, follow_symlinks: bool
+    ) -> Steps[int]:
         """See `Files.write_bytes`."""
         view = memoryview(data).cast("B")
-        with (yield from self.open(path, "wb", parents=parents, follow_symlinks=follow_symlinks)) as file:
+        with (
+            yield from self.open(path, "wb", parents=parents, follow_symlinks=follow_symlinks)
+        ) as file:
             for at in range(0, len(view), _CHUNK):
                 if at:
                     yield None
@@ -141,14 +167,18 @@ class FileSteps:
         elif stat.S_ISDIR(info.st_mode):
             yield from self._put_tree(source_path, os.fspath(target), 0)
         else:
-            raise FilesError(errno.EINVAL, "neither a regular file nor a directory", str(source_path))
+            raise FilesError(
+                errno.EINVAL, "neither a regular file nor a directory", str(source_path)
+            )
 
     def _put_file(self, source: Path, target: str, mode: int) -> Steps[None]:
         fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as reader:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise FilesError(errno.EINVAL, "not a regular file", str(source))
-            with (yield from self.open(target, "wb", parents=True, follow_symlinks=False)) as writer:
+            with (
+                yield from self.open(target, "wb", parents=True, follow_symlinks=False)
+            ) as writer:
                 while chunk := reader.read(_CHUNK):
                     writer.write(chunk)
                     yield None
@@ -156,7 +186,9 @@ class FileSteps:
 
     def _put_tree(self, source: Path, target: str, depth: int) -> Steps[None]:
         if depth > _DEPTH_LIMIT:
-            raise FilesError(errno.ELOOP, f"more than {_DEPTH_LIMIT} levels of directories", str(source))
+            raise FilesError(
+                errno.ELOOP, f"more than {_DEPTH_LIMIT} levels of directories", str(source)
+            )
         yield from self.mkdir(target, 0o755)
         with os.scandir(source) as found:
             items = sorted(found, key=lambda entry: entry.name)
@@ -185,7 +217,7 @@ class FileSteps:
 
 
 class Files:
-    """The files of a living sandbox. Paths are absolute paths inside; made files belong to its default user."""
+    """The files of a living sandbox. Paths are absolute; the default user owns what is made."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -203,21 +235,34 @@ class Files:
         finally:
             steps.close()
 
-    def open(self, path: StrPath, mode: str = "rb", *, follow_symlinks: bool = False, parents: bool = False) -> IO[bytes]:
+    def open(
+        self,
+        path: StrPath,
+        mode: str = "rb",
+        *,
+        follow_symlinks: bool = False,
+        parents: bool = False,
+    ) -> IO[bytes]:
         """Open a regular file, in binary.
 
         Args:
             path: Absolute path inside.
             mode: "rb", "wb" (made or emptied), "xb" (must be new) or "ab".
-            follow_symlinks: Resolve links, always inside the sandbox's root; else any link on the way is an error.
+            follow_symlinks: Resolve links, always inside the sandbox's root; else any link on the
+                way is an error.
             parents: Make missing directories on the way.
 
         Raises:
-            FilesError: With the errno: ELOOP for a link, EISDIR, EINVAL for what is no regular file, ENOENT, ...
+            FilesError: With the errno: ELOOP for a link, EISDIR, EINVAL for what is no regular
+                file, ENOENT, ...
         """
-        return self._do(self._steps.open(path, mode, follow_symlinks=follow_symlinks, parents=parents))
+        return self._do(
+            self._steps.open(path, mode, follow_symlinks=follow_symlinks, parents=parents)
+        )
 
-    def read_bytes(self, path: StrPath, *, limit: int = READ_LIMIT, follow_symlinks: bool = False) -> bytes:
+    def read_bytes(
+        self, path: StrPath, *, limit: int = READ_LIMIT, follow_symlinks: bool = False
+    ) -> bytes:
         """Return a file's content.
 
         Raises:
@@ -226,21 +271,40 @@ class Files:
         return self._do(self._steps.read_bytes(path, limit=limit, follow_symlinks=follow_symlinks))
 
     def read_text(
-        self, path: StrPath, *, encoding: str = "utf-8", errors: str = "strict", limit: int = READ_LIMIT,
+        self,
+        path: StrPath,
+        *,
+        encoding: str = "utf-8",
+        errors: str = "strict",
+        limit: int = READ_LIMIT,
         follow_symlinks: bool = False,
-    ) -> str:  # fmt: skip
+    ) -> str:
         """Return a file's content, decoded."""
-        return self.read_bytes(path, limit=limit, follow_symlinks=follow_symlinks).decode(encoding, errors)
+        return self.read_bytes(path, limit=limit, follow_symlinks=follow_symlinks).decode(
+            encoding, errors
+        )
 
-    def write_bytes(self, path: StrPath, data: bytes, *, parents: bool = True, follow_symlinks: bool = False) -> int:
+    def write_bytes(
+        self, path: StrPath, data: bytes, *, parents: bool = True, follow_symlinks: bool = False
+    ) -> int:
         """Write a file, replacing its content. Returns the number of bytes."""
-        return self._do(self._steps.write_bytes(path, data, parents=parents, follow_symlinks=follow_symlinks))
+        return self._do(
+            self._steps.write_bytes(path, data, parents=parents, follow_symlinks=follow_symlinks)
+        )
 
     def write_text(
-        self, path: StrPath, text: str, *, encoding: str = "utf-8", parents: bool = True, follow_symlinks: bool = False
+        self,
+        path: StrPath,
+        text: str,
+        *,
+        encoding: str = "utf-8",
+        parents: bool = True,
+        follow_symlinks: bool = False,
     ) -> int:
         """Write a file as text. Returns the number of bytes."""
-        return self.write_bytes(path, text.encode(encoding), parents=parents, follow_symlinks=follow_symlinks)
+        return self.write_bytes(
+            path, text.encode(encoding), parents=parents, follow_symlinks=follow_symlinks
+        )
 
     def mkdir(self, path: StrPath, mode: int = 0o755) -> None:
         """Make a directory and its missing parents; an existing one is kept."""
@@ -261,15 +325,16 @@ class Files:
     def put(self, source: StrPath, target: StrPath) -> None:
         """Copy a file or a directory tree of the host to `target` inside.
 
-        Symbolic links, FIFOs, sockets and devices of the source are an error (EINVAL): nothing is followed. Permission
-        bits are kept, without set-id bits.
+        Symbolic links, FIFOs, sockets and devices of the source are an error (EINVAL): nothing is
+        followed. Permission bits are kept, without set-id bits.
         """
         self._do(self._steps.put(source, target))
 
     def get(self, source: StrPath, target: StrPath, *, limit: int = READ_LIMIT) -> None:
         """Copy a file or a directory tree out of the sandbox to `target`, which must not exist.
 
-        Only regular files and directories are copied: a link, FIFO, socket or device is an error. Owner is the caller,
+        Only regular files and directories are copied: a link, FIFO, socket or device is an error.
+            Owner is the caller,
         set-id bits are dropped.
 
         Args:
@@ -286,7 +351,7 @@ class Files:
 
 def _error(number: int, path: str) -> FilesError:
     texts = {
-        errno.ELOOP: "a symbolic link on the way; follow_symlinks=True resolves it inside the sandbox",
+        errno.ELOOP: "a symbolic link on the way; follow_symlinks=True resolves it inside",
         errno.EINVAL: "not a regular file",
     }
     return FilesError(number, texts.get(number, os.strerror(number)), path)
@@ -321,8 +386,10 @@ def _copy_out(source_fd: int, target: Path, name: str, budget: list[int]) -> Ste
         os.fchmod(writer.fileno(), mode | 0o600)
 
 
-def _copy_tree(source_fd: int, target: Path, name: str, budget: list[int], depth: int) -> Steps[None]:
-    """Each level is opened below the one above it, by name and without following: O_NOFOLLOW on every component."""
+def _copy_tree(
+    source_fd: int, target: Path, name: str, budget: list[int], depth: int
+) -> Steps[None]:
+    """Each level is opened below the one above it, by name, with O_NOFOLLOW on every component."""
     if depth > _DEPTH_LIMIT:
         raise FilesError(errno.ELOOP, f"more than {_DEPTH_LIMIT} levels of directories", name)
     target.mkdir()
@@ -331,7 +398,11 @@ def _copy_tree(source_fd: int, target: Path, name: str, budget: list[int], depth
         if entry.kind not in ("file", "directory"):
             raise FilesError(errno.EINVAL, f"a {entry.kind} is not copied out", path)
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(entry.name, flags | (os.O_DIRECTORY if entry.kind == "directory" else 0), dir_fd=source_fd)
+        fd = os.open(
+            entry.name,
+            flags | (os.O_DIRECTORY if entry.kind == "directory" else 0),
+            dir_fd=source_fd,
+        )
         try:
             # The name may be another thing by now than it was when it was listed.
             if entry.kind == "directory":

@@ -38,10 +38,13 @@ def create(config: SandboxConfig, ids: Identity, *, single: bool) -> SandboxTree
     required = [name for name in config.require if name in GROUP_CONTROLS]
     if not names and not required:
         return None
-    # Not at the top: most sandboxes have no limits, and this is a quarter of the package's import time.
+    # Not at the top: most sandboxes have no limits, and this is a quarter of the package's import
+    # time.
     from . import _cgroup  # noqa: PLC0415
 
-    limits = _cgroup.Limits(memory=config.memory, pids=config.pids, cpus=config.cpus, cpuset=config.cpuset)
+    limits = _cgroup.Limits(
+        memory=config.memory, pids=config.pids, cpus=config.cpus, cpuset=config.cpuset
+    )
     if not _SWEPT:
         # Once in this process: what owners that were killed have left.
         _SWEPT.append(True)
@@ -58,7 +61,7 @@ def create(config: SandboxConfig, ids: Identity, *, single: bool) -> SandboxTree
 
 
 def absent() -> dict[str, Control]:
-    """Say of each control that needs groups that there is none; those of a tree are put over this."""
+    """Say of each control that needs groups that there are none; a tree's come over this."""
     none = Control(in_force=False, why="it was not asked for", remedy="give the limit as an option")
     return dict.fromkeys(GROUP_CONTROLS, none)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one `run` is, whoever waits for it: the command's streams, the limits that end it, and its result."""
+"""What one `run` is, whoever waits for it: streams, the limits that end it, and its result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MakeFlow: TypeAlias = Callable[
 
 
 class Job(Generic[FlowT]):
-    """One `run`: made before the command, so that an input that cannot be right starts nothing. Close it.
+    """One `run`: made before the command, so that a wrong input starts nothing. Close it.
 
     Attributes:
         plumbing: The command's streams.
@@ -28,9 +28,14 @@ class Job(Generic[FlowT]):
     """
 
     def __init__(
-        self, config: SandboxConfig, make_flow: MakeFlow[FlowT], mode: TextMode, data: Any,
-        streams: tuple[Stream, Stream, Stream], timeout: float | None,
-    ) -> None:  # fmt: skip
+        self,
+        config: SandboxConfig,
+        make_flow: MakeFlow[FlowT],
+        mode: TextMode,
+        data: Any,
+        streams: tuple[Stream, Stream, Stream],
+        timeout: float | None,
+    ) -> None:
         self._config = config
         self._mode = mode
         self._timeout = timeout
@@ -86,15 +91,20 @@ class Job(Generic[FlowT]):
             for name, capture in zip(("stdout", "stderr"), self._captures, strict=True)
             if capture is not None and capture.truncated
         )
-        assert command.returncode is not None  # noqa: S101: it has ended
+        assert command.returncode is not None  # noqa: S101 - it has ended
         assert command.reason is not None  # noqa: S101
         assert command.usage is not None  # noqa: S101
         if self._ending == command.reason == Reason.KILLED:
             raise TimeoutExpired(command.args, self._timeout or 0.0, out, err, command.usage)
         return Result(
-            command.args, command.returncode, out, err, reason=command.reason, usage=command.usage,
+            command.args,
+            command.returncode,
+            out,
+            err,
+            reason=command.reason,
+            usage=command.usage,
             truncated=truncated,
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         """Close all descriptors of the job."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The only door to the C core: packs messages, calls, turns failures into values.
 
-Layouts and constants come from `src/_nsbind/api.h` by way of cffi, so there is no second table here.
+Layouts and constants come from `src/_nsbind/api.h` by way of cffi, so there is no second table
+here.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def _members(name: str, prefix: str) -> dict[str, int]:
 
 API_VERSION: Final = 1
 if lib.NSB_API_VERSION != API_VERSION:
-    raise ImportError("pycontain: the extension is of another version than the package; build it again")
+    raise ImportError(
+        "pycontain: the extension is of another version than the package; build it again"
+    )
 
 Step = IntEnum("Step", _members("nsb_step", "NSB_STEP_"))  # type: ignore[misc]
 
@@ -127,7 +130,18 @@ _REPORT = struct.Struct("=IIiIiiQQ")
 _EXEC = struct.Struct("=24I")
 _EXEC_FIELDS = (
     *("header", "flags", "uid", "gid", "n_groups", "groups", "n_paths", "paths", "n_argv", "argv"),
-    *("n_env", "env", "cwd", "umask", "process_group", "n_tasks", "n_fds", "fds", "rows", "columns"),
+    *(
+        "n_env",
+        "env",
+        "cwd",
+        "umask",
+        "process_group",
+        "n_tasks",
+        "n_fds",
+        "fds",
+        "rows",
+        "columns",
+    ),
     "reserved",
 )
 _MFD_EXEC = 0x10
@@ -225,8 +239,9 @@ class Report(NamedTuple):
         return Failure(Step(self.step), self.errno, self.index)
 
 
-if _REPORT.size != REPORT_SIZE or _EXEC_FIELDS != tuple(
-    name for name, _ in ffi.typeof("struct nsb_exec").fields
+if (
+    _REPORT.size != REPORT_SIZE
+    or tuple(name for name, _ in ffi.typeof("struct nsb_exec").fields) != _EXEC_FIELDS
 ):
     raise ImportError("pycontain: a struct has another layout than expected")
 
@@ -276,10 +291,22 @@ def pack_setup(setup: Setup) -> bytes:
     if setup.uid_map is not None and setup.gid_map is not None:
         head.uid_map = message.text(setup.uid_map)
         head.gid_map = message.text(setup.gid_map)
-    for name in ("uid", "gid", "time_namespace", "no_new_privs", "securebits", "drop_groups", "bounding",
-                 "permitted", "inheritable", "ambient"):  # fmt: skip
+    for name in (
+        "uid",
+        "gid",
+        "time_namespace",
+        "no_new_privs",
+        "securebits",
+        "drop_groups",
+        "bounding",
+        "permitted",
+        "inheritable",
+        "ambient",
+    ):
         setattr(head, name, getattr(setup, name))
-    rlimits = b"".join(struct.pack("=IIQQ", number, 0, soft, hard) for number, soft, hard in setup.rlimits)
+    rlimits = b"".join(
+        struct.pack("=IIQQ", number, 0, soft, hard) for number, soft, hard in setup.rlimits
+    )
     head.n_rlimits = len(setup.rlimits)
     head.rlimits = message.array(rlimits)
     head.n_seccomp = len(setup.seccomp) // 8
@@ -320,14 +347,14 @@ def pack_exec(request: Exec) -> bytes:
 
 
 def pack_kill(ident: int, number: int, everything: int) -> bytes:
-    """Pack a request to signal a command; `everything`: 0 itself, 1 all its processes, 2 the whole sandbox."""
+    """Pack a request to signal a command; `everything`: 0 itself, 1 its processes, 2 all inside."""
     message = _Message("nsb_kill")
     message.head.signal = number
     message.head.everything = everything
     return message.finish(lib.NSB_REQUEST_KILL, ident)
 
 
-def pack_open(path: bytes, flags: int, open_flags: int, mode: int, uid: int, gid: int) -> bytes:  # noqa: PLR0913
+def pack_open(path: bytes, flags: int, open_flags: int, mode: int, uid: int, gid: int) -> bytes:
     """Pack a request to open or make a file."""
     message = _Message("nsb_open")
     head = message.head
@@ -354,8 +381,8 @@ class Trees:
 class Pid1:
     """A running PID 1, killed with this object unless its descriptors were taken over.
 
-    An exception such as KeyboardInterrupt may come between any two steps of the caller, so that somebody owns the
-    process at each instant.
+    An exception such as KeyboardInterrupt may come between any two steps of the caller, so that
+    somebody owns the process at each instant.
     """
 
     __slots__ = ("_result",)
@@ -374,7 +401,7 @@ class Pid1:
         return int(self._result.pid)
 
     def take(self, owner: Any) -> None:
-        """Hand both descriptors to `owner._pidfd` and `owner._control_fd`, which closes them and reaps."""
+        """Hand the descriptors to `owner._pidfd` and `owner._control_fd`; it closes and reaps."""
         result = self._result
         # Nothing is called from here on, so no signal handler runs in between.
         owner._pidfd = result.pidfd  # noqa: SLF001
@@ -394,7 +421,7 @@ def _failure(error: Any) -> Failure:
     return Failure(Step(error.step), error.err, error.index)
 
 
-def spawn(  # noqa: PLR0913: the fields of struct nsb_spawn_args
+def spawn(  # noqa: PLR0913 - the fields of struct nsb_spawn_args
     *,
     namespaces: int,
     flags: int,
@@ -414,7 +441,11 @@ def spawn(  # noqa: PLR0913: the fields of struct nsb_spawn_args
     args = ffi.new("struct nsb_spawn_args *")
     pid1 = Pid1()
     error = ffi.new("struct nsb_failure *")
-    keep = [ffi.from_buffer(setup), ffi.new("int32_t[]", list(tasks_fds)), ffi.new("int32_t[]", list(command_fds))]
+    keep = [
+        ffi.from_buffer(setup),
+        ffi.new("int32_t[]", list(tasks_fds)),
+        ffi.new("int32_t[]", list(command_fds)),
+    ]
     args.namespaces, args.flags, args.userns_fd = namespaces, flags, userns_fd
     args.init_fd, args.null_fd = _program.fds()
     args.cgroup_fd, args.tasks_fds, args.n_tasks = cgroup_fd, keep[1], len(tasks_fds)
@@ -429,7 +460,9 @@ def spawn(  # noqa: PLR0913: the fields of struct nsb_spawn_args
     return pid1
 
 
-def make_user_namespace(write_maps: Callable[[int, str, str], None], uid_map: str, gid_map: str) -> int:
+def make_user_namespace(
+    write_maps: Callable[[int, str, str], None], uid_map: str, gid_map: str
+) -> int:
     """Return a descriptor of a new user namespace; `write_maps(pid, uid_map, gid_map)` maps it.
 
     Raises:
@@ -447,7 +480,7 @@ def make_user_namespace(write_maps: Callable[[int, str, str], None], uid_map: st
 
 
 def can_idmap(path: str, userns_fd: int) -> int:
-    """Return 0 if `path` can be shown through an idmapped mount, else the errno that says why not."""
+    """Return 0 if `path` can be shown through an idmapped mount, else the errno that says why."""
     return -int(lib.nsb_can_idmap(os.fsencode(path), userns_fd))
 
 
@@ -516,7 +549,7 @@ def _open_null() -> int:
 
 
 def _sealed_init() -> int:
-    """Copy the program to a sealed memfd, so that /proc/1/exe inside is no file of the host (CVE-2019-5736)."""
+    """Copy the program to a sealed memfd: /proc/1/exe is no file of the host (CVE-2019-5736)."""
     path = Path(__file__).with_name("_init")
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
@@ -527,8 +560,11 @@ def _sealed_init() -> int:
         with path.open("rb") as file:
             while os.sendfile(fd, file.fileno(), None, 1 << 20):
                 pass
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS,
-                    fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)  # fmt: skip
+        fcntl.fcntl(
+            fd,
+            fcntl.F_ADD_SEALS,
+            fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE,
+        )
         os.fchmod(fd, 0o555)
     except BaseException:
         os.close(fd)

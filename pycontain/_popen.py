@@ -30,20 +30,32 @@ def set_window_size(fd: int, rows: int, columns: int) -> None:
 
 
 class Popen:
-    """A running command. Made by `Sandbox.popen`, not by users; the interface is `subprocess.Popen`'s.
+    """A running command. Made by `Sandbox.popen`; the interface is `subprocess.Popen`'s.
 
-    A stream that was not asked for is /dev/null: the caller's own terminal and files never go in by default. Leaving
-    the context manager waits, as in `subprocess`; the end of the sandbox ends the command in any case.
+    A stream that was not asked for is /dev/null: the caller's own terminal and files never go in by
+    default. Leaving the context manager waits, as in `subprocess`; the end of the sandbox ends the
+    command in any case.
 
     Attributes:
         args: The arguments as given.
-        stdin, stdout, stderr: Our ends of pipes, else None; of a pty, stdin and stdout are its master.
+        stdin, stdout, stderr: Our ends of pipes, else None; of a pty, stdin and stdout are its
+            master.
     """
 
     def __init__(  # noqa: PLR0913
-        self, runtime: Runtime, packer: Packer, args: Sequence[Argument], *, stdin: Stream, stdout: Stream,
-        stderr: Stream, options: Options, pass_fds: Sequence[int], mode: TextMode, bufsize: int,
-    ) -> None:  # fmt: skip
+        self,
+        runtime: Runtime,
+        packer: Packer,
+        args: Sequence[Argument],
+        *,
+        stdin: Stream,
+        stdout: Stream,
+        stderr: Stream,
+        options: Options,
+        pass_fds: Sequence[int],
+        mode: TextMode,
+        bufsize: int,
+    ) -> None:
         if options.pty and any(stream is not None for stream in (stdin, stdout, stderr)):
             raise ConfigError("pty: the pty is stdin, stdout and stderr; leave these out")
         self.args = args
@@ -77,13 +89,16 @@ class Popen:
 
     def _wrap(self, fd: int, mode: str, bufsize: int) -> IO[Any]:
         line_buffering = bufsize == 1 and self._mode.encoding is not None
-        raw = io.open(fd, mode, -1 if line_buffering else bufsize)  # noqa: SIM115, UP020: kept open
+        raw = open(fd, mode, -1 if line_buffering else bufsize)  # noqa: SIM115 - kept open
         if self._mode.encoding is None:
             return raw
         return io.TextIOWrapper(
-            raw, encoding=self._mode.encoding, errors=self._mode.errors, line_buffering=line_buffering,
+            raw,
+            encoding=self._mode.encoding,
+            errors=self._mode.errors,
+            line_buffering=line_buffering,
             write_through=bufsize == 0,
-        )  # fmt: skip
+        )
 
     def __repr__(self) -> str:
         """As subprocess shows it; arguments are escaped by repr."""
@@ -127,15 +142,15 @@ class Popen:
         if not self._command.wait(timeout):
             raise TimeoutExpired(self.args, timeout or 0.0)
         code = self.returncode
-        assert code is not None  # noqa: S101: what wait() means
+        assert code is not None  # noqa: S101 - what wait() means
         return code
 
     def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:  # noqa: A002
-        """Send `input`, read until the end, and return (stdout, stderr), each bounded by `output_limit`.
+        """Send `input`, read until the end, return (stdout, stderr), bounded by `output_limit`.
 
         Raises:
-            TimeoutExpired: It still runs after `timeout` seconds, and goes on running. What was read so far is in the
-                exception; nothing is lost for the next call.
+            TimeoutExpired: It still runs after `timeout` seconds, and goes on running. What was
+                read so far is in the exception; nothing is lost for the next call.
         """
         if self._pump is None:
             self._pump = self._start_pump(input)
@@ -176,7 +191,7 @@ class Popen:
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Send SIGKILL to the command itself, as subprocess does; `kill_all` leaves nothing of it."""
+        """Send SIGKILL to the command itself, as in subprocess; `kill_all` leaves nothing of it."""
         self.send_signal(signal.SIGKILL)
 
     def kill_all(self) -> None:
@@ -198,7 +213,10 @@ class Popen:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Close the streams and wait, as subprocess does; after an interrupt, kill first."""
         for stream in (self.stdout, self.stderr):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A running command: started by PID 1, watched through its reply socket, ended with all that it started."""
+"""A running command: started by PID 1, watched through a socket, ended with all its processes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TextMode:
 
     @classmethod
     def of(cls, *, text: bool | None, encoding: str | None, errors: str | None) -> Self:
-        """Decide as `subprocess` does, but replace what a hostile program sends that is not text."""
+        """Decide as `subprocess` does, but replace what is not text."""
         try:
             codecs.lookup(encoding or "utf-8")
             codecs.lookup_error(errors or "replace")
@@ -107,7 +107,8 @@ class BaseCommand:
 
     Attributes:
         args: The arguments as given.
-        returncode: None while it runs; then the exit status, or minus the number of the signal that ended it.
+        returncode: None while it runs; then the exit status, or minus the number of the signal that
+            ended it.
         reason: Why it ended; None while it runs.
         usage: What it used; None while it runs.
         pid: Its process id as the caller sees it; -1 if that was not asked for.
@@ -135,9 +136,16 @@ class BaseCommand:
 
     @classmethod
     def _request(
-        cls, runtime: Runtime, packer: Packer, args: Sequence[Argument], options: Options, plumbing: Plumbing, *,
-        tell_start: bool, pass_fds: Sequence[int],
-    ) -> tuple[Self, Request]:  # fmt: skip
+        cls,
+        runtime: Runtime,
+        packer: Packer,
+        args: Sequence[Argument],
+        options: Options,
+        plumbing: Plumbing,
+        *,
+        tell_start: bool,
+        pass_fds: Sequence[int],
+    ) -> tuple[Self, Request]:
         """Return a command for a living sandbox, and what to send to its PID 1."""
         command = cls(args, str(options.cwd or runtime.plan.cwd))
         command._runtime = runtime
@@ -149,7 +157,12 @@ class BaseCommand:
 
     @classmethod
     def _start_only(
-        cls, packer: Packer, args: Sequence[Argument], options: Options, plumbing: Plumbing, pass_fds: Sequence[int]
+        cls,
+        packer: Packer,
+        args: Sequence[Argument],
+        options: Options,
+        plumbing: Plumbing,
+        pass_fds: Sequence[int],
     ) -> Self:
         """Start a sandbox that consists of one command."""
         command = cls(args, str(options.cwd or packer.plan.cwd))
@@ -160,7 +173,9 @@ class BaseCommand:
         try:
             request = command._pack(packer, options, plumbing, pass_fds, _native.EXEC_ONLY)
             with request.reply:
-                command._runtime = Runtime.start(packer.plan, request.message, request.all_fds, tree=tree)
+                command._runtime = Runtime.start(
+                    packer.plan, request.message, request.all_fds, tree=tree
+                )
                 # Ours, since what it counted is read when PID 1 is dead.
                 command._tree, command._runtime.tree = tree, None
         except BaseException:
@@ -172,7 +187,12 @@ class BaseCommand:
         return command
 
     def _pack(
-        self, packer: Packer, options: Options, plumbing: Plumbing, pass_fds: Sequence[int], flags: int
+        self,
+        packer: Packer,
+        options: Options,
+        plumbing: Plumbing,
+        pass_fds: Sequence[int],
+        flags: int,
     ) -> Request:
         """Pack the request and open the reply socket; the clock starts here."""
         numbers, fds = _descriptors(plumbing, options, pass_fds)
@@ -205,8 +225,12 @@ class BaseCommand:
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when `collect` has something to do."""
-        assert self._reply is not None  # noqa: S101: packed
-        return self._reply.fileno()
+        return self._connection.fileno()
+
+    @property
+    def _connection(self) -> Reply:
+        assert self._reply is not None  # noqa: S101 - packed
+        return self._reply
 
     def collect(self) -> bool:
         """Take in what PID 1 has reported, without waiting. Returns whether the command has ended.
@@ -217,7 +241,7 @@ class BaseCommand:
         with self._lock:
             while self.returncode is None:
                 try:
-                    report, fd, pid = self._reply.receive_with()
+                    report, fd, pid = self._connection.receive_with()
                 except BlockingIOError:
                     return False
                 if report is None:
@@ -238,20 +262,25 @@ class BaseCommand:
 
     def _exited(self, report: Report) -> None:
         returncode = os.waitstatus_to_exitcode(report.status)
-        self._end(returncode, self._verdict(returncode), report.user_us / 1e6, report.system_us / 1e6)
+        self._end(
+            returncode, self._verdict(returncode), report.user_us / 1e6, report.system_us / 1e6
+        )
 
     def _verdict(self, returncode: int) -> Reason:
-        """The killer's own note comes first: its SIGKILL looks like anybody else's. Then the kernel's counters."""
+        """The killer's note first: its SIGKILL looks like anybody's. Then the kernel's counters."""
         if self._ended_by is not None and returncode == -signals.SIGKILL:
             return self._ended_by
-        if self._group is not None and (limit := _groups.verdict(self._group, returncode)) is not None:
+        if (
+            self._group is not None
+            and (limit := _groups.verdict(self._group, returncode)) is not None
+        ):
             return limit
         if returncode == -signals.SIGSYS:
             return Reason.SECCOMP
         return Reason.EXITED if returncode >= 0 else Reason.SIGNALED
 
     def _lost(self) -> None:
-        """PID 1 ended without a report: the sandbox was killed, or its set-up failed, which it said elsewhere."""
+        """PID 1 ended without a report: it was killed, or the set-up failed."""
         if self._only and self._ended_by is None:
             try:
                 self._runtime.check_ready()
@@ -260,27 +289,34 @@ class BaseCommand:
                 raise
         self._end(-signals.SIGKILL, self._ended_by or Reason.KILLED, None, None)
 
-    def _end(self, returncode: int, reason: Reason, user_s: float | None, system_s: float | None) -> None:
+    def _end(
+        self, returncode: int, reason: Reason, user_s: float | None, system_s: float | None
+    ) -> None:
         wall_s = time.monotonic() - self._started_at
         if self._only:
             self._runtime.kill()
-        self.usage = self._measure(Usage(wall_s=wall_s, user_s=user_s, system_s=system_s, sources=_SOURCES))
+        self.usage = self._measure(
+            Usage(wall_s=wall_s, user_s=user_s, system_s=system_s, sources=_SOURCES)
+        )
         self.reason = reason
         self.returncode = returncode
         self._release()
 
     def _measure(self, usage: Usage) -> Usage:
-        """What the command's group counted is true of all its processes, whoever waited for them."""
+        """What the group counted is true of all its processes, whoever waited for them."""
         if self._group is None:
             return usage
         readings = self._group.usage()
         whole = {"memory_peak", "pids_peak", "io_read", "io_write"}
-        values = {name: int(reading.value) if name in whole else reading.value for name, reading in readings.items()}
+        values: dict[str, Any] = {
+            name: int(reading.value) if name in whole else reading.value
+            for name, reading in readings.items()
+        }
         sources = {**usage.sources, **{name: reading.source for name, reading in readings.items()}}
         return dataclasses.replace(usage, **values, sources=MappingProxyType(sources))
 
     def _release(self) -> None:
-        """Let go of the reply socket, of a sandbox that was only for this command, and of its group."""
+        """Let go of the reply socket, of a sandbox only for this command, and of its group."""
         if self._reply is not None:
             self._reply.close()
         if self._only:
@@ -296,10 +332,17 @@ class Command(BaseCommand):
 
     @classmethod
     def start(
-        cls, runtime: Runtime, packer: Packer, args: Sequence[Argument], options: Options, plumbing: Plumbing, *,
-        tell_start: bool, pass_fds: Sequence[int] = (),
-    ) -> Self:  # fmt: skip
-        """Ask a living sandbox's PID 1 for a command; whether it could be started is reported later.
+        cls,
+        runtime: Runtime,
+        packer: Packer,
+        args: Sequence[Argument],
+        options: Options,
+        plumbing: Plumbing,
+        *,
+        tell_start: bool,
+        pass_fds: Sequence[int] = (),
+    ) -> Self:
+        """Ask a living sandbox's PID 1 for a command; whether it starts is reported later.
 
         Raises:
             ConfigError: An argument or option that cannot be right.
@@ -319,9 +362,13 @@ class Command(BaseCommand):
 
     @classmethod
     def start_only(
-        cls, packer: Packer, args: Sequence[Argument], options: Options, plumbing: Plumbing,
+        cls,
+        packer: Packer,
+        args: Sequence[Argument],
+        options: Options,
+        plumbing: Plumbing,
         pass_fds: Sequence[int] = (),
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         """Start a sandbox that consists of one command.
 
         Raises:
@@ -335,7 +382,11 @@ class Command(BaseCommand):
         deadline = None if timeout is None else time.monotonic() + timeout
         while self.returncode is None:
             left = None if deadline is None else deadline - time.monotonic()
-            if not self._reply.wait(left) and deadline is not None and time.monotonic() >= deadline:
+            if (
+                not self._connection.wait(left)
+                and deadline is not None
+                and time.monotonic() >= deadline
+            ):
                 return False
             self.collect()
         return True
@@ -348,7 +399,7 @@ class Command(BaseCommand):
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         while self.pid < 0 and self.returncode is None:
-            if not self._reply.wait(deadline - time.monotonic()):
+            if not self._connection.wait(deadline - time.monotonic()):
                 self.kill(Reason.KILLED)
                 raise TimeoutError(errno.ETIMEDOUT, "PID 1 does not answer")
             self.collect()
@@ -356,7 +407,8 @@ class Command(BaseCommand):
     def send_signal(self, number: int) -> None:
         """Send a signal to the command itself; nothing if it has ended.
 
-        PID 1, which alone reaps inside, sends it, so it cannot reach another process that got the same pid.
+        PID 1, which alone reaps inside, sends it, so it cannot reach another process that got the
+        same pid.
         """
         with self._lock:
             if self.returncode is not None or self.collect():
@@ -366,7 +418,7 @@ class Command(BaseCommand):
             raise OSError(report.errno, os.strerror(report.errno))
 
     def kill(self, reason: Reason) -> None:
-        """Kill every process of the command, whatever it did to get away, and wait until it is reported dead."""
+        """Kill every process of the command, whatever it did to get away, and wait for its end."""
         with self._lock:
             if self.returncode is not None or self.collect():
                 return
@@ -380,7 +432,9 @@ class Command(BaseCommand):
         if self._group is not None and self._group.kill():
             return True
         try:
-            return killed(self._runtime.ask(self._signal_request(signals.SIGKILL, everything=True))[0])
+            return killed(
+                self._runtime.ask(self._signal_request(signals.SIGKILL, everything=True))[0]
+            )
         except (TimeoutError, PycontainError):
             return False
 
@@ -388,7 +442,7 @@ class Command(BaseCommand):
 def _descriptors(
     plumbing: Plumbing, options: Options, pass_fds: Sequence[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the numbers inside and the descriptors outside; a pty brings its own standard streams."""
+    """Return numbers inside and descriptors outside; a pty brings its own standard streams."""
     numbers = () if options.pty else (0, 1, 2)
     fds = () if options.pty else plumbing.child
     return (*numbers, *pass_fds), (*fds, *pass_fds)

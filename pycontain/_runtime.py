@@ -32,7 +32,7 @@ _living: weakref.WeakSet[Runtime] = weakref.WeakSet()
 
 
 def _forget_in_child() -> None:
-    """After os.fork(): the child must neither keep the sandboxes of its parent alive nor end them."""
+    """After os.fork(): the child must neither keep its parent's sandboxes alive nor end them."""
     for runtime in list(_living):
         runtime.forget()
     _living.clear()
@@ -52,13 +52,20 @@ def _spawn_flags() -> int:
 def spawn_error(failure: Failure, path: str | None) -> SpawnError:
     """Return the exception for a failed step."""
     name = failure.step.name
-    return SpawnError(name, failure.errno, os.strerror(failure.errno), path, hint(name, failure.errno))
+    return SpawnError(
+        name, failure.errno, os.strerror(failure.errno), path, hint(name, failure.errno)
+    )
 
 
 def set_up_hangs() -> SpawnError:
     """Return the exception for a set-up that does not end."""
-    return SpawnError("RECEIVE", errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), None,
-                      "The set-up hangs; is one of the mounted directories on a dead network server?")  # fmt: skip
+    return SpawnError(
+        "RECEIVE",
+        errno.ETIMEDOUT,
+        os.strerror(errno.ETIMEDOUT),
+        None,
+        "The set-up hangs; is one of the mounted directories on a dead network server?",
+    )
 
 
 class Reply:
@@ -82,7 +89,7 @@ class Reply:
         return self.receive_with()[0]
 
     def receive_with(self) -> tuple[Report | None, int | None, int | None]:
-        """Return the next report, a descriptor that came with it, and the sender's word on a pid, as we see it."""
+        """Return the next report, a descriptor that came with it, and its sender's pid for us."""
         size = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(12)
         try:
             data, items, _, _ = self._socket.recvmsg(
@@ -133,9 +140,13 @@ class Runtime:
 
     @classmethod
     def start(
-        cls, plan: Plan, command: bytes | None = None, command_fds: Sequence[int] = (), *,
+        cls,
+        plan: Plan,
+        command: bytes | None = None,
+        command_fds: Sequence[int] = (),
+        *,
         tree: SandboxTree | None = None,
-    ) -> Runtime:  # fmt: skip
+    ) -> Runtime:
         """Clone PID 1, perhaps with its only command; its set-up goes on while this returns.
 
         Args:
@@ -150,15 +161,25 @@ class Runtime:
         cgroup_fd = -1 if tree is None else tree.open_init()
         try:
             pid1 = _native.spawn(
-                namespaces=plan.namespaces, flags=_spawn_flags(), userns_fd=plan.identity.userns_fd,
-                cgroup_fd=cgroup_fd, tasks_fds=(), trees=plan.trees, setup=plan.setup, command=command,
+                namespaces=plan.namespaces,
+                flags=_spawn_flags(),
+                userns_fd=plan.identity.userns_fd,
+                cgroup_fd=cgroup_fd,
+                tasks_fds=(),
+                trees=plan.trees,
+                setup=plan.setup,
+                command=command,
                 command_fds=command_fds,
-            )  # fmt: skip
+            )
         except _native.NativeError as error:
             if tree is not None:
                 tree.remove()
             failure = error.failure
-            path = plan.trees.paths[failure.index] if failure.step.name in ("OPEN_TREE", "IDMAP") else None
+            path = (
+                plan.trees.paths[failure.index]
+                if failure.step.name in ("OPEN_TREE", "IDMAP")
+                else None
+            )
             raise spawn_error(failure, path) from None
         finally:
             if cgroup_fd >= 0:
@@ -190,7 +211,7 @@ class Runtime:
         poll.register(self._control_fd, select.POLLIN)
         try:
             if not poll.poll(SETUP_TIMEOUT_S * 1000):
-                raise set_up_hangs()
+                raise set_up_hangs()  # noqa: TRY301
             self.check_ready()
         except BaseException:
             self.kill()
@@ -205,14 +226,23 @@ class Runtime:
         try:
             data = os.read(self._control_fd, _native.REPORT_SIZE)
         except ConnectionResetError:
-            # It went with our next request unread; this error is given once, and what it said before comes next.
+            # It went with our next request unread; this error is given once, and what it said
+            # before comes next.
             data = os.read(self._control_fd, _native.REPORT_SIZE)
         if len(data) != _native.REPORT_SIZE:
-            raise SpawnError("RECEIVE", errno.ECONNRESET, "PID 1 died during the set-up", None, hint("RECEIVE", 0))
+            raise SpawnError(
+                "RECEIVE",
+                errno.ECONNRESET,
+                "PID 1 died during the set-up",
+                None,
+                hint("RECEIVE", 0),
+            )
         report = _native.parse_report(data)
         if report.event == Event.FAILED:
             paths = self.plan.op_paths
-            raise spawn_error(report.failure, paths[report.index] if report.index < len(paths) else None)
+            raise spawn_error(
+                report.failure, paths[report.index] if report.index < len(paths) else None
+            )
 
     def next_id(self) -> int:
         """Return a number that names one command of this sandbox."""
@@ -235,7 +265,7 @@ class Runtime:
                 raise SandboxClosedError("the sandbox has ended: its PID 1 is gone") from None
 
     def ask(self, message: bytes, timeout_s: float = KILL_TIMEOUT_S) -> tuple[Report, int | None]:
-        """Send a request and wait for its one reply; returns it with the descriptor that came along.
+        """Send a request and wait for its reply; returns it with the descriptor that came along.
 
         Raises:
             SandboxClosedError: The sandbox was closed, or has ended.
@@ -255,11 +285,11 @@ class Runtime:
         return report, fd
 
     def kill(self, timeout_s: float = KILL_TIMEOUT_S) -> int | None:
-        """Kill everything inside, wait for it and let go of the sandbox. Idempotent, from any thread.
+        """Kill everything inside, wait for it and let go. Idempotent, from any thread.
 
         Returns:
-            PID 1's wait status, or None if it did not die in time (0: an event loop waits for `pidfd`; more: a process
-            in an uninterruptible wait). Call again then.
+            PID 1's wait status, or None if it did not die in time (0: an event loop waits for
+            `pidfd`; more: a process in an uninterruptible wait). Call again then.
         """
         with self._lock:
             if self._pidfd < 0:
@@ -274,7 +304,7 @@ class Runtime:
         return self._status
 
     def forget(self) -> None:
-        """Close our descriptors and nothing else; the process that made the sandbox still owns it."""
+        """Close our descriptors, nothing else; the process that made the sandbox owns it."""
         self._lock = threading.Lock()
         self._close()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Standard streams of a command: what the caller asked for becomes descriptors, and captured output stays bounded."""
+"""Standard streams of a command: what was asked for as descriptors, captures that stay bounded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHUNK: Final = 65536
 
 
 class Capture:
-    """The first `limit` bytes of a stream; what comes after is read and dropped, so that the writer never stalls."""
+    """The first `limit` bytes of a stream; the rest is read and dropped: no writer stalls."""
 
     __slots__ = ("_chunks", "_room", "truncated")
 
@@ -67,12 +67,16 @@ class Plumbing:
             fd, self.ours[number] = (read, write) if number == 0 else (write, read)
         elif isinstance(stream, int):
             if stream < 0:
-                raise ConfigError(f"{('stdin', 'stdout', 'stderr')[number]}: {stream} is not a descriptor")
+                raise ConfigError(
+                    f"{('stdin', 'stdout', 'stderr')[number]}: {stream} is not a descriptor"
+                )
             return stream
         elif hasattr(stream, "fileno"):
             return int(stream.fileno())
         else:
-            raise ConfigError(f"{('stdin', 'stdout', 'stderr')[number]}: {stream!r} has no descriptor")
+            raise ConfigError(
+                f"{('stdin', 'stdout', 'stderr')[number]}: {stream!r} has no descriptor"
+            )
         self._owned.append(fd)
         return fd
 
@@ -92,7 +96,7 @@ class Plumbing:
 
 
 class Watched(Protocol):
-    """What a pump waits for: a descriptor, and whether the command has ended, asked whenever it is readable."""
+    """What a pump waits for: a descriptor, and when it is readable, whether the command ended."""
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -102,16 +106,18 @@ class Watched(Protocol):
 
 
 class Flow:
-    """Moves input and output of one command; what waits for its descriptors, and how, is a subclass's.
+    """Moves input and output of one command; a subclass waits for its descriptors.
 
-    The command's end decides, not the end of its streams: a process that it left behind may hold them for ever. What
-    the pipes hold at that moment is still read.
+    The command's end decides, not the end of its streams: a process that it left behind may hold
+    them for ever. What the pipes hold at that moment is still read.
     """
 
     def __init__(self, feed: tuple[int, bytes] | None, captures: Mapping[int, Capture]) -> None:
         self._captures = captures
         self._open = set(captures)
-        self._feed_fd, self._rest = (feed[0], memoryview(feed[1])) if feed else (-1, memoryview(b""))
+        self._feed_fd, self._rest = (
+            (feed[0], memoryview(feed[1])) if feed else (-1, memoryview(b""))
+        )
         for fd in captures:
             os.set_blocking(fd, False)
             self._watch(fd, writing=False)
@@ -128,7 +134,7 @@ class Flow:
         raise NotImplementedError
 
     def drain(self) -> None:
-        """Read what is in the pipes now, at most what they can hold, since others may go on writing."""
+        """Read what is in the pipes now, at most what they hold: others may go on writing."""
         if self._feed_fd >= 0:
             self._stop_feeding()
         for fd in list(self._open):
@@ -172,7 +178,7 @@ class Flow:
 
 
 def read_some(fd: int) -> bytes | None:
-    """Return what a non-blocking pipe or pty master holds, b"" at its end, None if there is nothing now."""
+    """Return what a non-blocking pipe or pty holds, b"" at its end, None if there is nothing."""
     try:
         return os.read(fd, CHUNK)
     except BlockingIOError:
@@ -201,7 +207,7 @@ class Pump(Flow):
         self._poll.unregister(fd)
 
     def run(self, command: Watched, seconds: float | None) -> bool:
-        """Return True at the end of the command, False when the time is over, or when `stop` says so.
+        """Return True at the end of the command, False when time is over or `stop` says so.
 
         Args:
             command: What to wait for.
@@ -215,7 +221,9 @@ class Pump(Flow):
         self._poll.register(watched, select.POLLIN)
         try:
             while True:
-                timeout = None if deadline is None else max(0.0, (deadline - time.monotonic()) * 1000)
+                timeout = (
+                    None if deadline is None else max(0.0, (deadline - time.monotonic()) * 1000)
+                )
                 ready = self._poll.poll(timeout)
                 if not ready and deadline is not None and time.monotonic() >= deadline:
                     return False

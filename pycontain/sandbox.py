@@ -39,20 +39,33 @@ def _finish(job: Job[Pump], command: Command) -> Result:
     return job.result(command)
 
 
-def run(  # noqa: PLR0913: those of subprocess.run
-    args: Sequence[Argument], *, input: Any = None, stdin: Stream = None, stdout: Stream = PIPE, stderr: Stream = PIPE,  # noqa: A002
-    timeout: float | None = None, check: bool = False, text: bool | None = None, encoding: str | None = None,
-    errors: str | None = None, pass_fds: Sequence[int] = (), umask: int | None = None, **options: Any,
-) -> Result:  # fmt: skip
+def run(  # noqa: PLR0913 - those of subprocess.run
+    args: Sequence[Argument],
+    *,
+    input: Any = None,  # noqa: A002 - subprocess's name
+    stdin: Stream = None,
+    stdout: Stream = PIPE,
+    stderr: Stream = PIPE,
+    timeout: float | None = None,
+    check: bool = False,
+    text: bool | None = None,
+    encoding: str | None = None,
+    errors: str | None = None,
+    pass_fds: Sequence[int] = (),
+    umask: int | None = None,
+    **options: Any,
+) -> Result:
     """Run one command in a sandbox of its own, which is gone when this returns.
 
     Args:
         args: Program and arguments.
         input: Sent to its stdin; bytes, or str.
-        stdin, stdout, stderr: As in subprocess; None is /dev/null. Both outputs are captured by default.
+        stdin, stdout, stderr: As in subprocess; None is /dev/null. Both outputs are captured by
+            default.
         timeout: Seconds, after which everything inside is killed and TimeoutExpired raised.
         check: Raise CalledProcessError unless the exit status is 0.
-        text, encoding, errors: As in subprocess; undecodable bytes are replaced unless `errors` says otherwise.
+        text, encoding, errors: As in subprocess; undecodable bytes are replaced unless `errors`
+            says otherwise.
         pass_fds: Descriptors to hand in under the same numbers.
         umask: The command's file mode creation mask.
         options: Those of `Sandbox`.
@@ -66,7 +79,9 @@ def run(  # noqa: PLR0913: those of subprocess.run
     config = configure(**options)
     packer = packer_of(config)
     mode = TextMode.of(text=text, encoding=encoding, errors=errors)
-    job = Job(config, Pump, mode, input, (stdin, stdout, stderr), check_positive(timeout, "timeout"))
+    job = Job(
+        config, Pump, mode, input, (stdin, stdout, stderr), check_positive(timeout, "timeout")
+    )
     try:
         command = Command.start_only(packer, args, Options(umask=umask), job.plumbing, pass_fds)
         job.plumbing.close_child()
@@ -81,11 +96,12 @@ def run(  # noqa: PLR0913: those of subprocess.run
 class Sandbox(Configured):
     """A living sandbox, in which any number of commands run, one after the other or at once.
 
-    Use it as a context manager, or call `start` and `close`. It may be used from any thread. What its commands leave
-    running goes on until the sandbox ends, and with it, everything does.
+    Use it as a context manager, or call `start` and `close`. It may be used from any thread. What
+    its commands leave running goes on until the sandbox ends, and with it, everything does.
 
-    Args are documented in `docs/api.md`; in short: the root (`rootfs`, else the host's own user land), `mounts`,
-    `network`, limits, defaults of commands (`env`, `cwd`, `user`), and the policy (`profile`).
+    Args are documented in `docs/api.md`; in short: the root (`rootfs`, else the host's own user
+    land), `mounts`, `network`, limits, defaults of commands (`env`, `cwd`, `user`), and the policy
+    (`profile`).
 
     Raises:
         ConfigError: An option that cannot be right.
@@ -104,14 +120,16 @@ class Sandbox(Configured):
             SandboxClosedError: Not started yet, or closed.
         """
         if self._runtime is None:
-            raise SandboxClosedError("the sandbox has not been started; use `with`, or call start()")
+            raise SandboxClosedError(
+                "the sandbox has not been started; use `with`, or call start()"
+            )
         if self._runtime.closed:
             raise SandboxClosedError("the sandbox is closed")
         return self._runtime
 
     @property
     def enforcement(self) -> Mapping[str, Control]:
-        """Each control, and what holds it or why nothing does; limits are in force from the start on."""
+        """Each control, and what holds it or why nothing does; limits from the start on."""
         tree = None if self._runtime is None else self._runtime.tree
         return {**_groups.absent(), **super().enforcement, **(tree.enforcement if tree else {})}
 
@@ -151,21 +169,37 @@ class Sandbox(Configured):
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Close it."""
         self.close()
 
-    def run(  # noqa: PLR0913: those of subprocess.run
-        self, args: Sequence[Argument], *, input: Any = None, stdin: Stream = None, stdout: Stream = PIPE,  # noqa: A002
-        stderr: Stream = PIPE, timeout: float | None = None, check: bool = False, text: bool | None = None,
-        encoding: str | None = None, errors: str | None = None, env: Mapping[str, str] | None = None,
-        cwd: StrPath | None = None, user: int | str | None = None, pass_fds: Sequence[int] = (),
+    def run(  # noqa: PLR0913 - those of subprocess.run
+        self,
+        args: Sequence[Argument],
+        *,
+        input: Any = None,  # noqa: A002 - subprocess's name
+        stdin: Stream = None,
+        stdout: Stream = PIPE,
+        stderr: Stream = PIPE,
+        timeout: float | None = None,
+        check: bool = False,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: StrPath | None = None,
+        user: int | str | None = None,
+        pass_fds: Sequence[int] = (),
         umask: int | None = None,
-    ) -> Result:  # fmt: skip
-        """Run a command and wait for it; arguments, result and exceptions are those of `pycontain.run`.
+    ) -> Result:
+        """Run a command and wait for it; all else is as with `pycontain.run`.
 
-        After a timeout everything that the command started is dead, and the sandbox goes on working.
+        After a timeout everything that the command started is dead, and the sandbox goes on
+        working.
         """
         runtime = self.runtime
         mode = TextMode.of(text=text, encoding=encoding, errors=errors)
@@ -174,7 +208,13 @@ class Sandbox(Configured):
         job = Job(self._config, Pump, mode, input, (stdin, stdout, stderr), timeout)
         try:
             command = Command.start(
-                runtime, self._packer, args, options, job.plumbing, tell_start=False, pass_fds=pass_fds
+                runtime,
+                self._packer,
+                args,
+                options,
+                job.plumbing,
+                tell_start=False,
+                pass_fds=pass_fds,
             )
             job.plumbing.close_child()
             result = _finish(job, command)
@@ -184,13 +224,26 @@ class Sandbox(Configured):
             result.check_returncode()
         return result
 
-    def popen(  # noqa: PLR0913: those of subprocess.Popen
-        self, args: Sequence[Argument], *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None,
-        text: bool | None = None, encoding: str | None = None, errors: str | None = None, bufsize: int = -1,
-        env: Mapping[str, str] | None = None, cwd: StrPath | None = None, user: int | str | None = None,
-        pass_fds: Sequence[int] = (), umask: int | None = None, process_group: int | None = None, pty: bool = False,
+    def popen(  # noqa: PLR0913 - those of subprocess.Popen
+        self,
+        args: Sequence[Argument],
+        *,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        bufsize: int = -1,
+        env: Mapping[str, str] | None = None,
+        cwd: StrPath | None = None,
+        user: int | str | None = None,
+        pass_fds: Sequence[int] = (),
+        umask: int | None = None,
+        process_group: int | None = None,
+        pty: bool = False,
         size: tuple[int, int] = (24, 80),
-    ) -> Popen:  # fmt: skip
+    ) -> Popen:
         """Start a command and return its handle, `subprocess.Popen`'s twin.
 
         Args:
@@ -204,11 +257,30 @@ class Sandbox(Configured):
             pty: Give it a terminal of the sandbox's own, of `size` rows and columns.
 
         Raises:
-            ConfigError, ProgramNotFoundError, ProgramNotExecutableError, SpawnError, SandboxClosedError: As in `run`.
+            ConfigError, ProgramNotFoundError, ProgramNotExecutableError, SpawnError,
+                SandboxClosedError: As in `run`.
         """
         rows, columns = check_size(size)
-        options = Options(env=env, cwd=cwd, user=user, umask=umask, process_group=process_group, pty=pty,
-                          rows=rows, columns=columns)  # fmt: skip
+        options = Options(
+            env=env,
+            cwd=cwd,
+            user=user,
+            umask=umask,
+            process_group=process_group,
+            pty=pty,
+            rows=rows,
+            columns=columns,
+        )
         mode = TextMode.of(text=text, encoding=encoding, errors=errors)
-        return Popen(self.runtime, self._packer, args, stdin=stdin, stdout=stdout, stderr=stderr, options=options,
-                     pass_fds=pass_fds, mode=mode, bufsize=bufsize)  # fmt: skip
+        return Popen(
+            self.runtime,
+            self._packer,
+            args,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            options=options,
+            pass_fds=pass_fds,
+            mode=mode,
+            bufsize=bufsize,
+        )
