@@ -40,6 +40,7 @@ if __name__ == "__main__":
     print("write /usr  ", outcome(lambda: open("/usr/mine", "w")))
     print("become root ", outcome(lambda: os.setuid(0)))
 """
+LIMITS = {"memory": "256M", "pids": 32, "cpus": 1.5}
 
 
 def show(title: str, text: str) -> None:
@@ -50,7 +51,7 @@ def show(title: str, text: str) -> None:
 def describe(usage: pycontain.Usage) -> str:
     """Return a line for each figure that was measured."""
     seconds = {"wall": usage.wall_s, "user": usage.user_s, "system": usage.system_s}
-    lines = [" ".join(f"{k} {v:.3f} s  " for k, v in seconds.items() if v is not None)]
+    lines = ["   ".join(f"{k} {v:.3f} s" for k, v in seconds.items() if v is not None)]
     if usage.memory_peak is not None:
         lines.append(f"memory {usage.memory_peak / 2**20:.1f} MiB at most")
     if usage.pids_peak is not None:
@@ -61,7 +62,8 @@ def describe(usage: pycontain.Usage) -> str:
 def main() -> int:
     """Run the program and tell."""
     try:
-        with pycontain.Sandbox(wall_limit=60) as sandbox:
+        # An ordinary user may have no control groups: then the limits are missing, and told so.
+        with pycontain.Sandbox(wall_limit=60, accept_missing=tuple(LIMITS), **LIMITS) as sandbox:
             sandbox.files.write_text("/tmp/program.py", PROGRAM)
             result = sandbox.run(["python3", "/tmp/program.py"], text=True)
             enforcement = sandbox.enforcement
@@ -75,7 +77,9 @@ def main() -> int:
     show("Verdict", f"{result.reason}, status {result.returncode}")
     show("Usage", describe(result.usage))
     rows = [
-        f"{'yes' if row.in_force else 'NO':4}{name:28}{row}" for name, row in enforcement.items()
+        f"{'yes' if row.in_force else 'NO':4}{name:27}{row}"
+        for name, row in enforcement.items()
+        if row.in_force or name in LIMITS
     ]
     show("Enforced", "\n".join(rows))
     return 0 if result.returncode == 0 else 1

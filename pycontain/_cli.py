@@ -117,6 +117,16 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add("--hostname", metavar="NAME", default="sandbox")
     add("--profile", metavar="NAME", default="default", help=", ".join(profiles.names()))
     add("--timeout", metavar="SECONDS", type=float, help="kill everything after so long")
+    add("--memory", metavar="SIZE", help="limit of memory and swap, such as 512M")
+    add("--pids", metavar="N", type=int, help="limit of processes and threads at once")
+    add("--cpus", metavar="N", type=float, help="limit of processor time, such as 1.5")
+    add(
+        "--accept-missing",
+        metavar="CONTROL",
+        action="append",
+        default=[],
+        help="go on where the host cannot enforce this, such as memory",
+    )
     add("--disk", metavar="SIZE", default="64M", help="room for what is written; default: 64M")
     add("--json", action="store_true", help="print output, verdict, usage and controls as JSON")
     add("-i", "--interactive", action="store_true", help="hand standard input on; else it is empty")
@@ -136,6 +146,10 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "hostname": args.hostname,
         "profile": args.profile,
         "disk": args.disk,
+        "memory": args.memory,
+        "pids": args.pids,
+        "cpus": args.cpus,
+        "accept_missing": args.accept_missing,
     }
 
 

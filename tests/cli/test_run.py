@@ -139,6 +139,9 @@ BAD = {
     "user": (["--user", "4294967296", "true"], "out of range"),
     "root": (["--rootfs", "/no/such", "true"], "No such file"),
     "timeout": (["--timeout", "-1", "true"], "not a positive number"),
+    "memory": (["--memory", "lots", "true"], "is not a size"),
+    "processes": (["--pids", "0", "true"], "not a positive number"),
+    "control": (["--accept-missing", "gravity", "true"], "gravity"),
     "terminal and json": (["--json", "-t", "true"], "leave out -t"),
 }
 
@@ -163,6 +166,26 @@ def test_json_has_everything() -> None:
     assert told["usage"]["wall_s"] > 0
     assert told["usage"]["sources"]["wall_s"] == "CLOCK_MONOTONIC"
     assert told["enforcement"]["seccomp"]["in_force"] is True
+
+
+@pytest.mark.requires("cgroup_memory")
+def test_json_tells_that_the_memory_was_not_enough() -> None:
+    done = run("--json", "--memory", "32M", sys.executable, "-c", "bytearray(10**9)")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["returncode"], told["reason"]) == (137, -9, "oom")
+    assert told["enforcement"]["memory"]["in_force"] is True
+
+
+@pytest.mark.requires("cgroup_pids", "cgroup_cpu")
+def test_limits_of_processes_and_processors() -> None:
+    done = run("--pids", "4", "--cpus", "0.5", "sh", "-c", "for i in 1 2 3 4 5; do sleep 1 & done")
+    assert done.returncode == 2
+    assert "fork" in done.stderr
+
+
+def test_a_control_may_be_missing_if_that_is_accepted() -> None:
+    done = run("--memory", "512M", "--accept-missing", "memory", "echo", "on")
+    assert (done.returncode, done.stdout) == (0, "on\n")
 
 
 def test_json_tells_that_the_time_was_over() -> None:
