@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ._cgroup import CommandGroup, SandboxTree
 
 LIMITS: Final = ("memory", "pids", "cpus", "cpuset")
-_SWEPT: Final[list[bool]] = []
 
 
 def asked(config: SandboxConfig) -> tuple[str, ...]:
@@ -45,12 +44,10 @@ def create(config: SandboxConfig, ids: Identity, *, single: bool) -> SandboxTree
     limits = _cgroup.Limits(
         memory=config.memory, pids=config.pids, cpus=config.cpus, cpuset=config.cpuset
     )
-    if not _SWEPT:
-        # Once in this process: what owners that were killed have left.
-        _SWEPT.append(True)
-        _cgroup.sweep()
     owner_uid = ids.host_uid(ids.init_uid) if ids.mapping == "range" else None
-    tree = _cgroup.SandboxTree.create(limits, owner_uid=owner_uid, single=single)
+    tree = _cgroup.SandboxTree.create(
+        limits, counters=("memory", "pids"), owner_uid=owner_uid, single=single
+    )
     try:
         accepted = [name for name in config.accept_missing if name in GROUP_CONTROLS]
         check_required({**absent(), **tree.enforcement}, required, accepted, names)

@@ -111,10 +111,9 @@ KEEP_ID: Final[int] = 0xFFFFFFFF
 CONTROL_FD: Final[int] = lib.NSB_CONTROL_FD
 REPORT_SIZE: Final[int] = ffi.sizeof("struct nsb_report")
 
-# <sched.h>; the time namespace is entered by PID 1 itself, see api.h.
+# <sched.h>; PID 1 itself makes the time namespace, and each command its own cgroup namespace.
 CLONE_NEW: Final = {
     "mnt": 0x00020000,
-    "cgroup": 0x02000000,
     "uts": 0x04000000,
     "ipc": 0x08000000,
     "user": 0x10000000,

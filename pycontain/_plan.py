@@ -51,6 +51,7 @@ class Plan:
 
     Attributes:
         namespaces: CLONE_NEW* flags.
+        command_flags: EXEC_* flags of every command.
         setup: The packed set-up message.
         trees: What the parent clones and idmaps for each spawn.
         tree_paths, op_paths: For error messages, by index.
@@ -62,6 +63,7 @@ class Plan:
     profile: Profile
     identity: Identity
     namespaces: int
+    command_flags: int
     setup: bytes
     trees: _native.Trees
     op_paths: tuple[str, ...]
@@ -464,7 +466,8 @@ def compile_plan(config: SandboxConfig) -> Plan:
         config=config,
         profile=profile,
         identity=ids,
-        namespaces=sum(_native.CLONE_NEW[name] for name in names if name in _native.CLONE_NEW),
+        namespaces=sum(_native.CLONE_NEW.get(name, 0) for name in names),
+        command_flags=_native.EXEC_MARK if "cgroup" in names else 0,
         setup=_native.pack_setup(setup),
         trees=_native.Trees(builder.trees),
         op_paths=tuple(builder.paths),

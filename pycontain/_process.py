@@ -152,7 +152,7 @@ class BaseCommand:
         command._ident = runtime.next_id()
         if runtime.tree is not None:
             command._group = runtime.tree.command_group()
-        flags = _native.EXEC_MARK | (_native.EXEC_TELL_START if tell_start else 0)
+        flags = packer.plan.command_flags | (_native.EXEC_TELL_START if tell_start else 0)
         return command, command._pack(packer, options, plumbing, pass_fds, flags)
 
     @classmethod
@@ -171,7 +171,8 @@ class BaseCommand:
         if tree is not None:
             command._group = tree.command_group()
         try:
-            request = command._pack(packer, options, plumbing, pass_fds, _native.EXEC_ONLY)
+            flags = packer.plan.command_flags | _native.EXEC_ONLY
+            request = command._pack(packer, options, plumbing, pass_fds, flags)
             with request.reply:
                 command._runtime = Runtime.start(
                     packer.plan, request.message, request.all_fds, tree=tree

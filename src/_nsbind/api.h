@@ -197,7 +197,8 @@ enum nsb_exec_flag {
 	NSB_EXEC_PTY = 2,        /* stdin, stdout and stderr are a new pty of the sandbox's own devpts */
 	NSB_EXEC_TELL_START = 4, /* send NSB_EVENT_STARTED */
 	NSB_EXEC_CGROUP = 8,     /* a cgroup v2 directory is attached: CLONE_INTO_CGROUP */
-	NSB_EXEC_MARK = 16,      /* a cgroup namespace of its own, by which NSB_REQUEST_KILL finds its processes */
+	NSB_EXEC_MARK = 16,      /* a cgroup namespace of its own, which hides its group's path, and by which
+				    NSB_REQUEST_KILL finds its processes */
 	NSB_EXEC_SESSION = 32    /* setsid(2); else setpgid(0, process_group) */
 };
 

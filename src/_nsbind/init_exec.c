@@ -114,7 +114,12 @@ static bool join_groups(struct start *start)
 	for (uint32_t i = 0; i < start->request->n_tasks; i++)
 		if (step_failed(start, NSB_STEP_TASKS, sys_write(start->tasks_fds[i], "0", 1), i))
 			return false;
-	return true;
+	/*
+	 * Only now: the namespace's root is the group that we are in. PID 1 has none of its own, since with the mount
+	 * option nsdelegate it could not put us into a group outside of that (cgroups(7)).
+	 */
+	return !(start->request->flags & NSB_EXEC_MARK) ||
+	       !step_failed(start, NSB_STEP_TASKS, sys1(__NR_unshare, CLONE_NEWCGROUP), start->request->n_tasks + 1);
 }
 
 static bool session(struct start *start)
@@ -287,7 +292,7 @@ static int command_main(void *argument)
 
 static long clone_command(struct start *start)
 {
-	uint64_t flags = CLONE_VM | CLONE_VFORK | (start->request->flags & NSB_EXEC_MARK ? CLONE_NEWCGROUP : 0);
+	uint64_t flags = CLONE_VM | CLONE_VFORK;
 	struct sys_clone_args args = {
 		.flags = flags,
 		.exit_signal = SIG_CHLD,
