@@ -6,7 +6,7 @@
  */
 #include "init.h"
 
-enum { PASSES_MAX = 1000, DIRECTORY_BUFFER = 16384, TASKS_BUFFER = 1024 };
+enum { QUICK_PASSES = 20, PASSES_MAX = 3000, DIRECTORY_BUFFER = 16384, TASKS_BUFFER = 1024 };
 
 struct entry {
 	uint64_t inode;
@@ -108,6 +108,7 @@ static long signal_marked(const char *mark, uint32_t signal)
 
 static long kill_marked(int pid, uint32_t signal)
 {
+	static const struct __kernel_timespec pause = { .tv_nsec = 1000000 };
 	char own[64], mark[64], text[16];
 	long found = 0;
 
@@ -122,7 +123,11 @@ static long kill_marked(int pid, uint32_t signal)
 		found = signal_marked(mark, signal);
 		if (found <= 0 || signal != SIG_KILL)
 			return found < 0 ? found : 0;
-		(void)sys0(__NR_sched_yield);
+		/* On a busy machine the dead take their time: a millisecond each, some seconds in all. */
+		if (pass < QUICK_PASSES)
+			(void)sys0(__NR_sched_yield);
+		else
+			(void)sys2(__NR_nanosleep, &pause, NULL);
 	}
 	return -E_BUSY;
 }

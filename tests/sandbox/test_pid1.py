@@ -158,6 +158,7 @@ def test_when_pid_1_is_killed_commands_end_truthfully(box: Callable[..., Sandbox
         os.kill(sb.pid, signal.SIGKILL)
         assert process.wait(timeout=10) == -9
         assert process.reason == Reason.KILLED
+    os.waitid(os.P_PID, sb.pid, os.WEXITED | os.WNOWAIT)
     for action in (lambda: sb.run(["true"]), lambda: sb.popen(["true"]), lambda: sb.files.list("/")):
         with pytest.raises(SandboxClosedError):
             action()
