@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -101,6 +102,22 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
         require=tuple(require),
         accept_missing=tuple(accept_missing),
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _configured(key: tuple[tuple[str, type, Any], ...]) -> SandboxConfig:
+    return configure(**{name: value for name, _, value in key})
+
+
+def configured(options: Mapping[str, Any]) -> SandboxConfig:
+    """Return what `configure` does, done once for options that come again and again."""
+    rootfs = options.get("rootfs")
+    if rootfs is None or (isinstance(rootfs, str) and rootfs.startswith("/")):
+        # The type belongs to the key: True is no number of processes, though it equals 1.
+        key = tuple((name, type(value), value) for name, value in options.items())
+        with contextlib.suppress(TypeError):  # a list or a dict is no key
+            return _configured(key)
+    return configure(**options)
 
 
 @functools.lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from . import _groups
 from ._command import Argument, Options, check_size
-from ._configure import Configured, configure, packer_of
+from ._configure import Configured, configured, packer_of
 from ._files import Files
 from ._job import Job
 from ._popen import Popen
@@ -76,14 +76,15 @@ def run(  # noqa: PLR0913 - those of subprocess.run
         SpawnError: A step of the set-up failed; nothing is left.
         TimeoutExpired, CalledProcessError: As in subprocess.
     """
-    config = configure(**options)
+    of_command = Options(env=options.pop("env", None), cwd=options.pop("cwd", None), umask=umask)
+    config = configured(options)
     packer = packer_of(config)
     mode = TextMode.of(text=text, encoding=encoding, errors=errors)
     job = Job(
         config, Pump, mode, input, (stdin, stdout, stderr), check_positive(timeout, "timeout")
     )
     try:
-        command = Command.start_only(packer, args, Options(umask=umask), job.plumbing, pass_fds)
+        command = Command.start_only(packer, args, of_command, job.plumbing, pass_fds)
         job.plumbing.close_child()
         result = _finish(job, command)
     finally:
