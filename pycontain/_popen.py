@@ -219,12 +219,13 @@ class Popen:
         trace: TracebackType | None,
     ) -> None:
         """Close the streams and wait, as subprocess does; after an interrupt, kill first."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            # Before the streams: a program that sees their end may end, and leave others behind.
+            self.kill_all()
         for stream in (self.stdout, self.stderr):
             if stream:
                 stream.close()
         with contextlib.suppress(BrokenPipeError, OSError):
             if self.stdin:
                 self.stdin.close()
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            self.kill_all()
         self.wait()

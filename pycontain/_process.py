@@ -153,7 +153,11 @@ class BaseCommand:
         if runtime.tree is not None:
             command._group = runtime.tree.command_group()
         flags = packer.plan.command_flags | (_native.EXEC_TELL_START if tell_start else 0)
-        return command, command._pack(packer, options, plumbing, pass_fds, flags)
+        try:
+            return command, command._pack(packer, options, plumbing, pass_fds, flags)
+        except BaseException:
+            command.abandon()
+            raise
 
     @classmethod
     def _start_only(
