@@ -14,6 +14,7 @@ import pycontain
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 SAYS = {
+    "async_judge": ("ada    accepted         3/3", "dan    wall_limit       0/3", "finn   output"),
     "compile_and_run_c": ("6 3    -> 2   right", "1 0    ->     signaled, status -8"),
     "daemon": ("a page of the sandbox's own web server", "the server runs: True", "-9 killed"),
     "demo": ("1229 primes", "Network is unreachable", "exited, status 0", "yes seccomp"),
