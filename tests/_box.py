@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sandboxes of the tests: a busybox root with the probe program in it, and what is asked of them."""
+"""Sandboxes of the tests: a busybox root with the probe program in it."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def python(code: str, *args: object, prefix: tuple[str, ...] = (), **more: Any) 
     command = [*prefix, sys.executable, "-c", textwrap.dedent(code), *map(str, args)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, **more)
     assert done.returncode == 0, f"exit status {done.returncode}: {done.stdout}{done.stderr}"
-    return done.stdout
+    return str(done.stdout)
 
 
 def private_mounts() -> tuple[str, ...]:

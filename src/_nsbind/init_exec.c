@@ -246,6 +246,14 @@ static bool filter(struct start *start)
 			    sys3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), 0);
 }
 
+/* The only id of a map keeps its capabilities through take_user(); root is let in everywhere, as it is used to. */
+static bool drop_and_enter(struct start *start)
+{
+	if (start->request->uid == 0)
+		return change_directory(start) && drop_capabilities(start);
+	return drop_capabilities(start) && change_directory(start);
+}
+
 /*
  * Filter and capabilities: with no_new_privs the filter comes last, so that it need not allow what comes before.
  * Without, only CAP_SYS_ADMIN may load one (seccomp(2)), so it comes first and must allow those calls.
@@ -253,8 +261,8 @@ static bool filter(struct start *start)
 static bool restrict_privileges(struct start *start)
 {
 	if (!start->policy->no_new_privs)
-		return filter(start) && take_user(start) && change_directory(start) && drop_capabilities(start);
-	return take_user(start) && change_directory(start) && drop_capabilities(start) &&
+		return filter(start) && take_user(start) && drop_and_enter(start);
+	return take_user(start) && drop_and_enter(start) &&
 	       !step_failed(start, NSB_STEP_NO_NEW_PRIVS, sys_prctl(PR_SET_NO_NEW_PRIVS_, 1, 0, 0, 0), 0) &&
 	       filter(start);
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the native parts are linked with: after the clone there are system calls and nothing else."""
+"""What the native parts are linked with: after the clone, system calls and nothing else."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def recipe() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def child_object(recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def child_object(
+    recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """Return child.c, compiled with the flags of the build."""
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
     flags = [*recipe["supported"](compiler, recipe["HARDENING"]), "-O2", "-D_FORTIFY_SOURCE=3"]
@@ -79,9 +81,7 @@ def test_init_needs_nothing() -> None:
     assert "INTERP" not in done.stdout
 
 
-def test_init_was_built_without_undefined_symbols(
-    recipe: dict[str, Any], tmp_path: Path
-) -> None:
+def test_init_was_built_without_undefined_symbols(recipe: dict[str, Any], tmp_path: Path) -> None:
     # The linker accepts only undefined symbols that are weak, and the program itself is stripped.
     flags = [flag for flag in recipe["INIT_FLAGS"] if flag != "-s"]
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
@@ -93,7 +93,9 @@ def test_init_was_built_without_undefined_symbols(
 
 def test_no_segment_of_init_is_writable_and_executable() -> None:
     done = subprocess.run(["readelf", "-lW", INIT], capture_output=True, text=True, check=True)
-    flags = re.findall(r"^  (?:LOAD|GNU_STACK) .*0x\S+ ([R ][W ][E ]) 0x", done.stdout, re.MULTILINE)
+    flags = re.findall(
+        r"^  (?:LOAD|GNU_STACK) .*0x\S+ ([R ][W ][E ]) 0x", done.stdout, re.MULTILINE
+    )
     assert flags
     assert not [flag for flag in flags if "W" in flag and "E" in flag]
 

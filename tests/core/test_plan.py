@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E501 - tables and scripts
 """PID 1 and its set-up message: each step that fails says which one it was, and nothing is left."""
 
 from __future__ import annotations
@@ -120,7 +121,9 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(
-    ("ops", "step", "number", "index"), [row[1:] for row in FAILURES], ids=[row[0] for row in FAILURES]
+    "ops, step, number, index",
+    [row[1:] for row in FAILURES],
+    ids=[row[0] for row in FAILURES],
 )
 def test_a_step_that_fails_names_itself(
     fail: Callable[[bytes], Failure], ops: tuple[Op, ...], step: str, number: int, index: int
@@ -132,7 +135,7 @@ def test_a_step_that_fails_names_itself(
 
 
 @pytest.mark.parametrize(
-    ("changes", "step", "number"),
+    "changes, step, number",
     [
         ({"attach_at": "/nowhere"}, "ROOT", errno.ENOENT),
         ({"attach_at": "/proc/self/status"}, "ROOT", errno.ENOTDIR),

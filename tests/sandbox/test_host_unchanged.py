@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E501 - tables and scripts
 """Nothing that a sandbox does changes the process that made it."""
 
 from __future__ import annotations
@@ -84,13 +85,18 @@ ACTIONS: list[Callable[[Options], None]] = [
 @pytest.mark.parametrize("mode", ["vm", "fork"])
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__.strip("_"))
 def test_the_host_process_is_as_it_was(
-    action: Callable[[Options], None], mode: str, box_options: Options, monkeypatch: pytest.MonkeyPatch
+    action: Callable[[Options], None],
+    mode: str,
+    box_options: Options,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYCONTAIN_CLONE", mode)
     before = host_state()
     action(box_options)
     after = host_state()
-    assert [(name, before[name], after[name]) for name in before if before[name] != after[name]] == []
+    assert [
+        (name, before[name], after[name]) for name in before if before[name] != after[name]
+    ] == []
 
 
 def test_the_host_process_is_as_it_was_while_one_lives(sb: Sandbox, box_options: Options) -> None:

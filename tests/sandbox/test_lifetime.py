@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E501 - tables and scripts
 """Threads, forks, sudden deaths: what lives as long as it should and not longer."""
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ import contextlib
 import gc
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +34,9 @@ def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
-def test_sixty_four_threads_that_allocate_run_sandboxes_at_once(mode: str, box_options: dict[str, Any]) -> None:
+def test_sixty_four_threads_that_allocate_run_sandboxes_at_once(
+    mode: str, box_options: dict[str, Any]
+) -> None:
     def work(number: int) -> list[tuple[int, bytes]]:
         found = []
         for turn in range(2):
@@ -94,7 +100,6 @@ FORK = """
 
 
 def forked(code: str, rootfs: Path, **more: Any) -> str:
-    import textwrap
 
     return python(textwrap.dedent(FORK) + textwrap.dedent(code), rootfs, **more)
 
@@ -131,7 +136,12 @@ def test_a_forked_child_cannot_use_the_sandbox_and_makes_its_own(mode: str, root
             assert os.waitpid(pid, 0)[1] == 0
             print(sb.run(["echo", "parent"]).stdout)
     """
-    assert forked(code, rootfs).splitlines() == ["closed", "b'own\\n'", "b'once\\n'", "b'parent\\n'"]
+    assert forked(code, rootfs).splitlines() == [
+        "closed",
+        "b'own\\n'",
+        "b'once\\n'",
+        "b'parent\\n'",
+    ]
 
 
 def test_a_forked_child_does_not_keep_the_sandbox_alive(mode: str, rootfs: Path) -> None:
@@ -176,10 +186,9 @@ def test_multiprocessing_children_make_sandboxes(rootfs: Path) -> None:
     assert forked(code, rootfs, timeout=60).splitlines() == ["True", "b'well\\n'"]
 
 
-def test_everything_works_with_the_fault_handler_and_development_mode(mode: str, rootfs: Path) -> None:
-    import subprocess
-    import sys
-    import textwrap
+def test_everything_works_with_the_fault_handler_and_development_mode(
+    mode: str, rootfs: Path
+) -> None:
 
     code = """
         import faulthandler, signal, sys
@@ -306,9 +315,10 @@ KILL_SWEEP = """
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-def test_nothing_survives_the_sigkill_of_the_owner_at_any_instant(seed: int, mode: str, rootfs: Path) -> None:
+def test_nothing_survives_the_sigkill_of_the_owner_at_any_instant(
+    seed: int, mode: str, rootfs: Path
+) -> None:
     rounds = 25 if mode == "vm" else 5
-    import textwrap
 
     code = textwrap.dedent(FORK) + textwrap.dedent(KILL_SWEEP)
     assert python(code, rootfs, seed, rounds, timeout=200) == "survivors 0\n"
@@ -360,7 +370,7 @@ def test_closing_while_others_run_ends_each_of_them(box: Callable[..., Sandbox])
         sandbox = box().start()
         outcomes: list[str] = []
 
-        def work() -> None:
+        def work(sandbox: Sandbox = sandbox, outcomes: list[str] = outcomes) -> None:
             try:
                 while True:
                     done = sandbox.run(["sh", "-c", "echo a"])

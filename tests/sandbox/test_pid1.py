@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PID 1 against hostile commands: it cannot be killed, read or confused, and what is to die dies."""
+# ruff: noqa: E501 - tables and scripts
+"""PID 1 against hostile commands: it cannot be killed, read or confused."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from pycontain import PIPE, Reason, Sandbox, SandboxClosedError, TimeoutExpired
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
 
 def settles(condition: Callable[[], bool]) -> bool:
     """Wait for what is about to be true."""
@@ -34,7 +37,10 @@ USERS = [None, pytest.param("0:0", marks=pytest.mark.requires("rootrange"))]
 def test_no_signal_from_inside_reaches_pid_1(user: str | None, sb: Sandbox) -> None:
     for _ in range(3):
         assert sb.run([PROBE, "signal-init"], user=user).stdout == b"sent\n"
-    assert sb.run(["sh", "-c", "kill -9 1; kill -9 -1; echo alive"], user=user).returncode in (0, -9)
+    assert sb.run(["sh", "-c", "kill -9 1; kill -9 -1; echo alive"], user=user).returncode in (
+        0,
+        -9,
+    )
     assert sb.run(["echo", "well"]).stdout == b"well\n"
 
 
@@ -69,8 +75,16 @@ def test_a_flood_of_ended_children_does_not_delay_another_command(sb: Sandbox) -
 
 DAEMONS: dict[str, list[str]] = {
     "daemons": [PROBE, "daemons", "30"],
-    "background": ["sh", "-c", "sleep 1000 & setsid sleep 1000 & (setsid sleep 1000 &); echo ready; wait"],
-    "deaf": ["sh", "-c", "trap '' TERM INT HUP QUIT USR1; (sleep 1000 &); echo ready; while :; do sleep 1000; done"],
+    "background": [
+        "sh",
+        "-c",
+        "sleep 1000 & setsid sleep 1000 & (setsid sleep 1000 &); echo ready; wait",
+    ],
+    "deaf": [
+        "sh",
+        "-c",
+        "trap '' TERM INT HUP QUIT USR1; (sleep 1000 &); echo ready; while :; do sleep 1000; done",
+    ],
     "stopped": ["sh", "-c", "(sleep 1000 &); echo ready; kill -STOP $$"],
     "no main thread": [PROBE, "leaderless"],
     "daemon without a main thread": [PROBE, "hidden-leaderless"],
@@ -103,7 +117,9 @@ def test_kill_all_leaves_nothing_of_the_command(name: str, sb: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("name", DAEMONS)
-def test_the_end_of_the_sandbox_is_the_end_of_everything(name: str, box: Callable[..., Sandbox]) -> None:
+def test_the_end_of_the_sandbox_is_the_end_of_everything(
+    name: str, box: Callable[..., Sandbox]
+) -> None:
     with box() as sb:
         process = sb.popen(DAEMONS[name], stdout=PIPE, text=True)
         assert process.stdout is not None
@@ -159,7 +175,11 @@ def test_when_pid_1_is_killed_commands_end_truthfully(box: Callable[..., Sandbox
         assert process.wait(timeout=10) == -9
         assert process.reason == Reason.KILLED
     os.waitid(os.P_PID, sb.pid, os.WEXITED | os.WNOWAIT)
-    for action in (lambda: sb.run(["true"]), lambda: sb.popen(["true"]), lambda: sb.files.list("/")):
+    for action in (
+        lambda: sb.run(["true"]),
+        lambda: sb.popen(["true"]),
+        lambda: sb.files.list("/"),
+    ):
         with pytest.raises(SandboxClosedError):
             action()
     sb.close()
@@ -167,7 +187,6 @@ def test_when_pid_1_is_killed_commands_end_truthfully(box: Callable[..., Sandbox
 
 
 def test_a_run_whose_pid_1_is_killed_ends(box: Callable[..., Sandbox]) -> None:
-    import threading
 
     with box() as sb:
         pid = sb.pid
@@ -175,7 +194,9 @@ def test_a_run_whose_pid_1_is_killed_ends(box: Callable[..., Sandbox]) -> None:
         with started(sb):
             thread = threading.Thread(target=lambda: results.append(sb.run(["sleep", "1000"])))
             thread.start()
-            while b"sleep\nsleep\n" not in sb.run(["sh", "-c", "cat /proc/[0-9]*/comm | sort"]).stdout:
+            while (
+                b"sleep\nsleep\n" not in sb.run(["sh", "-c", "cat /proc/[0-9]*/comm | sort"]).stdout
+            ):
                 pass
             os.kill(pid, signal.SIGKILL)
             thread.join(timeout=10)
@@ -213,10 +234,15 @@ def test_commands_are_children_of_pid_1_and_leaders_of_a_session(sb: Sandbox) ->
 
 
 def test_a_command_without_new_privileges_or_capabilities(sb: Sandbox) -> None:
-    status = dict(line.split(":\t") for line in sb.run(["cat", "/proc/self/status"], text=True).stdout.splitlines())
+    status = dict(
+        line.split(":\t")
+        for line in sb.run(["cat", "/proc/self/status"], text=True).stdout.splitlines()
+    )
     assert status["NoNewPrivs"] == "1"
     assert status["Seccomp"] == "2"
-    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+    assert {
+        int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+    } == {0}
     assert status["Uid"].split() == ["1000"] * 4
     assert status["Gid"].split() == ["1000"] * 4
 
@@ -233,7 +259,9 @@ def test_hundreds_of_commands_leave_pid_1_as_it_was(sb: Sandbox) -> None:
 
 
 def test_two_hundred_commands_at_once(sb: Sandbox) -> None:
-    running = [sb.popen(["sh", "-c", f"read a; exit {number}"], stdin=PIPE) for number in range(200)]
+    running = [
+        sb.popen(["sh", "-c", f"read a; exit {number}"], stdin=PIPE) for number in range(200)
+    ]
     for process in running:
         assert process.stdin is not None
         process.stdin.close()

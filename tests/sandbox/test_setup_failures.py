@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E501 - tables and scripts
 """A set-up that cannot work: SpawnError says the step, the errno, the path and what to do."""
 
 from __future__ import annotations
@@ -205,9 +206,7 @@ def test_nothing_of_a_hostile_root_is_followed_on_the_host(root: Path, tmp_path:
     assert list(outside.iterdir()) == []
 
 
-def test_a_link_on_the_way_to_a_mount_point_stays_inside(
-    rootfs: Path, tmp_path: Path
-) -> None:
+def test_a_link_on_the_way_to_a_mount_point_stays_inside(rootfs: Path, tmp_path: Path) -> None:
     outside, root = tmp_path / "outside", tmp_path / "root"
     outside.mkdir()
     Path(f"{root}{outside}").mkdir(parents=True)
@@ -225,7 +224,9 @@ def test_no_mount_point_is_made_in_a_writable_bind(rootfs: Path, tmp_path: Path)
     (volume / "way").symlink_to(tmp_path)
     for target in ("/v/new", "/v/way/new", "/v/deep/er"):
         with pytest.raises(SpawnError):
-            pycontain.run(["true"], rootfs=rootfs, mounts=[Bind(volume, "/v", read_only=False), Tmpfs(target)])
+            pycontain.run(
+                ["true"], rootfs=rootfs, mounts=[Bind(volume, "/v", read_only=False), Tmpfs(target)]
+            )
     assert os.listdir(volume) == ["way"]
     assert sorted(os.listdir(tmp_path)) == ["volume"]
 
