@@ -8,10 +8,10 @@ r"""Sandboxes on Linux from Python: namespaces, seccomp and cgroups, without a d
 
 from __future__ import annotations
 
+import importlib
 import typing
 from subprocess import DEVNULL, PIPE, STDOUT
 
-from .config import Bind, Overlay, Tmpfs
 from .errors import (
     CalledProcessError,
     ConfigError,
@@ -24,11 +24,13 @@ from .errors import (
     TimeoutExpired,
     UnsupportedError,
 )
-from .result import Reason, Result, Usage
-from .sandbox import Sandbox, run
 
 if typing.TYPE_CHECKING:
     from ._aio import AsyncPopen, AsyncSandbox, run_async
+    from .config import Bind, Overlay, Tmpfs
+    from .enforcement import Control
+    from .result import Reason, Result, Usage
+    from .sandbox import Sandbox, run
 
 __version__ = "0.1.0"
 
@@ -41,6 +43,7 @@ __all__ = [
     "Bind",
     "CalledProcessError",
     "ConfigError",
+    "Control",
     "FilesError",
     "Overlay",
     "ProgramNotExecutableError",
@@ -59,16 +62,22 @@ __all__ = [
     "run_async",
 ]
 
-_LATE = ("AsyncPopen", "AsyncSandbox", "run_async")
+# Imported when they are asked for: a program that may need a sandbox should not pay for one at its
+# start, nor one that blocks for asyncio.
+_LATE = {
+    **dict.fromkeys(("AsyncPopen", "AsyncSandbox", "run_async"), "._aio"),
+    **dict.fromkeys(("Bind", "Overlay", "Tmpfs"), ".config"),
+    "Control": ".enforcement",
+    **dict.fromkeys(("Reason", "Result", "Usage"), ".result"),
+    **dict.fromkeys(("Sandbox", "run"), ".sandbox"),
+}
 
 
 def __getattr__(name: str) -> typing.Any:
-    """Import what needs asyncio when it is asked for: that takes longer than all the rest."""
+    """Import the module that has a public name (PEP 562)."""
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import _aio  # noqa: PLC0415
-
-    value = globals()[name] = getattr(_aio, name)
+    value = globals()[name] = getattr(importlib.import_module(_LATE[name], __name__), name)
     return value
 
 

@@ -8,7 +8,7 @@ import errno
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from ._command import Packer
 from ._plan import Plan, compile_plan
@@ -17,6 +17,7 @@ from .config import (
     Mount,
     Network,
     SandboxConfig,
+    SandboxOptions,
     Size,
     StrPath,
     check_env,
@@ -133,7 +134,7 @@ def packer_of(config: SandboxConfig) -> Packer:
 class Configured:
     """A sandbox that has been described and compiled, and not started."""
 
-    def __init__(self, image: str | None = None, **options: Any) -> None:
+    def __init__(self, image: str | None = None, **options: Unpack[SandboxOptions]) -> None:
         self._config = configure(image, **options)
         self._packer = packer_of(self._config)
 

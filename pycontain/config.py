@@ -6,10 +6,10 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 from .errors import ConfigError
 
@@ -335,3 +335,52 @@ class SandboxConfig:
         check_inodes(self.inodes, "inodes")
         if self.network not in ("none", "host"):
             raise ConfigError(f"network: {self.network!r} is unknown; known are 'none' and 'host'")
+
+
+class SandboxOptions(TypedDict, total=False):
+    """The options of `Sandbox`, `AsyncSandbox` and `run`, as the caller writes them.
+
+    Attributes:
+        rootfs: Directory of the host used as lower, read-only root; left out: the host's user land.
+        mounts: More of the file system, in the order in which it is mounted.
+        network: "none" (a loopback interface alone) or "host".
+        namespaces: Which are new; user, mnt and pid always are.
+        memory: Bytes of all commands together, or a text such as "512M"; swap is 0.
+        cpus: Processors' worth of time, 1.5 being one and a half.
+        pids: Processes and threads at once.
+        cpuset: The processors to run on, such as "0-2,5".
+        disk, inodes: Bytes and files of all that can be written in the root.
+        wall_limit: Seconds that a command may take; more ends it with a verdict.
+        output_limit: Bytes kept of each captured stream; given, more ends it with a verdict.
+        env: Variables of every command, over PATH, HOME and LANG.
+        cwd, user: Of every command; a user is a number or a name, with or without `:group`.
+        hostname: Of the sandbox.
+        profile: "default", "judge", "build", "nested" or "compat".
+        read_only: Whether the root is read-only, without a private layer.
+        require: Controls that must be in force (names of `enforcement`).
+        accept_missing: Limits that may be missing although they were asked for.
+        cpu_limit, platform: Not there yet.
+    """
+
+    rootfs: StrPath | None
+    mounts: Sequence[Mount]
+    network: Network
+    namespaces: Sequence[str]
+    memory: Size | None
+    cpus: float | None
+    pids: int | None
+    disk: Size
+    inodes: int
+    cpuset: str | None
+    wall_limit: float | None
+    cpu_limit: float | None
+    output_limit: Size | None
+    env: Mapping[str, str] | None
+    cwd: StrPath | None
+    user: int | str | None
+    hostname: str
+    platform: str | None
+    profile: str
+    read_only: bool
+    require: Sequence[str]
+    accept_missing: Sequence[str]

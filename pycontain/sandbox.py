@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from subprocess import PIPE
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from . import _groups
 from ._command import Argument, Options, check_size
@@ -17,7 +17,7 @@ from ._popen import Popen
 from ._process import Command, TextMode
 from ._runtime import Runtime
 from ._streams import Pump, Stream
-from .config import StrPath, check_positive
+from .config import SandboxOptions, StrPath, check_positive
 from .enforcement import Control
 from .errors import SandboxClosedError
 from .result import Reason, Result
@@ -53,7 +53,7 @@ def run(  # noqa: PLR0913 - those of subprocess.run
     errors: str | None = None,
     pass_fds: Sequence[int] = (),
     umask: int | None = None,
-    **options: Any,
+    **options: Unpack[SandboxOptions],
 ) -> Result:
     """Run one command in a sandbox of its own, which is gone when this returns.
 
@@ -100,16 +100,14 @@ class Sandbox(Configured):
     Use it as a context manager, or call `start` and `close`. It may be used from any thread. What
     its commands leave running goes on until the sandbox ends, and with it, everything does.
 
-    Args are documented in `docs/api.md`; in short: the root (`rootfs`, else the host's own user
-    land), `mounts`, `network`, limits, defaults of commands (`env`, `cwd`, `user`), and the policy
-    (`profile`).
+    The options are those of `config.SandboxOptions`; docs/guide.md shows their use.
 
     Raises:
         ConfigError: An option that cannot be right.
         UnsupportedError: This host cannot do what was asked.
     """
 
-    def __init__(self, image: str | None = None, **options: Any) -> None:
+    def __init__(self, image: str | None = None, **options: Unpack[SandboxOptions]) -> None:
         super().__init__(image, **options)
         self._runtime: Runtime | None = None
 

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from subprocess import PIPE
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from pycontain import _groups
 from pycontain._command import Argument, Options, check_size
@@ -16,7 +16,7 @@ from pycontain._job import Job
 from pycontain._process import TextMode
 from pycontain._runtime import Runtime
 from pycontain._streams import Stream
-from pycontain.config import StrPath, check_positive
+from pycontain.config import SandboxOptions, StrPath, check_positive
 from pycontain.enforcement import Control
 from pycontain.errors import SandboxClosedError
 from pycontain.result import Result
@@ -42,7 +42,7 @@ class AsyncSandbox(Configured):
         UnsupportedError: This host cannot do what was asked.
     """
 
-    def __init__(self, image: str | None = None, **options: Any) -> None:
+    def __init__(self, image: str | None = None, **options: Unpack[SandboxOptions]) -> None:
         super().__init__(image, **options)
         self._pid1: AsyncRuntime | None = None
         self._processes: weakref.WeakSet[AsyncPopen] = weakref.WeakSet()
@@ -234,7 +234,7 @@ async def run_async(  # noqa: PLR0913 - those of subprocess.run
     errors: str | None = None,
     pass_fds: Sequence[int] = (),
     umask: int | None = None,
-    **options: Any,
+    **options: Unpack[SandboxOptions],
 ) -> Result:
     """Run one command in a sandbox of its own, which is gone when this returns or is cancelled.
 

@@ -18,8 +18,9 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import _controls, _files
 from pycontain.enforcement import Control
+
+from . import _controls, _files
 from ._counters import Dir
 from ._owner import Owner, inherit_cpuset
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pycontain.enforcement import Control
+
     from ._place import Places
 
 FREEZE_SECONDS = 5.0
