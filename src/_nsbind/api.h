@@ -11,10 +11,10 @@
 
 enum nsb_constants {
 	NSB_API_VERSION = 1,
-	NSB_KEEP_ID = -1,         /* an id that is not to be changed */
-	NSB_INLINE_MAX = 65536,   /* longer messages travel in a sealed memfd */
-	NSB_FDS_MAX = 250,        /* SCM_MAX_FD is 253 */
-	NSB_CONTROL_FD = 3        /* PID 1's end of the control socket */
+	NSB_KEEP_ID = -1,       /* an id that is not to be changed */
+	NSB_INLINE_MAX = 65536, /* longer messages travel in a sealed memfd */
+	NSB_FDS_MAX = 250,      /* SCM_MAX_FD is 253 */
+	NSB_CONTROL_FD = 3      /* PID 1's end of the control socket */
 };
 
 /* Which step failed. Python builds its Step enum from these names. */
@@ -82,20 +82,20 @@ enum nsb_step {
 enum nsb_event {
 	NSB_EVENT_READY = 1, /* set-up is complete */
 	NSB_EVENT_FAILED,    /* step, err, index */
-	NSB_EVENT_STARTED,   /* pid inside; SCM_CREDENTIALS carries the caller's view; with a pty, SCM_RIGHTS its master */
-	NSB_EVENT_EXITED,    /* status, user_us, system_us */
-	NSB_EVENT_DONE       /* a request without a life of its own is complete */
+	NSB_EVENT_STARTED, /* pid inside; SCM_CREDENTIALS carries the caller's view; with a pty, SCM_RIGHTS its master */
+	NSB_EVENT_EXITED, /* status, user_us, system_us */
+	NSB_EVENT_DONE    /* a request without a life of its own is complete */
 };
 
 /* The only thing PID 1 ever sends, on the control socket (set-up) or on a request's own reply socket. */
 struct nsb_report {
 	uint32_t event;
 	uint32_t step;
-	int32_t err;        /* positive errno */
-	uint32_t index;     /* which op, descriptor, rlimit or path */
+	int32_t err;    /* positive errno */
+	uint32_t index; /* which op, descriptor, rlimit or path */
 	int32_t pid;
-	int32_t status;     /* as wait(2) gives it */
-	uint64_t user_us;   /* processor time of the command and the descendants that it waited for */
+	int32_t status;   /* as wait(2) gives it */
+	uint64_t user_us; /* processor time of the command and the descendants that it waited for */
 	uint64_t system_us;
 };
 
@@ -112,22 +112,22 @@ enum nsb_op_kind {
 	NSB_OP_STAGE,          /* tmpfs that holds upper and work; options: source */
 	NSB_OP_LOWER,          /* a lower layer, topmost first; descriptor or source */
 	NSB_OP_ROOT_OVERLAY,
-	NSB_OP_MKDIR,          /* target mode uid gid; an existing directory is kept as it is */
-	NSB_OP_SYMLINK,        /* target -> source */
-	NSB_OP_FILE,           /* target with the bytes source..source+length, mode uid gid */
-	NSB_OP_BIND,           /* descriptor or source -> target, attr */
-	NSB_OP_DEVICE,         /* source must be the character device major:minor in mode */
-	NSB_OP_TMPFS,          /* target, options in source, attr */
-	NSB_OP_OVERLAY,        /* target; the LOWER ops before it are its layers */
-	NSB_OP_PROC,           /* target, options in source */
-	NSB_OP_DEVPTS,         /* target, options in source */
-	NSB_OP_MASK,           /* target, absent is fine */
-	NSB_OP_READ_ONLY,      /* target made read-only, recursively; absent is fine; target "" is the root, alone */
-	NSB_OP_SYSCTL,         /* target below /proc, source is the text to write */
+	NSB_OP_MKDIR,   /* target mode uid gid; an existing directory is kept as it is */
+	NSB_OP_SYMLINK, /* target -> source */
+	NSB_OP_FILE,    /* target with the bytes source..source+length, mode uid gid */
+	NSB_OP_BIND,    /* descriptor or source -> target, attr */
+	NSB_OP_DEVICE,  /* source must be the character device major:minor in mode */
+	NSB_OP_TMPFS,   /* target, options in source, attr */
+	NSB_OP_OVERLAY, /* target; the LOWER ops before it are its layers */
+	NSB_OP_PROC,    /* target, options in source */
+	NSB_OP_DEVPTS,  /* target, options in source */
+	NSB_OP_MASK,    /* target, absent is fine */
+	NSB_OP_READ_ONLY, /* target made read-only, recursively; absent is fine; target "" is the root, alone */
+	NSB_OP_SYSCTL, /* target below /proc, source is the text to write */
 	NSB_OP_HOSTNAME,
 	NSB_OP_DOMAINNAME,
-	NSB_OP_LOOPBACK,       /* bring lo up */
-	NSB_OP_KEYRING,        /* a new anonymous session keyring */
+	NSB_OP_LOOPBACK, /* bring lo up */
+	NSB_OP_KEYRING,  /* a new anonymous session keyring */
 	NSB_OP_PIVOT_ROOT
 };
 
@@ -143,7 +143,7 @@ struct nsb_op {
 	uint32_t target;
 	uint32_t source;
 	uint32_t length;
-	int32_t fd;    /* index among the message's descriptors, or -1 */
+	int32_t fd; /* index among the message's descriptors, or -1 */
 	uint32_t mode;
 	uint32_t uid;
 	uint32_t gid;
@@ -158,7 +158,12 @@ struct nsb_rlimit {
 	uint64_t hard;
 };
 
-enum nsb_request_kind { NSB_REQUEST_SETUP = 1, NSB_REQUEST_EXEC, NSB_REQUEST_KILL, NSB_REQUEST_OPEN };
+enum nsb_request_kind {
+	NSB_REQUEST_SETUP = 1,
+	NSB_REQUEST_EXEC,
+	NSB_REQUEST_KILL,
+	NSB_REQUEST_OPEN
+};
 
 /* Every message starts so. payload_fd: the message is in the first descriptor, a memfd of size bytes. */
 struct nsb_header {
@@ -172,34 +177,37 @@ struct nsb_setup {
 	struct nsb_header header;
 	uint32_t n_ops;
 	uint32_t ops;
-	uint32_t attach_at;   /* an existing directory of the host: where the new root is attached until pivot_root */
-	uint32_t uid_map;     /* text for /proc/self/uid_map; absent: the namespace is already mapped */
+	uint32_t
+		attach_at; /* an existing directory of the host: where the new root is attached until pivot_root */
+	uint32_t uid_map; /* text for /proc/self/uid_map; absent: the namespace is already mapped */
 	uint32_t gid_map;
-	uint32_t uid;         /* PID 1's own ids inside, NSB_KEEP_ID to keep them */
+	uint32_t uid; /* PID 1's own ids inside, NSB_KEEP_ID to keep them */
 	uint32_t gid;
 	uint32_t time_namespace; /* 1: new, with the offsets in timens_offsets (absent: none) */
 	uint32_t timens_offsets;
 	uint32_t n_rlimits;
 	uint32_t rlimits;
-	uint32_t n_seccomp;   /* instructions */
-	uint32_t seccomp;     /* struct sock_filter[] */
+	uint32_t n_seccomp; /* instructions */
+	uint32_t seccomp;   /* struct sock_filter[] */
 	uint32_t no_new_privs;
 	uint32_t securebits;
-	uint32_t drop_groups; /* 1: setgroups(0) for PID 1 and commands; 0 where setgroups is denied */
+	uint32_t
+		drop_groups; /* 1: setgroups(0) for PID 1 and commands; 0 where setgroups is denied */
 	uint64_t bounding;
-	uint64_t permitted;   /* a command's capability sets */
+	uint64_t permitted; /* a command's capability sets */
 	uint64_t inheritable;
 	uint64_t ambient;
 };
 
 enum nsb_exec_flag {
-	NSB_EXEC_ONLY = 1,       /* PID 1 ends with this command */
-	NSB_EXEC_PTY = 2,        /* stdin, stdout and stderr are a new pty of the sandbox's own devpts */
+	NSB_EXEC_ONLY = 1, /* PID 1 ends with this command */
+	NSB_EXEC_PTY = 2,  /* stdin, stdout and stderr are a new pty of the sandbox's own devpts */
 	NSB_EXEC_TELL_START = 4, /* send NSB_EVENT_STARTED */
 	NSB_EXEC_CGROUP = 8,     /* a cgroup v2 directory is attached: CLONE_INTO_CGROUP */
-	NSB_EXEC_MARK = 16,      /* a cgroup namespace of its own, which hides its group's path, and by which
+	NSB_EXEC_MARK =
+		16, /* a cgroup namespace of its own, which hides its group's path, and by which
 				    NSB_REQUEST_KILL finds its processes */
-	NSB_EXEC_SESSION = 32    /* setsid(2); else setpgid(0, process_group) */
+	NSB_EXEC_SESSION = 32 /* setsid(2); else setpgid(0, process_group) */
 };
 
 /* Descriptors, in order: reply socket, [cgroup directory], n_tasks v1 `tasks` files, then one for each of fds. */
@@ -209,9 +217,9 @@ struct nsb_exec {
 	uint32_t uid;
 	uint32_t gid;
 	uint32_t n_groups;
-	uint32_t groups;   /* uint32_t[] */
-	uint32_t n_paths;  /* programs to try, in order */
-	uint32_t paths;    /* consecutive NUL-terminated strings, as argv and env */
+	uint32_t groups;  /* uint32_t[] */
+	uint32_t n_paths; /* programs to try, in order */
+	uint32_t paths;   /* consecutive NUL-terminated strings, as argv and env */
 	uint32_t n_argv;
 	uint32_t argv;
 	uint32_t n_env;
@@ -221,7 +229,7 @@ struct nsb_exec {
 	uint32_t process_group;
 	uint32_t n_tasks;
 	uint32_t n_fds;
-	uint32_t fds;      /* uint32_t[]: the number that each descriptor has inside */
+	uint32_t fds; /* uint32_t[]: the number that each descriptor has inside */
 	uint32_t rows;
 	uint32_t columns;
 	uint32_t reserved;
@@ -235,11 +243,11 @@ struct nsb_kill {
 };
 
 enum nsb_open_flag {
-	NSB_OPEN_FOLLOW = 1,     /* resolve symbolic links inside the root; else any link is ELOOP */
-	NSB_OPEN_MKDIR = 2,      /* make a directory and its parents */
-	NSB_OPEN_PARENTS = 4,    /* make missing parents */
+	NSB_OPEN_FOLLOW = 1,  /* resolve symbolic links inside the root; else any link is ELOOP */
+	NSB_OPEN_MKDIR = 2,   /* make a directory and its parents */
+	NSB_OPEN_PARENTS = 4, /* make missing parents */
 	NSB_OPEN_DIRECTORY = 8,
-	NSB_OPEN_UNLINK = 16     /* remove the file, link or empty directory */
+	NSB_OPEN_UNLINK = 16 /* remove the file, link or empty directory */
 };
 
 /* Descriptors: reply socket, on which the opened regular file or directory is sent. */
@@ -248,7 +256,7 @@ struct nsb_open {
 	uint32_t flags;
 	uint32_t open_flags; /* O_* */
 	uint32_t mode;
-	uint32_t uid;        /* owner of what is made */
+	uint32_t uid; /* owner of what is made */
 	uint32_t gid;
 	uint32_t path;
 };
@@ -256,7 +264,7 @@ struct nsb_open {
 /* A detached, idmapped copy of a directory tree, made by the parent before the clone. */
 struct nsb_tree {
 	const char *path;
-	int32_t userns_fd;  /* -1: as it is */
+	int32_t userns_fd; /* -1: as it is */
 	uint32_t recursive;
 };
 
@@ -266,19 +274,19 @@ enum nsb_spawn_flag {
 };
 
 struct nsb_spawn_args {
-	uint64_t namespaces;   /* CLONE_NEW* */
+	uint64_t namespaces; /* CLONE_NEW* */
 	uint32_t flags;
-	int32_t userns_fd;     /* join this user namespace; -1: CLONE_NEWUSER is in namespaces */
-	int32_t init_fd;       /* the program of PID 1 */
-	int32_t null_fd;       /* /dev/null */
-	int32_t cgroup_fd;     /* -1: the caller's cgroup */
+	int32_t userns_fd;        /* join this user namespace; -1: CLONE_NEWUSER is in namespaces */
+	int32_t init_fd;          /* the program of PID 1 */
+	int32_t null_fd;          /* /dev/null */
+	int32_t cgroup_fd;        /* -1: the caller's cgroup */
 	const int32_t *tasks_fds; /* v1 `tasks` files that PID 1 joins */
 	uint32_t n_tasks;
 	const struct nsb_tree *trees; /* appended to the set-up message's descriptors, in order */
 	uint32_t n_trees;
 	const void *setup;
 	size_t setup_size;
-	const void *command;   /* first command; NULL: none */
+	const void *command; /* first command; NULL: none */
 	size_t command_size;
 	const int32_t *command_fds;
 	uint32_t n_command_fds;
@@ -301,8 +309,10 @@ struct nsb_userns_holder {
 };
 
 /* Each returns 0, or -1 with *reterr filled. */
-int nsb_spawn(const struct nsb_spawn_args *args, struct nsb_sandbox *ret, struct nsb_failure *reterr);
-int nsb_userns_hold(uint32_t spawn_flags, struct nsb_userns_holder *ret, struct nsb_failure *reterr);
+int nsb_spawn(const struct nsb_spawn_args *args, struct nsb_sandbox *ret,
+	      struct nsb_failure *reterr);
+int nsb_userns_hold(uint32_t spawn_flags, struct nsb_userns_holder *ret,
+		    struct nsb_failure *reterr);
 void nsb_userns_release(struct nsb_userns_holder *holder);
 
 /* Whether path can be shown through an idmapped mount. Returns 0 or a negative errno. */
@@ -322,7 +332,14 @@ int nsb_reap(int pidfd, int timeout_ms);
 /* Errno of each system call that the core has a fallback for, called with harmless arguments: -ENOSYS, -EPERM or
  * what the arguments deserve. */
 enum nsb_probe {
-	NSB_PROBE_CLONE3, NSB_PROBE_OPENAT2, NSB_PROBE_OPEN_TREE, NSB_PROBE_FSOPEN, NSB_PROBE_MOVE_MOUNT,
-	NSB_PROBE_MOUNT_SETATTR, NSB_PROBE_CLOSE_RANGE, NSB_PROBE_PIDFD_OPEN, NSB_PROBE_COUNT
+	NSB_PROBE_CLONE3,
+	NSB_PROBE_OPENAT2,
+	NSB_PROBE_OPEN_TREE,
+	NSB_PROBE_FSOPEN,
+	NSB_PROBE_MOVE_MOUNT,
+	NSB_PROBE_MOUNT_SETATTR,
+	NSB_PROBE_CLOSE_RANGE,
+	NSB_PROBE_PIDFD_OPEN,
+	NSB_PROBE_COUNT
 };
 int nsb_probe(uint32_t which);

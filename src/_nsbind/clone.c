@@ -7,7 +7,8 @@
 #include "syscalls.h"
 
 #define FUNCTION(name) \
-	".text\n.balign 16\n.globl " name "\n.hidden " name "\n.type " name ", %function\n" name ":\n"
+	".text\n.balign 16\n.globl " name "\n.hidden " name "\n.type " name ", %function\n" name \
+	":\n"
 #define END(name) ".size " name ", . - " name "\n"
 
 #if defined(__x86_64__)

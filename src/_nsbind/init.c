@@ -95,8 +95,8 @@ static long map_payload(struct message *message, uint32_t size)
 	if (sys_statx(fd, "", AT_EMPTY_PATH_, &stat) < 0 || stat.stx_size != size)
 		address = -E_PROTO;
 	else
-		address = sys_call6(__NR_mmap, 0, (long)size + 1, 3 /* READ|WRITE */, 0x22 /* PRIVATE|ANONYMOUS */,
-				    -1, 0);
+		address = sys_call6(__NR_mmap, 0, (long)size + 1, 3 /* READ|WRITE */,
+				    0x22 /* PRIVATE|ANONYMOUS */, -1, 0);
 	if (address >= -4095 && address < 0) {
 		sys_close(fd);
 		return address;
@@ -125,7 +125,8 @@ static void collect_fds(struct message *message, const char *control, size_t con
 	const struct cmsghdr *header = (const void *)control;
 	const int32_t *fds = (const void *)(control + sizeof *header);
 
-	if (control_size < sizeof *header || header->level != SOL_SOCKET_ || header->type != SCM_RIGHTS_)
+	if (control_size < sizeof *header || header->level != SOL_SOCKET_ ||
+	    header->type != SCM_RIGHTS_)
 		return;
 	message->n_fds = (uint32_t)((header->size - sizeof *header) / sizeof *fds);
 	for (uint32_t i = 0; i < message->n_fds; i++)
@@ -135,7 +136,8 @@ static void collect_fds(struct message *message, const char *control, size_t con
 /* Returns 1 with a message, 0 at the end of the control socket, or a negative errno. */
 static long receive(struct message *message, char *buffer)
 {
-	static char control[sizeof(struct cmsghdr) + sizeof message->fds] __attribute__((aligned(16)));
+	static char control[sizeof(struct cmsghdr) + sizeof message->fds]
+		__attribute__((aligned(16)));
 	struct iovec iov = { buffer, NSB_INLINE_MAX - 1 };
 	struct msghdr header = {
 		.iov = &iov, .n_iov = 1, .control = control, .control_size = sizeof control
@@ -175,14 +177,17 @@ void send_report(int fd, const struct nsb_report *report, int attached_fd, int p
 	if (pid_to_tell) {
 		struct credentials *credentials = (void *)(item + 1);
 
-		*item = (struct cmsghdr){ sizeof *item + sizeof *credentials, SOL_SOCKET_, SCM_CREDENTIALS_ };
-		*credentials = (struct credentials){ (uint32_t)pid_to_tell, (uint32_t)sys0(__NR_getuid),
-						     (uint32_t)sys0(__NR_getgid) };
+		*item = (struct cmsghdr){ sizeof *item + sizeof *credentials, SOL_SOCKET_,
+					  SCM_CREDENTIALS_ };
+		*credentials =
+			(struct credentials){ (uint32_t)pid_to_tell, (uint32_t)sys0(__NR_getuid),
+					      (uint32_t)sys0(__NR_getgid) };
 		header.control_size += (item->size + 7) & ~7ul;
 		item = (void *)(control + header.control_size);
 	}
 	if (attached_fd >= 0) {
-		*item = (struct cmsghdr){ sizeof *item + sizeof(int32_t), SOL_SOCKET_, SCM_RIGHTS_ };
+		*item = (struct cmsghdr){ sizeof *item + sizeof(int32_t), SOL_SOCKET_,
+					  SCM_RIGHTS_ };
 		*(int32_t *)(void *)(item + 1) = attached_fd;
 		header.control_size += (item->size + 7) & ~7ul;
 	}
@@ -193,7 +198,9 @@ void send_report(int fd, const struct nsb_report *report, int attached_fd, int p
 
 void send_failure(int fd, struct outcome outcome)
 {
-	struct nsb_report report = { .event = NSB_EVENT_FAILED, .step = outcome.step, .err = outcome.err,
+	struct nsb_report report = { .event = NSB_EVENT_FAILED,
+				     .step = outcome.step,
+				     .err = outcome.err,
 				     .index = outcome.index };
 
 	send_report(fd, &report, -1, 0);

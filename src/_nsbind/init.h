@@ -61,7 +61,8 @@ static inline struct outcome succeeded(void)
 }
 
 /* init_setup.c */
-struct outcome set_up(struct message *message, const struct nsb_setup *setup, struct policy *policy);
+struct outcome set_up(struct message *message, const struct nsb_setup *setup,
+		      struct policy *policy);
 
 /* init_path.c: names below a directory that an adversary may have filled */
 long open_in_root(int root_fd, const char *path, int flags, unsigned mode, bool symlinks);
@@ -75,7 +76,8 @@ void act_as(uint32_t uid, uint32_t gid);
 void act_as_ourselves(void);
 void own_device_add(int fd); /* directories may be made on the file system of fd */
 void own_devices_end(void);
-long open_parent_in_root(int root_fd, const char *path, char *ret_name, bool create, const struct making *making);
+long open_parent_in_root(int root_fd, const char *path, char *ret_name, bool create,
+			 const struct making *making);
 long make_directory(int root_fd, const char *path, const struct making *making);
 long make_mount_point(int root_fd, const char *path, bool directory, bool symlinks);
 
@@ -88,8 +90,8 @@ struct place {
 long place_open(const struct place *place, int flags);
 long source_open(const char *path, bool recursive);
 long source_attach(int source_fd, int target_fd, const struct place *place, bool recursive);
-long filesystem_attach(const char *type, const char *options, int target_fd, const struct place *place,
-		       uint64_t attr);
+long filesystem_attach(const char *type, const char *options, int target_fd,
+		       const struct place *place, uint64_t attr);
 long mount_restrict(int root_fd, int mounted_fd, uint64_t attr, bool recursive);
 
 /* init_exec.c */

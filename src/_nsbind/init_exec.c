@@ -14,7 +14,7 @@
 
 enum {
 	POINTERS_MAX = 4096,
-	WAIT_ALL = 0x40000000, /* __WALL */
+	WAIT_ALL = 0x40000000,             /* __WALL */
 	TERMINAL_SET_CONTROLLING = 0x540e, /* TIOCSCTTY */
 	TERMINAL_SET_SIZE = 0x5414,        /* TIOCSWINSZ */
 	TERMINAL_UNLOCK = 0x40045431,      /* TIOCSPTLCK */
@@ -108,7 +108,8 @@ static bool join_groups(struct start *start)
 		long fd = sys_openat(start->cgroup_fd, "cgroup.procs", O_WRONLY_ | O_CLOEXEC_, 0);
 
 		if (step_failed(start, NSB_STEP_TASKS, fd, start->request->n_tasks) ||
-		    step_failed(start, NSB_STEP_TASKS, sys_write((int)fd, "0", 1), start->request->n_tasks))
+		    step_failed(start, NSB_STEP_TASKS, sys_write((int)fd, "0", 1),
+				start->request->n_tasks))
 			return false;
 	}
 	for (uint32_t i = 0; i < start->request->n_tasks; i++)
@@ -119,14 +120,16 @@ static bool join_groups(struct start *start)
 	 * option nsdelegate it could not put us into a group outside of that (cgroups(7)).
 	 */
 	return !(start->request->flags & NSB_EXEC_MARK) ||
-	       !step_failed(start, NSB_STEP_TASKS, sys1(__NR_unshare, CLONE_NEWCGROUP), start->request->n_tasks + 1);
+	       !step_failed(start, NSB_STEP_TASKS, sys1(__NR_unshare, CLONE_NEWCGROUP),
+			    start->request->n_tasks + 1);
 }
 
 static bool session(struct start *start)
 {
 	const struct nsb_exec *request = start->request;
-	long err = request->flags & NSB_EXEC_SESSION ? sys0(__NR_setsid) :
-						       sys2(__NR_setpgid, 0, request->process_group);
+	long err = request->flags & NSB_EXEC_SESSION
+			   ? sys0(__NR_setsid)
+			   : sys2(__NR_setpgid, 0, request->process_group);
 
 	if (step_failed(start, NSB_STEP_SESSION, err, 0))
 		return false;
@@ -144,11 +147,13 @@ static bool place_fds(struct start *start)
 	(void)sys_close_range(0, ~0u, CLOSE_RANGE_CLOEXEC_);
 	if (start->request->flags & NSB_EXEC_PTY) {
 		for (int fd = 0; fd <= 2; fd++)
-			if (step_failed(start, NSB_STEP_FDS, sys_dup3(start->pty_slave, fd, 0), (uint32_t)fd))
+			if (step_failed(start, NSB_STEP_FDS, sys_dup3(start->pty_slave, fd, 0),
+					(uint32_t)fd))
 				return false;
 	}
 	for (uint32_t i = 0; i < start->request->n_fds; i++)
-		if (step_failed(start, NSB_STEP_FDS, sys_dup3(start->fds[i], (int)start->targets[i], 0), i))
+		if (step_failed(start, NSB_STEP_FDS,
+				sys_dup3(start->fds[i], (int)start->targets[i], 0), i))
 			return false;
 	return true;
 }
@@ -178,19 +183,21 @@ static bool take_user(struct start *start)
 	if (start->policy->drop_groups)
 		err = sys2(__NR_setgroups, request->n_groups, start->groups);
 	if (step_failed(start, NSB_STEP_USER, err, 1) ||
-	    step_failed(start, NSB_STEP_USER, sys3(__NR_setresgid, request->gid, request->gid, request->gid),
-			2))
+	    step_failed(start, NSB_STEP_USER,
+			sys3(__NR_setresgid, request->gid, request->gid, request->gid), 2))
 		return false;
 	return !step_failed(start, NSB_STEP_USER,
 			    sys3(__NR_setresuid, request->uid, request->uid, request->uid), 3);
 }
 
-static bool set_capabilities(struct start *start, uint64_t effective, uint64_t permitted, uint64_t inheritable)
+static bool set_capabilities(struct start *start, uint64_t effective, uint64_t permitted,
+			     uint64_t inheritable)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = {
 		{ (uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable },
-		{ (uint32_t)(effective >> 32), (uint32_t)(permitted >> 32), (uint32_t)(inheritable >> 32) },
+		{ (uint32_t)(effective >> 32), (uint32_t)(permitted >> 32),
+		  (uint32_t)(inheritable >> 32) },
 	};
 
 	return !step_failed(start, NSB_STEP_CAPABILITIES, sys2(__NR_capset, &header, data), 0);
@@ -219,7 +226,8 @@ static bool drop_capabilities(struct start *start)
 	for (unsigned cap = 0; cap < CAP_COUNT; cap++)
 		if (policy->ambient & 1ull << cap &&
 		    step_failed(start, NSB_STEP_CAPABILITIES,
-				sys_prctl(PR_CAP_AMBIENT_, PR_CAP_AMBIENT_RAISE_, cap, 0, 0), 3 + cap))
+				sys_prctl(PR_CAP_AMBIENT_, PR_CAP_AMBIENT_RAISE_, cap, 0, 0),
+				3 + cap))
 			return false;
 	return true;
 }
@@ -263,7 +271,8 @@ static bool restrict_privileges(struct start *start)
 	if (!start->policy->no_new_privs)
 		return filter(start) && take_user(start) && drop_and_enter(start);
 	return take_user(start) && drop_and_enter(start) &&
-	       !step_failed(start, NSB_STEP_NO_NEW_PRIVS, sys_prctl(PR_SET_NO_NEW_PRIVS_, 1, 0, 0, 0), 0) &&
+	       !step_failed(start, NSB_STEP_NO_NEW_PRIVS,
+			    sys_prctl(PR_SET_NO_NEW_PRIVS_, 1, 0, 0, 0), 0) &&
 	       filter(start);
 }
 
@@ -293,7 +302,8 @@ static int command_main(void *argument)
 {
 	struct start *start = argument;
 
-	if (join_groups(start) && session(start) && place_fds(start) && limit(start) && restrict_privileges(start))
+	if (join_groups(start) && session(start) && place_fds(start) && limit(start) &&
+	    restrict_privileges(start))
 		execute(start);
 	return 127;
 }
@@ -316,8 +326,8 @@ static long clone_command(struct start *start)
 	pid = sys_clone3(&args, sizeof args, command_main, start);
 	if (pid == -E_NOSYS) {
 		start->cgroup_by_file = start->cgroup_fd >= 0;
-		pid = sys_clone2(flags | SIG_CHLD, command_stack + sizeof command_stack, NULL, command_main,
-				 start);
+		pid = sys_clone2(flags | SIG_CHLD, command_stack + sizeof command_stack, NULL,
+				 command_main, start);
 	}
 	return pid;
 }
@@ -328,7 +338,8 @@ static bool open_pty(struct start *start)
 	int32_t unlock = 0;
 	struct winsize size = { .ws_row = (unsigned short)start->request->rows,
 				.ws_col = (unsigned short)start->request->columns };
-	long fd = sys_openat(AT_FDCWD_, "/dev/pts/ptmx", O_RDWR_ | O_NOCTTY_ | O_NOFOLLOW_ | O_CLOEXEC_, 0);
+	long fd = sys_openat(AT_FDCWD_, "/dev/pts/ptmx",
+			     O_RDWR_ | O_NOCTTY_ | O_NOFOLLOW_ | O_CLOEXEC_, 0);
 
 	if (step_failed(start, NSB_STEP_PTY, fd, 0))
 		return false;
@@ -368,7 +379,8 @@ static bool raise_fds(struct message *message, struct start *start, uint32_t fir
 }
 
 /* Consecutive strings become pointers at *at, ended by NULL. */
-static bool collect_strings(const struct message *message, uint32_t offset, uint32_t count, const char ***at)
+static bool collect_strings(const struct message *message, uint32_t offset, uint32_t count,
+			    const char ***at)
 {
 	const char *text = message_string(message, offset);
 	const char *end = message->bytes + message->size;
@@ -403,8 +415,8 @@ static bool parse(struct message *message, struct start *start, const char **poi
 	if (!collect_strings(message, request->argv, request->n_argv, &at))
 		return false;
 	start->envp = at;
-	return collect_strings(message, request->env, request->n_env, &at) && start->cwd && start->groups &&
-	       start->targets;
+	return collect_strings(message, request->env, request->n_env, &at) && start->cwd &&
+	       start->groups && start->targets;
 }
 
 static void reply_started(const struct start *start, int reply_fd, int32_t pid)
@@ -425,7 +437,8 @@ static void command_start(struct message *message, struct start *start, const ch
 		step_failed(start, NSB_STEP_START, -E_AGAIN, COMMANDS_MAX);
 	else if (!parse(message, start, pointers))
 		step_failed(start, NSB_STEP_REQUEST, -E_PROTO, 0);
-	ready = !start->outcome.step && raise_fds(message, start, message->n_fds - request->n_fds) &&
+	ready = !start->outcome.step &&
+		raise_fds(message, start, message->n_fds - request->n_fds) &&
 		(!(request->flags & NSB_EXEC_PTY) || open_pty(start));
 	start->tasks_fds = message->fds + (message->n_fds - request->n_fds - request->n_tasks);
 	if (start->cgroup_fd >= 0)
@@ -459,7 +472,10 @@ void command_request(struct message *message, const struct policy *policy)
 {
 	static const char *few_pointers[POINTERS_MAX];
 	const struct nsb_exec *request = (const void *)message->bytes;
-	struct start start = { .request = request, .policy = policy, .pty_master = -1, .pty_slave = -1,
+	struct start start = { .request = request,
+			       .policy = policy,
+			       .pty_master = -1,
+			       .pty_slave = -1,
 			       .cgroup_fd = -1 };
 	const char **pointers = few_pointers;
 	uint64_t n = 3;
@@ -474,7 +490,8 @@ void command_request(struct message *message, const struct policy *policy)
 	n += (uint64_t)request->n_paths + request->n_argv + request->n_env;
 	if (n > POINTERS_MAX) {
 		mapped = (n <= message->size + 3) * n * sizeof *pointers;
-		long address = mapped ? sys_call6(__NR_mmap, 0, (long)mapped, 3, 0x22, -1, 0) : -E_2BIG;
+		long address =
+			mapped ? sys_call6(__NR_mmap, 0, (long)mapped, 3, 0x22, -1, 0) : -E_2BIG;
 
 		if (address < 0 && address >= -4095) {
 			send_failure(message->fds[0], failed(NSB_STEP_REQUEST, address, 2));

@@ -14,7 +14,9 @@ static long type_error(uint32_t type)
 
 static struct making making_of(const struct nsb_open *request)
 {
-	return (struct making){ .mode = request->mode & 0777, .uid = request->uid, .gid = request->gid,
+	return (struct making){ .mode = request->mode & 0777,
+				.uid = request->uid,
+				.gid = request->gid,
 				.symlinks = request->flags & NSB_OPEN_FOLLOW };
 }
 
@@ -24,8 +26,10 @@ static struct making making_of(const struct nsb_open *request)
  */
 static long open_checked(const char *path, const struct nsb_open *request)
 {
-	bool directory = request->flags & NSB_OPEN_DIRECTORY, follow = request->flags & NSB_OPEN_FOLLOW;
-	long found = open_in_root(AT_FDCWD_, path, O_PATH_ | (follow ? 0 : O_NOFOLLOW_), 0, follow), fd;
+	bool directory = request->flags & NSB_OPEN_DIRECTORY,
+	     follow = request->flags & NSB_OPEN_FOLLOW;
+	long found = open_in_root(AT_FDCWD_, path, O_PATH_ | (follow ? 0 : O_NOFOLLOW_), 0, follow),
+	     fd;
 	struct statx stat;
 	char link[32];
 
@@ -36,10 +40,11 @@ static long open_checked(const char *path, const struct nsb_open *request)
 		fd = directory ? -E_NOTDIR : type_error(stat.stx_mode & FILE_TYPE);
 	if (!fd) {
 		proc_fd_path(link, (int)found);
-		fd = sys_openat(AT_FDCWD_, link,
-				(int)(request->open_flags & ~(unsigned)(O_CREAT_ | O_EXCL_ | O_NOFOLLOW_)) |
-					O_NONBLOCK_ | O_CLOEXEC_ | O_NOCTTY_,
-				0);
+		fd = sys_openat(
+			AT_FDCWD_, link,
+			(int)(request->open_flags & ~(unsigned)(O_CREAT_ | O_EXCL_ | O_NOFOLLOW_)) |
+				O_NONBLOCK_ | O_CLOEXEC_ | O_NOCTTY_,
+			0);
 	}
 	sys_close((int)found);
 	return fd;
@@ -53,18 +58,20 @@ static long create(const char *path, const struct nsb_open *request)
 	long parent;
 
 	making.mode = 0755;
-	parent = open_parent_in_root(AT_FDCWD_, path, name, request->flags & NSB_OPEN_PARENTS, &making);
+	parent = open_parent_in_root(AT_FDCWD_, path, name, request->flags & NSB_OPEN_PARENTS,
+				     &making);
 
 	if (parent < 0)
 		return parent;
 	fd = sys_openat((int)parent, name,
-			(int)request->open_flags | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_NONBLOCK_ | O_CLOEXEC_,
+			(int)request->open_flags | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_NONBLOCK_ |
+				O_CLOEXEC_,
 			request->mode & 0777);
 	if (fd == -E_OVERFLOW) {
 		act_as(request->uid, request->gid);
 		fd = sys_openat((int)parent, name,
-				(int)request->open_flags | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_NONBLOCK_ |
-					O_CLOEXEC_,
+				(int)request->open_flags | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ |
+					O_NONBLOCK_ | O_CLOEXEC_,
 				request->mode & 0777);
 		act_as_ourselves();
 	}

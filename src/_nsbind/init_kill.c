@@ -22,7 +22,8 @@ static long namespace_of(const char *pid, char link[64])
 	char *end = text_append(path, path + sizeof path, "/proc/");
 	long n;
 
-	end = text_append(text_append(end, path + sizeof path, pid), path + sizeof path, "/ns/cgroup");
+	end = text_append(text_append(end, path + sizeof path, pid), path + sizeof path,
+			  "/ns/cgroup");
 	if (!end)
 		return -E_NAMETOOLONG;
 	n = sys4(__NR_readlinkat, AT_FDCWD_, path, link, 63);
@@ -52,7 +53,8 @@ static long namespace_of_threads(const char *pid, char link[64])
 	long tasks, n, found = -E_SRCH;
 
 	end = text_append(text_append(end, path + sizeof path, pid), path + sizeof path, "/task");
-	tasks = end ? sys_openat(AT_FDCWD_, path, O_RDONLY_ | O_DIRECTORY_ | O_CLOEXEC_, 0) : -E_NAMETOOLONG;
+	tasks = end ? sys_openat(AT_FDCWD_, path, O_RDONLY_ | O_DIRECTORY_ | O_CLOEXEC_, 0)
+		    : -E_NAMETOOLONG;
 	if (tasks < 0)
 		return tasks;
 	while (found < 0 && (n = sys3(__NR_getdents64, tasks, buffer, sizeof buffer)) > 0) {
@@ -61,8 +63,10 @@ static long namespace_of_threads(const char *pid, char link[64])
 			char task[48];
 
 			at += entry->length;
-			end = text_append(text_append(task, task + sizeof task, pid), task + sizeof task, "/task/");
-			if (parse_pid(entry->name) > 0 && text_append(end, task + sizeof task, entry->name))
+			end = text_append(text_append(task, task + sizeof task, pid),
+					  task + sizeof task, "/task/");
+			if (parse_pid(entry->name) > 0 &&
+			    text_append(end, task + sizeof task, entry->name))
 				found = namespace_of(task, link);
 		}
 	}
@@ -81,7 +85,8 @@ static long namespace_of_process(const char *pid, char link[64])
 static long signal_marked(const char *mark, uint32_t signal)
 {
 	static char buffer[DIRECTORY_BUFFER] __attribute__((aligned(16)));
-	long proc = sys_openat(AT_FDCWD_, "/proc", O_RDONLY_ | O_DIRECTORY_ | O_CLOEXEC_, 0), n, found = 0, err;
+	long proc = sys_openat(AT_FDCWD_, "/proc", O_RDONLY_ | O_DIRECTORY_ | O_CLOEXEC_, 0), n,
+	     found = 0, err;
 	bool hidden = false;
 
 	if (proc < 0)

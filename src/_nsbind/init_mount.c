@@ -27,8 +27,10 @@ static bool unavailable(long err)
 
 static unsigned long attr_to_ms(uint64_t attr)
 {
-	return (attr & MOUNT_ATTR_RDONLY_ ? MS_RDONLY_ : 0) | (attr & MOUNT_ATTR_NOSUID_ ? MS_NOSUID_ : 0) |
-	       (attr & MOUNT_ATTR_NODEV_ ? MS_NODEV_ : 0) | (attr & MOUNT_ATTR_NOEXEC_ ? MS_NOEXEC_ : 0) |
+	return (attr & MOUNT_ATTR_RDONLY_ ? MS_RDONLY_ : 0) |
+	       (attr & MOUNT_ATTR_NOSUID_ ? MS_NOSUID_ : 0) |
+	       (attr & MOUNT_ATTR_NODEV_ ? MS_NODEV_ : 0) |
+	       (attr & MOUNT_ATTR_NOEXEC_ ? MS_NOEXEC_ : 0) |
 	       (attr & MOUNT_ATTR_NOSYMFOLLOW_ ? MS_NOSYMFOLLOW_ : 0);
 }
 
@@ -36,7 +38,8 @@ static unsigned long attr_to_ms(uint64_t attr)
 long source_open(const char *path, bool recursive)
 {
 	long fd = sys_open_tree(AT_FDCWD_, path,
-				OPEN_TREE_CLONE_ | (unsigned)O_CLOEXEC_ | (recursive ? AT_RECURSIVE_ : 0));
+				OPEN_TREE_CLONE_ | (unsigned)O_CLOEXEC_ |
+					(recursive ? AT_RECURSIVE_ : 0));
 
 	return unavailable(fd) ? sys_openat(AT_FDCWD_, path, O_PATH_ | O_CLOEXEC_, 0) : fd;
 }
@@ -89,14 +92,15 @@ static long configure(int fs_fd, const char *options)
 		while (*options && *options != ',' && *options != '=' && n < sizeof key - 1)
 			key[n++] = *options++;
 		if (*options == '=')
-			for (options++; *options && *options != ',' && m < sizeof value - 1; options++)
+			for (options++; *options && *options != ',' && m < sizeof value - 1;
+			     options++)
 				value[m++] = *options;
 		if (*options && *options++ != ',')
 			return -E_NAMETOOLONG;
 		key[n] = value[m] = '\0';
 
-		long err = sys5(__NR_fsconfig, fs_fd, m ? FSCONFIG_SET_STRING_ : FSCONFIG_SET_FLAG_, key,
-				m ? value : NULL, 0);
+		long err = sys5(__NR_fsconfig, fs_fd, m ? FSCONFIG_SET_STRING_ : FSCONFIG_SET_FLAG_,
+				key, m ? value : NULL, 0);
 		if (err < 0)
 			return err;
 	}
@@ -121,8 +125,8 @@ static long filesystem_open(const char *type, const char *options, uint64_t attr
  * A new instance of a file system on target_fd, which place names and which is consumed. Returns a descriptor of its
  * root or a negative errno.
  */
-long filesystem_attach(const char *type, const char *options, int target_fd, const struct place *place,
-		       uint64_t attr)
+long filesystem_attach(const char *type, const char *options, int target_fd,
+		       const struct place *place, uint64_t attr)
 {
 	long fd = filesystem_open(type, options, attr);
 	long err = fd < 0 ? fd : sys_move_mount((int)fd, target_fd);
@@ -142,7 +146,8 @@ long filesystem_attach(const char *type, const char *options, int target_fd, con
 static long remount(int mounted_fd, uint64_t attr)
 {
 	struct {
-		uint64_t type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen, frsize, flags, spare[4];
+		uint64_t type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen, frsize,
+			flags, spare[4];
 	} stat;
 	long err = sys2(__NR_fstatfs, mounted_fd, &stat);
 	char path[32];
@@ -150,8 +155,8 @@ static long remount(int mounted_fd, uint64_t attr)
 	if (err < 0)
 		return err;
 	proc_fd_path(path, mounted_fd);
-	return sys_mount(NULL, path, NULL, MS_REMOUNT_ | MS_BIND_ | (stat.flags & ST_KEPT_) | attr_to_ms(attr),
-			 NULL);
+	return sys_mount(NULL, path, NULL,
+			 MS_REMOUNT_ | MS_BIND_ | (stat.flags & ST_KEPT_) | attr_to_ms(attr), NULL);
 }
 
 static char *read_mountinfo(size_t *ret_size)
@@ -166,7 +171,8 @@ static char *read_mountinfo(size_t *ret_size)
 		sys_close((int)fd);
 		return NULL;
 	}
-	while ((n = sys_read((int)fd, (char *)(uintptr_t)address + done, (size_t)(size - done - 1))) > 0)
+	while ((n = sys_read((int)fd, (char *)(uintptr_t)address + done,
+			     (size_t)(size - done - 1))) > 0)
 		done += n;
 	sys_close((int)fd);
 	*ret_size = (size_t)size;
@@ -185,7 +191,8 @@ static const char *parse_mount_point(const char *line, char path[PATH_SIZE])
 	}
 	for (; *line && *line != ' ' && n < PATH_SIZE - 1; line++) {
 		if (*line == '\\' && line[1] && line[2] && line[3]) {
-			path[n++] = (char)((line[1] - '0') << 6 | (line[2] - '0') << 3 | (line[3] - '0'));
+			path[n++] = (char)((line[1] - '0') << 6 | (line[2] - '0') << 3 |
+					   (line[3] - '0'));
 			line += 3;
 		} else {
 			path[n++] = *line;
@@ -213,7 +220,8 @@ static long descriptor_path(int fd, char path[PATH_SIZE])
 static long remount_below(int root_fd, int mounted_fd, uint64_t attr)
 {
 	static char root[PATH_SIZE], top[PATH_SIZE], found[PATH_SIZE];
-	long root_length = descriptor_path(root_fd, root), top_length = descriptor_path(mounted_fd, top), err = 0;
+	long root_length = descriptor_path(root_fd, root),
+	     top_length = descriptor_path(mounted_fd, top), err = 0;
 	size_t size;
 	char *table;
 
@@ -248,7 +256,8 @@ long mount_restrict(int root_fd, int mounted_fd, uint64_t attr, bool recursive)
 
 	if (!attr)
 		return 0;
-	err = sys_mount_setattr(mounted_fd, "", AT_EMPTY_PATH_ | (recursive ? AT_RECURSIVE_ : 0), &change);
+	err = sys_mount_setattr(mounted_fd, "", AT_EMPTY_PATH_ | (recursive ? AT_RECURSIVE_ : 0),
+				&change);
 	if (!unavailable(err))
 		return err;
 	err = remount(mounted_fd, attr);

@@ -39,7 +39,8 @@ static bool on_own_device(int fd)
 	if (sys_statx(fd, "", AT_EMPTY_PATH_, &stat) < 0)
 		return false;
 	for (uint32_t i = 0; i < n_own_devices; i++)
-		if (own_devices[i].major == stat.stx_dev_major && own_devices[i].minor == stat.stx_dev_minor)
+		if (own_devices[i].major == stat.stx_dev_major &&
+		    own_devices[i].minor == stat.stx_dev_minor)
 			return true;
 	return false;
 }
@@ -75,7 +76,8 @@ static long refuse_symlink(long fd)
 
 	if (fd < 0)
 		return fd;
-	if (sys_statx((int)fd, "", AT_EMPTY_PATH_, &stat) < 0 || (stat.stx_mode & 0170000) == 0120000) {
+	if (sys_statx((int)fd, "", AT_EMPTY_PATH_, &stat) < 0 ||
+	    (stat.stx_mode & 0170000) == 0120000) {
 		sys_close((int)fd);
 		return -E_LOOP;
 	}
@@ -98,10 +100,10 @@ static long walk_in_root(int root_fd, const char *path, int flags, unsigned mode
 	while (fd >= 0) {
 		long length = next_component(&path, name);
 		bool last = is_last_component(path);
-		long next = length < 0 ? length :
-					 sys_openat((int)fd, name,
-						    last ? flags | O_NOFOLLOW_ | O_CLOEXEC_ :
-							   O_PATH_ | O_NOFOLLOW_ | O_CLOEXEC_,
+		long next = length < 0 ? length
+				       : sys_openat((int)fd, name,
+						    last ? flags | O_NOFOLLOW_ | O_CLOEXEC_
+							 : O_PATH_ | O_NOFOLLOW_ | O_CLOEXEC_,
 						    mode);
 
 		sys_close((int)fd);
@@ -118,7 +120,8 @@ long open_in_root(int root_fd, const char *path, int flags, unsigned mode, bool 
 	struct open_how how = {
 		.flags = (uint64_t)(flags | O_CLOEXEC_),
 		.mode = mode,
-		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (symlinks ? 0 : RESOLVE_NO_SYMLINKS),
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS |
+			   (symlinks ? 0 : RESOLVE_NO_SYMLINKS),
 	};
 	long fd = -E_AGAIN;
 
@@ -142,9 +145,11 @@ void act_as_ourselves(void)
 }
 
 /* Step from parent_fd, which is closed, into name; make it where it is missing and the file system is ours. */
-static long enter_directory(int parent_fd, const char *name, uint32_t mode, const struct making *making)
+static long enter_directory(int parent_fd, const char *name, uint32_t mode,
+			    const struct making *making)
 {
-	long err, fd = sys_openat(parent_fd, name, O_PATH_ | O_DIRECTORY_ | O_NOFOLLOW_ | O_CLOEXEC_, 0);
+	long err, fd = sys_openat(parent_fd, name,
+				  O_PATH_ | O_DIRECTORY_ | O_NOFOLLOW_ | O_CLOEXEC_, 0);
 
 	if (fd == -E_NOENT) {
 		fd = -E_XDEV;
@@ -155,10 +160,11 @@ static long enter_directory(int parent_fd, const char *name, uint32_t mode, cons
 				err = sys3(__NR_mkdirat, parent_fd, name, mode);
 				act_as_ourselves();
 			}
-			fd = err && err != -E_EXIST ?
-				     err :
-				     sys_openat(parent_fd, name,
-						O_PATH_ | O_DIRECTORY_ | O_NOFOLLOW_ | O_CLOEXEC_, 0);
+			fd = err && err != -E_EXIST
+				     ? err
+				     : sys_openat(parent_fd, name,
+						  O_PATH_ | O_DIRECTORY_ | O_NOFOLLOW_ | O_CLOEXEC_,
+						  0);
 			if (!err && fd >= 0 && (making->uid || making->gid))
 				err = sys5(__NR_fchownat, fd, "", making->uid, making->gid,
 					   AT_EMPTY_PATH_);
@@ -184,13 +190,15 @@ static long make_path(int root_fd, const char *path, const struct making *making
 	while (fd >= 0 && !is_last_component(rest)) {
 		long length = next_component(&rest, name), found = length;
 
-		end = text_append(text_append(end, prefix + PATH_SIZE, "/"), prefix + PATH_SIZE, name);
+		end = text_append(text_append(end, prefix + PATH_SIZE, "/"), prefix + PATH_SIZE,
+				  name);
 		if (length >= 0)
-			found = end ? open_in_root(root_fd, prefix, O_PATH_ | O_DIRECTORY_, 0, making->symlinks) :
-				      -E_NAMETOOLONG;
+			found = end ? open_in_root(root_fd, prefix, O_PATH_ | O_DIRECTORY_, 0,
+						   making->symlinks)
+				    : -E_NAMETOOLONG;
 		if (found == -E_NOENT) {
-			fd = enter_directory((int)fd, name, is_last_component(rest) ? making->mode : 0755,
-					     making);
+			fd = enter_directory((int)fd, name,
+					     is_last_component(rest) ? making->mode : 0755, making);
 		} else {
 			sys_close((int)fd);
 			fd = found;
@@ -216,7 +224,8 @@ static long split_path(const char *path, char *parent, char *name)
 	*name = *parent = '\0';
 	while (!is_last_component(path)) {
 		if (*name)
-			end = text_append(text_append(end, parent + PATH_SIZE, "/"), parent + PATH_SIZE, name);
+			end = text_append(text_append(end, parent + PATH_SIZE, "/"),
+					  parent + PATH_SIZE, name);
 		length = next_component(&path, name);
 		if (length < 0 || !end)
 			return end ? length : -E_NAMETOOLONG;
@@ -225,7 +234,8 @@ static long split_path(const char *path, char *parent, char *name)
 }
 
 /* A descriptor of path's parent; ret_name (256 bytes) receives the last component, "" for the root itself. */
-long open_parent_in_root(int root_fd, const char *path, char *ret_name, bool create, const struct making *making)
+long open_parent_in_root(int root_fd, const char *path, char *ret_name, bool create,
+			 const struct making *making)
 {
 	char parent[PATH_SIZE];
 	long err = split_path(path, parent, ret_name);
@@ -256,8 +266,8 @@ static long make_file(int root_fd, const char *path, const struct making *making
 	if (parent < 0)
 		return parent;
 	if (on_own_device((int)parent))
-		file = sys_openat((int)parent, name, O_RDONLY_ | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_CLOEXEC_,
-				  0644);
+		file = sys_openat((int)parent, name,
+				  O_RDONLY_ | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_CLOEXEC_, 0644);
 	sys_close((int)parent);
 	return file;
 }

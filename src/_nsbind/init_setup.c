@@ -49,12 +49,14 @@ static const char *target_of(const struct builder *builder, const struct nsb_op 
 
 static struct place in_root(const struct builder *builder, const struct nsb_op *op)
 {
-	return (struct place){ builder->root_fd, target_of(builder, op), !(op->flags & NSB_OP_NO_SYMLINKS) };
+	return (struct place){ builder->root_fd, target_of(builder, op),
+			       !(op->flags & NSB_OP_NO_SYMLINKS) };
 }
 
 static struct place at_host(const struct builder *builder)
 {
-	return (struct place){ AT_FDCWD_, message_string(builder->message, builder->setup->attach_at), true };
+	return (struct place){ AT_FDCWD_,
+			       message_string(builder->message, builder->setup->attach_at), true };
 }
 
 static long write_text(int dirfd, const char *path, const char *text)
@@ -72,7 +74,8 @@ static bool is_directory(int fd)
 {
 	struct statx stat;
 
-	return sys_statx(fd, "", AT_EMPTY_PATH_, &stat) == 0 && (stat.stx_mode & FILE_TYPE) == DIRECTORY;
+	return sys_statx(fd, "", AT_EMPTY_PATH_, &stat) == 0 &&
+	       (stat.stx_mode & FILE_TYPE) == DIRECTORY;
 }
 
 /* Keep a descriptor that is done with from staying open, whatever came of it. */
@@ -98,8 +101,9 @@ static long attach_at_host(struct builder *builder, const struct nsb_op *op)
 	struct place place = at_host(builder);
 	long target = place_open(&place, O_DIRECTORY_);
 
-	return target < 0 ? target :
-			    filesystem_attach("tmpfs", source_of(builder, op), (int)target, &place, op->attr);
+	return target < 0 ? target
+			  : filesystem_attach("tmpfs", source_of(builder, op), (int)target, &place,
+					      op->attr);
 }
 
 static long op_root_tmpfs(struct builder *builder, const struct nsb_op *op)
@@ -116,12 +120,13 @@ static long op_root_bind(struct builder *builder, const struct nsb_op *op)
 {
 	struct place place = at_host(builder);
 	long target = place_open(&place, O_DIRECTORY_);
-	long fd = target < 0 ? target :
-			       source_attach(take_source(builder, op), (int)target, &place,
+	long fd = target < 0 ? target
+			     : source_attach(take_source(builder, op), (int)target, &place,
 					     op->flags & NSB_OP_RECURSIVE);
 
 	builder->root_fd = (int)fd;
-	return fd < 0 ? fd : mount_restrict((int)fd, (int)fd, op->attr, op->flags & NSB_OP_RECURSIVE);
+	return fd < 0 ? fd
+		      : mount_restrict((int)fd, (int)fd, op->attr, op->flags & NSB_OP_RECURSIVE);
 }
 
 static long op_stage(struct builder *builder, const struct nsb_op *op)
@@ -151,7 +156,8 @@ static long op_lower(struct builder *builder, const struct nsb_op *op)
 
 	if (target < 0)
 		return target;
-	fd = source_attach(take_source(builder, op), (int)target, &place, op->flags & NSB_OP_RECURSIVE);
+	fd = source_attach(take_source(builder, op), (int)target, &place,
+			   op->flags & NSB_OP_RECURSIVE);
 	if (fd < 0)
 		return fd;
 	builder->n_lowers++;
@@ -161,7 +167,8 @@ static long op_lower(struct builder *builder, const struct nsb_op *op)
 }
 
 /* The overlay's root takes mode and owner from its upper directory, which must look like the topmost layer. */
-static long make_upper(const struct builder *builder, const char *lower, const char *upper, const char *work)
+static long make_upper(const struct builder *builder, const char *lower, const char *upper,
+		       const char *work)
 {
 	struct statx stat;
 	long err = sys_statx(builder->stage_fd, lower, 0, &stat);
@@ -173,8 +180,8 @@ static long make_upper(const struct builder *builder, const char *lower, const c
 	return err ? err : sys3(__NR_mkdirat, builder->stage_fd, work, 0700);
 }
 
-static long overlay_options(char *options, const char *end, uint32_t first, uint32_t last, const char *upper,
-			    const char *work)
+static long overlay_options(char *options, const char *end, uint32_t first, uint32_t last,
+			    const char *upper, const char *work)
 {
 	char name[16];
 	char *at = text_append(options, end, "lowerdir=");
@@ -190,7 +197,8 @@ static long overlay_options(char *options, const char *end, uint32_t first, uint
 }
 
 /* Of the layers since the last overlay. Paths are relative to the stage, so that no name needs quoting. */
-static long overlay_attach(struct builder *builder, int target_fd, const struct place *place, uint64_t attr)
+static long overlay_attach(struct builder *builder, int target_fd, const struct place *place,
+			   uint64_t attr)
 {
 	static uint32_t first_lower;
 	static char options[PATH_SIZE];
@@ -202,8 +210,8 @@ static long overlay_attach(struct builder *builder, int target_fd, const struct 
 	stage_name(work, 'w', builder->n_overlays);
 	err = make_upper(builder, lower, upper, work);
 	if (!err)
-		err = overlay_options(options, options + sizeof options, first_lower, builder->n_lowers, upper,
-				      work);
+		err = overlay_options(options, options + sizeof options, first_lower,
+				      builder->n_lowers, upper, work);
 	if (!err)
 		err = sys1(__NR_fchdir, builder->stage_fd);
 	if (err) {
@@ -250,7 +258,8 @@ static long op_symlink(struct builder *builder, const struct nsb_op *op)
 {
 	static const struct making making = { .mode = 0755 };
 	char name[256];
-	long err, fd = open_parent_in_root(builder->root_fd, target_of(builder, op), name, true, &making);
+	long err, fd = open_parent_in_root(builder->root_fd, target_of(builder, op), name, true,
+					   &making);
 
 	if (fd < 0)
 		return fd;
@@ -284,7 +293,8 @@ static long op_file(struct builder *builder, const struct nsb_op *op)
 	fd = open_parent_in_root(builder->root_fd, target_of(builder, op), name, true, &making);
 	if (fd < 0)
 		return fd;
-	file = sys_openat((int)fd, name, O_WRONLY_ | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_CLOEXEC_, op->mode);
+	file = sys_openat((int)fd, name, O_WRONLY_ | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_CLOEXEC_,
+			  op->mode);
 	sys_close((int)fd);
 	if (file < 0)
 		return file;
@@ -295,7 +305,8 @@ static long op_file(struct builder *builder, const struct nsb_op *op)
 	return err;
 }
 
-static long attach_source(struct builder *builder, const struct nsb_op *op, int source, bool directory)
+static long attach_source(struct builder *builder, const struct nsb_op *op, int source,
+			  bool directory)
 {
 	struct place place = in_root(builder, op);
 	bool recursive = op->flags & NSB_OP_RECURSIVE;
@@ -348,8 +359,9 @@ static long attach_instance(struct builder *builder, const struct nsb_op *op, co
 	struct place place = in_root(builder, op);
 	long target = make_mount_point(builder->root_fd, place.path, true, place.symlinks);
 
-	return target < 0 ? target :
-			    filesystem_attach(type, source_of(builder, op), (int)target, &place, op->attr);
+	return target < 0 ? target
+			  : filesystem_attach(type, source_of(builder, op), (int)target, &place,
+					      op->attr);
 }
 
 static long op_tmpfs(struct builder *builder, const struct nsb_op *op)
@@ -392,7 +404,8 @@ static long open_null(struct builder *builder)
 
 static long clone_tree(int fd, bool recursive)
 {
-	unsigned flags = OPEN_TREE_CLONE_ | (unsigned)O_CLOEXEC_ | AT_EMPTY_PATH_ | (recursive ? AT_RECURSIVE_ : 0);
+	unsigned flags = OPEN_TREE_CLONE_ | (unsigned)O_CLOEXEC_ | AT_EMPTY_PATH_ |
+			 (recursive ? AT_RECURSIVE_ : 0);
 	long tree = sys_open_tree(fd, "", flags);
 
 	return tree == -E_NOSYS ? sys3(__NR_fcntl, fd, 1030 /* F_DUPFD_CLOEXEC */, 0) : tree;
@@ -400,7 +413,8 @@ static long clone_tree(int fd, bool recursive)
 
 static long mask_file(struct builder *builder, int target_fd, const struct place *place)
 {
-	long null_fd = open_null(builder), source = null_fd < 0 ? null_fd : clone_tree((int)null_fd, false);
+	long null_fd = open_null(builder),
+	     source = null_fd < 0 ? null_fd : clone_tree((int)null_fd, false);
 
 	if (source >= 0)
 		return source_attach((int)source, target_fd, place, false);
@@ -416,9 +430,10 @@ static long op_mask(struct builder *builder, const struct nsb_op *op)
 	if (target < 0)
 		return target == -E_NOENT ? 0 : target;
 	if (is_directory((int)target))
-		return close_result(filesystem_attach("tmpfs", "size=0,nr_inodes=1,mode=555", (int)target, &place,
-						      MOUNT_ATTR_RDONLY_ | MOUNT_ATTR_NOSUID_ |
-							      MOUNT_ATTR_NODEV_ | MOUNT_ATTR_NOEXEC_));
+		return close_result(filesystem_attach(
+			"tmpfs", "size=0,nr_inodes=1,mode=555", (int)target, &place,
+			MOUNT_ATTR_RDONLY_ | MOUNT_ATTR_NOSUID_ | MOUNT_ATTR_NODEV_ |
+				MOUNT_ATTR_NOEXEC_));
 	return close_result(mask_file(builder, (int)target, &place));
 }
 
@@ -537,7 +552,8 @@ static const struct {
 
 static bool has_source(uint32_t kind)
 {
-	return kind == NSB_OP_BIND || kind == NSB_OP_DEVICE || kind == NSB_OP_LOWER || kind == NSB_OP_ROOT_BIND;
+	return kind == NSB_OP_BIND || kind == NSB_OP_DEVICE || kind == NSB_OP_LOWER ||
+	       kind == NSB_OP_ROOT_BIND;
 }
 
 /* Host paths and attached trees, before ids and mounts change what a path means. */
@@ -550,8 +566,9 @@ static struct outcome open_sources(struct builder *builder)
 		builder->sources[i] = -1;
 		if (!has_source(op->kind))
 			continue;
-		fd = op->fd >= 0 ? take_fd(builder->message, (uint32_t)op->fd) :
-				   source_open(source_of(builder, op), op->flags & NSB_OP_RECURSIVE);
+		fd = op->fd >= 0
+			     ? take_fd(builder->message, (uint32_t)op->fd)
+			     : source_open(source_of(builder, op), op->flags & NSB_OP_RECURSIVE);
 		if (fd == -E_NOENT && op->flags & NSB_OP_OPTIONAL)
 			continue;
 		if (fd < 0)
@@ -580,7 +597,8 @@ static struct outcome write_maps(const struct message *message, const struct nsb
 }
 
 /* The offsets can be set until a process enters, which a command does with its exec. */
-static struct outcome enter_time_namespace(const struct message *message, const struct nsb_setup *setup)
+static struct outcome enter_time_namespace(const struct message *message,
+					   const struct nsb_setup *setup)
 {
 	const char *offsets = message_string(message, setup->timens_offsets);
 	long err;
@@ -643,9 +661,11 @@ static struct outcome read_policy(const struct message *message, const struct ns
 				  struct policy *policy)
 {
 	*policy = (struct policy){
-		.rlimits = message_at(message, setup->rlimits, setup->n_rlimits, sizeof(struct nsb_rlimit)),
+		.rlimits = message_at(message, setup->rlimits, setup->n_rlimits,
+				      sizeof(struct nsb_rlimit)),
 		.n_rlimits = setup->n_rlimits,
-		.seccomp = message_at(message, setup->seccomp, setup->n_seccomp, sizeof(struct sock_filter)),
+		.seccomp = message_at(message, setup->seccomp, setup->n_seccomp,
+				      sizeof(struct sock_filter)),
 		.n_seccomp = setup->n_seccomp,
 		.no_new_privs = setup->no_new_privs,
 		.securebits = setup->securebits,
@@ -669,7 +689,10 @@ struct outcome set_up(struct message *message, const struct nsb_setup *setup, st
 		.message = message,
 		.setup = setup,
 		.op = message_at(message, setup->ops, setup->n_ops, sizeof(struct nsb_op)),
-		.root_fd = -1, .stage_fd = -1, .proc_fd = -1, .null_fd = -1,
+		.root_fd = -1,
+		.stage_fd = -1,
+		.proc_fd = -1,
+		.null_fd = -1,
 	};
 	if (!outcome.step && (!builder.op || setup->n_ops > OPS_MAX || !setup->attach_at))
 		outcome = failed(NSB_STEP_RECEIVE, -E_PROTO, 2);

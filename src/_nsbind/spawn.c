@@ -19,7 +19,8 @@
 #include "child.h"
 
 enum {
-	GUARD_SIZE = 16384, /* a whole number of pages for every page size but 64 KiB, where mprotect fails cleanly */
+	GUARD_SIZE =
+		16384, /* a whole number of pages for every page size but 64 KiB, where mprotect fails cleanly */
 	STACK_SIZE = 65536,
 	PLAN_SIZE = 65536,
 	SEND_TIMEOUT_MS = 10000,
@@ -178,7 +179,8 @@ int nsb_send(int control_fd, const void *bytes, size_t size, const int32_t *fds,
 	return err;
 }
 
-static int open_idmapped_tree(const struct nsb_tree *tree, struct nsb_failure *reterr, uint32_t index)
+static int open_idmapped_tree(const struct nsb_tree *tree, struct nsb_failure *reterr,
+			      uint32_t index)
 {
 	unsigned recursive = tree->recursive ? AT_RECURSIVE_ : 0;
 	bool idmapped = tree->userns_fd >= 0;
@@ -245,7 +247,8 @@ static int control_pair(int32_t *ret_ours, int *ret_theirs)
 }
 
 /* Queue what PID 1 will read first; the descriptors in flight are closed here, the kernel holds its own copies. */
-static int queue_messages(const struct nsb_spawn_args *args, int control_fd, struct nsb_failure *reterr)
+static int queue_messages(const struct nsb_spawn_args *args, int control_fd,
+			  struct nsb_failure *reterr)
 {
 	int32_t trees[NSB_FDS_MAX];
 	uint32_t n = 0;
@@ -314,7 +317,8 @@ static void wait_for_exec(int exec_pipe)
 		;
 }
 
-static int clone_init(const struct nsb_spawn_args *args, struct arena *arena, struct nsb_failure *reterr)
+static int clone_init(const struct nsb_spawn_args *args, struct arena *arena,
+		      struct nsb_failure *reterr)
 {
 	struct child_plan *plan = arena->plan;
 	bool fork_like = args->flags & NSB_SPAWN_FORK;
@@ -326,8 +330,8 @@ static int clone_init(const struct nsb_spawn_args *args, struct arena *arena, st
 		return set_failure(reterr, NSB_STEP_CLONE, errno, 0);
 	/* The child must not run the caller's handlers: they would act on shared memory. */
 	(void)sys_sigmask_all(&old_mask);
-	pid = plan->userns_fd >= 0 ? clone_through_helper(plan, arena->helper_stack_top) :
-				     child_clone(plan, 0);
+	pid = plan->userns_fd >= 0 ? clone_through_helper(plan, arena->helper_stack_top)
+				   : child_clone(plan, 0);
 	(void)sys_sigmask(&old_mask);
 	close_fd(&exec_pipe[1]);
 	if (fork_like && pid > 0)
@@ -345,7 +349,8 @@ static int clone_init(const struct nsb_spawn_args *args, struct arena *arena, st
 	return -1;
 }
 
-int nsb_spawn(const struct nsb_spawn_args *args, struct nsb_sandbox *ret, struct nsb_failure *reterr)
+int nsb_spawn(const struct nsb_spawn_args *args, struct nsb_sandbox *ret,
+	      struct nsb_failure *reterr)
 {
 	struct arena arena;
 	int32_t control_fd = -1;

@@ -69,22 +69,22 @@ static inline long sys_call6(long n, long a, long b, long c, long d, long e, lon
 #error "pycontain's core is written for x86-64 and aarch64"
 #endif
 
-#define SYS_ARG(x) ((long)(x))
-#define sys0(n) sys_call6(n, 0, 0, 0, 0, 0, 0)
-#define sys1(n, a) sys_call6(n, SYS_ARG(a), 0, 0, 0, 0, 0)
-#define sys2(n, a, b) sys_call6(n, SYS_ARG(a), SYS_ARG(b), 0, 0, 0, 0)
-#define sys3(n, a, b, c) sys_call6(n, SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), 0, 0, 0)
+#define SYS_ARG(x)          ((long)(x))
+#define sys0(n)             sys_call6(n, 0, 0, 0, 0, 0, 0)
+#define sys1(n, a)          sys_call6(n, SYS_ARG(a), 0, 0, 0, 0, 0)
+#define sys2(n, a, b)       sys_call6(n, SYS_ARG(a), SYS_ARG(b), 0, 0, 0, 0)
+#define sys3(n, a, b, c)    sys_call6(n, SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), 0, 0, 0)
 #define sys4(n, a, b, c, d) sys_call6(n, SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), SYS_ARG(d), 0, 0)
 #define sys5(n, a, b, c, d, e) \
 	sys_call6(n, SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), SYS_ARG(d), SYS_ARG(e), 0)
 
 /* Numbers newer than some supported kernel headers; the same on every architecture since 5.0. */
 #ifndef __NR_open_tree
-#define __NR_open_tree 428
+#define __NR_open_tree  428
 #define __NR_move_mount 429
-#define __NR_fsopen 430
-#define __NR_fsconfig 431
-#define __NR_fsmount 432
+#define __NR_fsopen     430
+#define __NR_fsconfig   431
+#define __NR_fsmount    432
 #endif
 #ifndef __NR_pidfd_open
 #define __NR_pidfd_open 434
@@ -102,20 +102,20 @@ static inline long sys_call6(long n, long a, long b, long c, long d, long e, lon
 #define __NR_mount_setattr 442
 #endif
 
-#define OPEN_TREE_CLONE_ 1u
+#define OPEN_TREE_CLONE_         1u
 #define MOVE_MOUNT_F_EMPTY_PATH_ 0x04u
 #define MOVE_MOUNT_T_EMPTY_PATH_ 0x40u
-#define FSCONFIG_SET_STRING_ 1u
-#define FSCONFIG_CMD_CREATE_ 6u
-#define FSOPEN_CLOEXEC_ 1u
-#define FSMOUNT_CLOEXEC_ 1u
+#define FSCONFIG_SET_STRING_     1u
+#define FSCONFIG_CMD_CREATE_     6u
+#define FSOPEN_CLOEXEC_          1u
+#define FSMOUNT_CLOEXEC_         1u
 
-#define MOUNT_ATTR_RDONLY_ 0x01ull
-#define MOUNT_ATTR_NOSUID_ 0x02ull
-#define MOUNT_ATTR_NODEV_ 0x04ull
-#define MOUNT_ATTR_NOEXEC_ 0x08ull
+#define MOUNT_ATTR_RDONLY_      0x01ull
+#define MOUNT_ATTR_NOSUID_      0x02ull
+#define MOUNT_ATTR_NODEV_       0x04ull
+#define MOUNT_ATTR_NOEXEC_      0x08ull
 #define MOUNT_ATTR_NOSYMFOLLOW_ 0x200000ull
-#define MOUNT_ATTR_IDMAP_ 0x100000ull
+#define MOUNT_ATTR_IDMAP_       0x100000ull
 
 struct sys_mount_attr {
 	uint64_t attr_set;
@@ -124,27 +124,27 @@ struct sys_mount_attr {
 	uint64_t userns_fd;
 };
 
-#define AT_FDCWD_ (-100)
-#define AT_EMPTY_PATH_ 0x1000
-#define AT_RECURSIVE_ 0x8000
+#define AT_FDCWD_            (-100)
+#define AT_EMPTY_PATH_       0x1000
+#define AT_RECURSIVE_        0x8000
 #define AT_SYMLINK_NOFOLLOW_ 0x100
-#define AT_REMOVEDIR_ 0x200
+#define AT_REMOVEDIR_        0x200
 
-#define O_RDONLY_ 0
-#define O_WRONLY_ 01
-#define O_RDWR_ 02
-#define O_CREAT_ 0100
-#define O_EXCL_ 0200
-#define O_NOCTTY_ 0400
+#define O_RDONLY_   0
+#define O_WRONLY_   01
+#define O_RDWR_     02
+#define O_CREAT_    0100
+#define O_EXCL_     0200
+#define O_NOCTTY_   0400
 #define O_NONBLOCK_ 04000
-#define O_CLOEXEC_ 02000000
-#define O_PATH_ 010000000
+#define O_CLOEXEC_  02000000
+#define O_PATH_     010000000
 #if defined(__aarch64__)
 #define O_DIRECTORY_ 040000
-#define O_NOFOLLOW_ 0100000
+#define O_NOFOLLOW_  0100000
 #else
 #define O_DIRECTORY_ 0200000
-#define O_NOFOLLOW_ 0400000
+#define O_NOFOLLOW_  0400000
 #endif
 
 #ifndef CLONE_PIDFD
@@ -158,42 +158,42 @@ struct sys_mount_attr {
 #endif
 #define CLOSE_RANGE_CLOEXEC_ 4u
 
-#define PR_SET_DUMPABLE_ 4
-#define PR_SET_KEEPCAPS_ 8
-#define PR_SET_NAME_ 15
-#define PR_CAPBSET_DROP_ 24
-#define PR_SET_SECUREBITS_ 28
-#define PR_SET_NO_NEW_PRIVS_ 38
-#define PR_CAP_AMBIENT_ 47
-#define PR_CAP_AMBIENT_RAISE_ 2
+#define PR_SET_DUMPABLE_          4
+#define PR_SET_KEEPCAPS_          8
+#define PR_SET_NAME_              15
+#define PR_CAPBSET_DROP_          24
+#define PR_SET_SECUREBITS_        28
+#define PR_SET_NO_NEW_PRIVS_      38
+#define PR_CAP_AMBIENT_           47
+#define PR_CAP_AMBIENT_RAISE_     2
 #define PR_CAP_AMBIENT_CLEAR_ALL_ 4
-#define CAP_COUNT 64 /* prctl(2) answers EINVAL past the kernel's last capability */
+#define CAP_COUNT                 64 /* prctl(2) answers EINVAL past the kernel's last capability */
 
-#define E_PERM 1
-#define E_NOENT 2
-#define E_INTR 4
-#define E_ACCES 13
-#define E_EXIST 17
-#define E_NOTDIR 20
-#define E_INVAL 22
-#define E_MFILE 24
-#define E_NODEV 19
-#define E_CHILD 10
-#define E_NOEXEC 8
-#define E_AGAIN 11
-#define E_BUSY 16
-#define E_ISDIR 21
+#define E_PERM        1
+#define E_NOENT       2
+#define E_INTR        4
+#define E_ACCES       13
+#define E_EXIST       17
+#define E_NOTDIR      20
+#define E_INVAL       22
+#define E_MFILE       24
+#define E_NODEV       19
+#define E_CHILD       10
+#define E_NOEXEC      8
+#define E_AGAIN       11
+#define E_BUSY        16
+#define E_ISDIR       21
 #define E_NAMETOOLONG 36
-#define E_NOSYS 38
-#define E_LOOP 40
-#define E_PROTO 71
-#define E_OVERFLOW 75
-#define E_SRCH 3
-#define E_XDEV 18
-#define E_2BIG 7
+#define E_NOSYS       38
+#define E_LOOP        40
+#define E_PROTO       71
+#define E_OVERFLOW    75
+#define E_SRCH        3
+#define E_XDEV        18
+#define E_2BIG        7
 
-#define SIG_KILL 9
-#define SIG_CHLD 17
+#define SIG_KILL     9
+#define SIG_CHLD     17
 #define SIGNAL_COUNT 64
 
 /* clone3's argument block up to the cgroup field (88 bytes, Linux 5.7). */
@@ -216,7 +216,10 @@ long sys_clone3(struct sys_clone_args *args, size_t size, int (*fn)(void *), voi
 /* clone(2) in the kernel's argument order of this architecture; ptid receives the pidfd of CLONE_PIDFD. */
 long sys_clone2(uint64_t flags, void *stack_top, int32_t *ptid, int (*fn)(void *), void *arg);
 
-static inline long sys_close(int fd) { return sys1(__NR_close, fd); }
+static inline long sys_close(int fd)
+{
+	return sys1(__NR_close, fd);
+}
 static inline _Noreturn void sys_exit(int status)
 {
 	for (;;)
@@ -240,7 +243,10 @@ static inline long sys_read(int fd, void *data, size_t size)
 {
 	return sys3(__NR_read, fd, data, size);
 }
-static inline long sys_dup3(int from, int to, int flags) { return sys3(__NR_dup3, from, to, flags); }
+static inline long sys_dup3(int from, int to, int flags)
+{
+	return sys3(__NR_dup3, from, to, flags);
+}
 static inline long sys_prctl(int option, long a, long b, long c, long d)
 {
 	return sys5(__NR_prctl, option, a, b, c, d);
