@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The whole interface between Python, the C core and PID 1. This file is the cffi definition, read verbatim, so it
- * holds only what cffi parses: enums, structs of fixed-width integers, prototypes.
+ * The whole interface between Python, the C core and PID 1. This file is the cffi definition, read
+ * verbatim, so it holds only what cffi parses: enums, structs of fixed-width integers, prototypes.
  *
- * Life of a sandbox: Python packs a set-up message (struct nsb_setup and its ops) and passes it to nsb_spawn(). The
- * message and its descriptors are queued in a SOCK_SEQPACKET socket, then PID 1 is cloned and executed; it reads the
- * message, builds the sandbox, answers with one struct nsb_report and serves further requests from the same socket.
- * Requests name strings and arrays by their offset from the start of the message; offset 0 means absent.
+ * Life of a sandbox: Python packs a set-up message (struct nsb_setup and its ops) and passes it to
+ * nsb_spawn(). The message and its descriptors are queued in a SOCK_SEQPACKET socket, then PID 1 is
+ * cloned and executed; it reads the message, builds the sandbox, answers with one struct nsb_report
+ * and serves further requests from the same socket. Requests name strings and arrays by their
+ * offset from the start of the message; offset 0 means absent.
  */
 
 enum nsb_constants {
@@ -82,12 +83,14 @@ enum nsb_step {
 enum nsb_event {
 	NSB_EVENT_READY = 1, /* set-up is complete */
 	NSB_EVENT_FAILED,    /* step, err, index */
-	NSB_EVENT_STARTED, /* pid inside; SCM_CREDENTIALS carries the caller's view; with a pty, SCM_RIGHTS its master */
-	NSB_EVENT_EXITED, /* status, user_us, system_us */
-	NSB_EVENT_DONE    /* a request without a life of its own is complete */
+	NSB_EVENT_STARTED,   /* pid inside; SCM_CREDENTIALS carries the caller's view; with a pty,
+				SCM_RIGHTS its master */
+	NSB_EVENT_EXITED,    /* status, user_us, system_us */
+	NSB_EVENT_DONE       /* a request without a life of its own is complete */
 };
 
-/* The only thing PID 1 ever sends, on the control socket (set-up) or on a request's own reply socket. */
+/* The only thing PID 1 ever sends, on the control socket (set-up) or on a request's own reply
+ * socket. */
 struct nsb_report {
 	uint32_t event;
 	uint32_t step;
@@ -112,18 +115,19 @@ enum nsb_op_kind {
 	NSB_OP_STAGE,          /* tmpfs that holds upper and work; options: source */
 	NSB_OP_LOWER,          /* a lower layer, topmost first; descriptor or source */
 	NSB_OP_ROOT_OVERLAY,
-	NSB_OP_MKDIR,   /* target mode uid gid; an existing directory is kept as it is */
-	NSB_OP_SYMLINK, /* target -> source */
-	NSB_OP_FILE,    /* target with the bytes source..source+length, mode uid gid */
-	NSB_OP_BIND,    /* descriptor or source -> target, attr */
-	NSB_OP_DEVICE,  /* source must be the character device major:minor in mode */
-	NSB_OP_TMPFS,   /* target, options in source, attr */
-	NSB_OP_OVERLAY, /* target; the LOWER ops before it are its layers */
-	NSB_OP_PROC,    /* target, options in source */
-	NSB_OP_DEVPTS,  /* target, options in source */
-	NSB_OP_MASK,    /* target, absent is fine */
-	NSB_OP_READ_ONLY, /* target made read-only, recursively; absent is fine; target "" is the root, alone */
-	NSB_OP_SYSCTL, /* target below /proc, source is the text to write */
+	NSB_OP_MKDIR,     /* target mode uid gid; an existing directory is kept as it is */
+	NSB_OP_SYMLINK,   /* target -> source */
+	NSB_OP_FILE,      /* target with the bytes source..source+length, mode uid gid */
+	NSB_OP_BIND,      /* descriptor or source -> target, attr */
+	NSB_OP_DEVICE,    /* source must be the character device major:minor in mode */
+	NSB_OP_TMPFS,     /* target, options in source, attr */
+	NSB_OP_OVERLAY,   /* target; the LOWER ops before it are its layers */
+	NSB_OP_PROC,      /* target, options in source */
+	NSB_OP_DEVPTS,    /* target, options in source */
+	NSB_OP_MASK,      /* target, absent is fine */
+	NSB_OP_READ_ONLY, /* target made read-only, recursively; absent is fine; target "" is the
+			     root, alone */
+	NSB_OP_SYSCTL,    /* target below /proc, source is the text to write */
 	NSB_OP_HOSTNAME,
 	NSB_OP_DOMAINNAME,
 	NSB_OP_LOOPBACK, /* bring lo up */
@@ -165,7 +169,8 @@ enum nsb_request_kind {
 	NSB_REQUEST_OPEN
 };
 
-/* Every message starts so. payload_fd: the message is in the first descriptor, a memfd of size bytes. */
+/* Every message starts so. payload_fd: the message is in the first descriptor, a memfd of size
+ * bytes. */
 struct nsb_header {
 	uint32_t kind;
 	uint32_t size;
@@ -177,8 +182,8 @@ struct nsb_setup {
 	struct nsb_header header;
 	uint32_t n_ops;
 	uint32_t ops;
-	uint32_t
-		attach_at; /* an existing directory of the host: where the new root is attached until pivot_root */
+	uint32_t attach_at; /* an existing directory of the host: where the new root is attached
+			       until pivot_root */
 	uint32_t uid_map; /* text for /proc/self/uid_map; absent: the namespace is already mapped */
 	uint32_t gid_map;
 	uint32_t uid; /* PID 1's own ids inside, NSB_KEEP_ID to keep them */
@@ -191,8 +196,8 @@ struct nsb_setup {
 	uint32_t seccomp;   /* struct sock_filter[] */
 	uint32_t no_new_privs;
 	uint32_t securebits;
-	uint32_t
-		drop_groups; /* 1: setgroups(0) for PID 1 and commands; 0 where setgroups is denied */
+	uint32_t drop_groups; /* 1: setgroups(0) for PID 1 and commands; 0 where setgroups is denied
+			       */
 	uint64_t bounding;
 	uint64_t permitted; /* a command's capability sets */
 	uint64_t inheritable;
@@ -204,13 +209,13 @@ enum nsb_exec_flag {
 	NSB_EXEC_PTY = 2,  /* stdin, stdout and stderr are a new pty of the sandbox's own devpts */
 	NSB_EXEC_TELL_START = 4, /* send NSB_EVENT_STARTED */
 	NSB_EXEC_CGROUP = 8,     /* a cgroup v2 directory is attached: CLONE_INTO_CGROUP */
-	NSB_EXEC_MARK =
-		16, /* a cgroup namespace of its own, which hides its group's path, and by which
-				    NSB_REQUEST_KILL finds its processes */
+	NSB_EXEC_MARK = 16,   /* a cgroup namespace of its own, which hides its group's path, and by
+				 which NSB_REQUEST_KILL finds its processes */
 	NSB_EXEC_SESSION = 32 /* setsid(2); else setpgid(0, process_group) */
 };
 
-/* Descriptors, in order: reply socket, [cgroup directory], n_tasks v1 `tasks` files, then one for each of fds. */
+/* Descriptors, in order: reply socket, [cgroup directory], n_tasks v1 `tasks` files, then one for
+ * each of fds. */
 struct nsb_exec {
 	struct nsb_header header;
 	uint32_t flags;
@@ -300,7 +305,8 @@ struct nsb_sandbox {
 	uint32_t used_clone2; /* 1: clone3 was refused and clone(2) took its place */
 };
 
-/* A process that keeps a new user namespace alive while its maps are written. Free with nsb_userns_release(). */
+/* A process that keeps a new user namespace alive while its maps are written. Free with
+ * nsb_userns_release(). */
 struct nsb_userns_holder {
 	int32_t pid;
 	int32_t pidfd;
@@ -324,13 +330,14 @@ int nsb_send(int control_fd, const void *message, size_t size, const int32_t *fd
 /* SIGKILL by pidfd. Returns 0 or a negative errno. */
 int nsb_kill(int pidfd, int signal);
 
-/* Wait at most timeout_ms (-1: for ever) for the process and reap it. Returns its exit status as wait(2) gives it,
- * -EAGAIN when the time is over, -ECHILD when it is dead and somebody else reaped it (SIGCHLD is ignored, or another
- * part of the program waits for any child), or another negative errno. */
+/* Wait at most timeout_ms (-1: for ever) for the process and reap it. Returns its exit status as
+ * wait(2) gives it, -EAGAIN when the time is over, -ECHILD when it is dead and somebody else reaped
+ * it (SIGCHLD is ignored, or another part of the program waits for any child), or another negative
+ * errno. */
 int nsb_reap(int pidfd, int timeout_ms);
 
-/* Errno of each system call that the core has a fallback for, called with harmless arguments: -ENOSYS, -EPERM or
- * what the arguments deserve. */
+/* Errno of each system call that the core has a fallback for, called with harmless arguments:
+ * -ENOSYS, -EPERM or what the arguments deserve. */
 enum nsb_probe {
 	NSB_PROBE_CLONE3,
 	NSB_PROBE_OPENAT2,

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between clone and exec. The process here may share its memory with a threaded interpreter whose other threads go
- * on running, so:
+ * Between clone and exec. The process here may share its memory with a threaded interpreter whose
+ * other threads go on running, so:
  *
- * 1. Only raw system calls: no libc, no allocation, no lock, no errno, no thread-local storage. A test compares the
- *    undefined symbols of this object file with an allow-list.
- * 2. Nothing is written but *plan. Credentials are not changed here: a change of uid would make the shared memory,
- *    and with it the caller, non-dumpable (commit_creds()). PID 1 does that in its own memory, after the exec.
+ * 1. Only raw system calls: no libc, no allocation, no lock, no errno, no thread-local storage. A
+ * test compares the undefined symbols of this object file with an allow-list.
+ * 2. Nothing is written but *plan. Credentials are not changed here: a change of uid would make the
+ * shared memory, and with it the caller, non-dumpable (commit_creds()). PID 1 does that in its own
+ * memory, after the exec.
  * 3. All signals are blocked by the caller, so that none of its handlers runs here.
- * 4. It ends with the exec of PID 1, which is alone in its namespaces until then: nothing foreign can reach us.
+ * 4. It ends with the exec of PID 1, which is alone in its namespaces until then: nothing foreign
+ * can reach us.
  */
 #include "child.h"
 
@@ -35,8 +37,8 @@ static long join_cgroup(int cgroup_fd)
 }
 
 /*
- * Standard streams on /dev/null, the control socket on its fixed number, nothing else. The parent made sure that the
- * descriptors it passes are above the numbers that are overwritten here.
+ * Standard streams on /dev/null, the control socket on its fixed number, nothing else. The parent
+ * made sure that the descriptors it passes are above the numbers that are overwritten here.
  */
 static long arrange_fds(const struct child_plan *plan)
 {
@@ -51,7 +53,8 @@ static long arrange_fds(const struct child_plan *plan)
 	if (err != -E_NOSYS && err != -E_INVAL)
 		return err;
 
-	/* Linux < 5.11 lacks the flag, < 5.9 the call: walk up to the limit, since an inheritable one must not go in. */
+	/* Linux < 5.11 lacks the flag, < 5.9 the call: walk up to the limit, since an inheritable
+	 * one must not go in. */
 	struct {
 		uint64_t soft, hard;
 	} nofile = { 1024, 1024 };
@@ -63,8 +66,8 @@ static long arrange_fds(const struct child_plan *plan)
 }
 
 /*
- * PID 1 is executed with an id that is not root inside, which would cost it its capabilities: carry them in the
- * ambient set (capabilities(7), "Transformation of capabilities during execve").
+ * PID 1 is executed with an id that is not root inside, which would cost it its capabilities: carry
+ * them in the ambient set (capabilities(7), "Transformation of capabilities during execve").
  */
 static long raise_ambient(void)
 {
@@ -128,7 +131,8 @@ long child_clone(struct child_plan *plan, uint64_t extra_flags)
 		}
 		pid = sys_clone3(&args, sizeof args, become_init, plan);
 	}
-	/* An outer sandbox may refuse clone3, whose flags no filter can read: Docker's default answers ENOSYS. */
+	/* An outer sandbox may refuse clone3, whose flags no filter can read: Docker's default
+	 * answers ENOSYS. */
 	if (pid == -E_NOSYS) {
 		plan->used_clone2 = 1;
 		pid = sys_clone2(flags, plan->stack_top, &plan->pidfd, become_init, plan);
@@ -144,8 +148,8 @@ int child_join_and_clone(void *argument)
 
 	if (err < 0)
 		return fail(plan, NSB_STEP_JOIN_USER_NAMESPACE, err, 0);
-	/* CLONE_PARENT: PID 1 is the caller's child, not ours. Our descriptors are the caller's own (CLONE_FILES),
-	 * so the pidfd is, too. */
+	/* CLONE_PARENT: PID 1 is the caller's child, not ours. Our descriptors are the caller's own
+	 * (CLONE_FILES), so the pidfd is, too. */
 	err = child_clone(plan, CLONE_PARENT);
 	return err < 0 ? fail(plan, NSB_STEP_CLONE_NAMESPACES, err, 0) : 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What spawn.c prepares and child.c walks. Lives in memory that both see, also when the clone copies memory. */
+/* What spawn.c prepares and child.c walks. Lives in memory that both see, also when the clone
+ * copies memory. */
 #pragma once
 
 #include "syscalls.h"
@@ -24,7 +25,8 @@ struct child_plan {
 	uint32_t used_clone2;
 };
 
-/* Clone the process that becomes PID 1 onto plan->stack_top. Returns its pid or a negative errno. */
+/* Clone the process that becomes PID 1 onto plan->stack_top. Returns its pid or a negative errno.
+ */
 long child_clone(struct child_plan *plan, uint64_t extra_flags);
 /* Entry of a short-lived helper that joins plan->userns_fd and clones PID 1 as its own sibling. */
 int child_join_and_clone(void *plan);

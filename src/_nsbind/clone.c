@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * clone3(2) and clone(2) onto a stack of their own: the two calls that C cannot express, since the child returns
- * from the system call with another stack pointer. Registers that carry fn and arg are ones that the kernel
- * preserves and, with the flags used here, ignores.
+ * clone3(2) and clone(2) onto a stack of their own: the two calls that C cannot express, since the
+ * child returns from the system call with another stack pointer. Registers that carry fn and arg
+ * are ones that the kernel preserves and, with the flags used here, ignores.
  */
 #include "syscalls.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PID 1: read the set-up, build the sandbox, then serve the control socket and reap. EOF on the control socket is
- * the end: the kernel kills every other process of a PID namespace when its PID 1 is gone (pid_namespaces(7)).
+ * PID 1: read the set-up, build the sandbox, then serve the control socket and reap. EOF on the
+ * control socket is the end: the kernel kills every other process of a PID namespace when its PID 1
+ * is gone (pid_namespaces(7)).
  */
 #include <linux/poll.h>
 #include <linux/signalfd.h>
@@ -164,8 +165,8 @@ static long receive(struct message *message, char *buffer)
 }
 
 /*
- * attached_fd < 0: none. pid_to_tell: the kernel translates the pid in SCM_CREDENTIALS to the receiver's PID
- * namespace (unix(7)); 0: none.
+ * attached_fd < 0: none. pid_to_tell: the kernel translates the pid in SCM_CREDENTIALS to the
+ * receiver's PID namespace (unix(7)); 0: none.
  */
 void send_report(int fd, const struct nsb_report *report, int attached_fd, int pid_to_tell)
 {
@@ -213,8 +214,9 @@ void send_done(int fd, int attached_fd)
 	send_report(fd, &report, attached_fd, 0);
 }
 
-/* The caller blocks signals around the clone and Python ignores SIGPIPE and SIGXFSZ; exec keeps both. Commands
- * inherit our dispositions, so one sweep serves them all. Signals stay blocked here: SIGCHLD comes by signalfd. */
+/* The caller blocks signals around the clone and Python ignores SIGPIPE and SIGXFSZ; exec keeps
+ * both. Commands inherit our dispositions, so one sweep serves them all. Signals stay blocked here:
+ * SIGCHLD comes by signalfd. */
 static void reset_signals(void)
 {
 	struct {
@@ -250,7 +252,8 @@ static void serve(struct message *message, const struct policy *policy)
 	}
 }
 
-/* A message that could not be read whole is answered where it can be: its first descriptor is its reply socket. */
+/* A message that could not be read whole is answered where it can be: its first descriptor is its
+ * reply socket. */
 static bool serve_next(const struct policy *policy)
 {
 	struct message message;
@@ -313,7 +316,8 @@ __attribute__((used, noinline)) static _Noreturn void init_main(void)
 	outcome = set_up(&message, setup, &policy);
 	if (outcome.step)
 		give_up(outcome);
-	/* Nothing of the set-up stays open: no later command can find a way to the host through us. */
+	/* Nothing of the set-up stays open: no later command can find a way to the host through us.
+	 */
 	(void)sys_close_range(NSB_CONTROL_FD + 1, ~0u, 0);
 	signal_fd = open_child_signal();
 	if (signal_fd < 0)

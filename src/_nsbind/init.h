@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PID 1 of a sandbox: a static program without libc. It trusts the control socket and nothing else; no byte from
- * inside the sandbox reaches it but signals, of which it reads only SIGCHLD, and names below its own /proc.
+ * PID 1 of a sandbox: a static program without libc. It trusts the control socket and nothing else;
+ * no byte from inside the sandbox reaches it but signals, of which it reads only SIGCHLD, and names
+ * below its own /proc.
  */
 #pragma once
 
@@ -66,12 +67,14 @@ struct outcome set_up(struct message *message, const struct nsb_setup *setup,
 
 /* init_path.c: names below a directory that an adversary may have filled */
 long open_in_root(int root_fd, const char *path, int flags, unsigned mode, bool symlinks);
-/* Mode and owner of what is made on the way to a name, and whether symbolic links on that way are resolved. */
+/* Mode and owner of what is made on the way to a name, and whether symbolic links on that way are
+ * resolved. */
 struct making {
 	uint32_t mode, uid, gid;
 	bool symlinks;
 };
-/* Where our own id does not exist, as in an idmapped volume, only its owner can make a file (EOVERFLOW). */
+/* Where our own id does not exist, as in an idmapped volume, only its owner can make a file
+ * (EOVERFLOW). */
 void act_as(uint32_t uid, uint32_t gid);
 void act_as_ourselves(void);
 void own_device_add(int fd); /* directories may be made on the file system of fd */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Commands. Each is cloned with shared memory, as vfork(2) does: this program has a few pages, cannot be traced by
- * what runs inside (it is not dumpable and holds every capability), and sleeps until the exec. Everything that the
- * exec needs is in the request; every restriction is in force before it.
+ * Commands. Each is cloned with shared memory, as vfork(2) does: this program has a few pages,
+ * cannot be traced by what runs inside (it is not dumpable and holds every capability), and sleeps
+ * until the exec. Everything that the exec needs is in the request; every restriction is in force
+ * before it.
  */
 #include <linux/resource.h>
 #include <linux/seccomp.h>
@@ -116,8 +117,9 @@ static bool join_groups(struct start *start)
 		if (step_failed(start, NSB_STEP_TASKS, sys_write(start->tasks_fds[i], "0", 1), i))
 			return false;
 	/*
-	 * Only now: the namespace's root is the group that we are in. PID 1 has none of its own, since with the mount
-	 * option nsdelegate it could not put us into a group outside of that (cgroups(7)).
+	 * Only now: the namespace's root is the group that we are in. PID 1 has none of its own,
+	 * since with the mount option nsdelegate it could not put us into a group outside of that
+	 * (cgroups(7)).
 	 */
 	return !(start->request->flags & NSB_EXEC_MARK) ||
 	       !step_failed(start, NSB_STEP_TASKS, sys1(__NR_unshare, CLONE_NEWCGROUP),
@@ -139,8 +141,8 @@ static bool session(struct start *start)
 }
 
 /*
- * No descriptor has a number that one is moved to (raise_fds()). All are close-on-exec already, which is made sure of
- * here, since one too many would be a way out (CVE-2024-21626).
+ * No descriptor has a number that one is moved to (raise_fds()). All are close-on-exec already,
+ * which is made sure of here, since one too many would be a way out (CVE-2024-21626).
  */
 static bool place_fds(struct start *start)
 {
@@ -177,7 +179,8 @@ static bool take_user(struct start *start)
 	const struct nsb_exec *request = start->request;
 	long err = 0;
 
-	/* Permitted capabilities survive the change of ids, for what drop_capabilities() still has to do. */
+	/* Permitted capabilities survive the change of ids, for what drop_capabilities() still has
+	 * to do. */
 	if (step_failed(start, NSB_STEP_USER, sys_prctl(PR_SET_KEEPCAPS_, 1, 0, 0, 0), 0))
 		return false;
 	if (start->policy->drop_groups)
@@ -232,8 +235,8 @@ static bool drop_capabilities(struct start *start)
 	return true;
 }
 
-/* As the user, so that a directory which the user may not enter is an error, and never through a magic link, which
- * may lead out of the root (CVE-2024-21626). */
+/* As the user, so that a directory which the user may not enter is an error, and never through a
+ * magic link, which may lead out of the root (CVE-2024-21626). */
 static bool change_directory(struct start *start)
 {
 	long fd = open_in_root(AT_FDCWD_, start->cwd, O_PATH_ | O_DIRECTORY_, 0, true);
@@ -254,7 +257,8 @@ static bool filter(struct start *start)
 			    sys3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), 0);
 }
 
-/* The only id of a map keeps its capabilities through take_user(); root is let in everywhere, as it is used to. */
+/* The only id of a map keeps its capabilities through take_user(); root is let in everywhere, as it
+ * is used to. */
 static bool drop_and_enter(struct start *start)
 {
 	if (start->request->uid == 0)
@@ -263,8 +267,9 @@ static bool drop_and_enter(struct start *start)
 }
 
 /*
- * Filter and capabilities: with no_new_privs the filter comes last, so that it need not allow what comes before.
- * Without, only CAP_SYS_ADMIN may load one (seccomp(2)), so it comes first and must allow those calls.
+ * Filter and capabilities: with no_new_privs the filter comes last, so that it need not allow what
+ * comes before. Without, only CAP_SYS_ADMIN may load one (seccomp(2)), so it comes first and must
+ * allow those calls.
  */
 static bool restrict_privileges(struct start *start)
 {
@@ -332,7 +337,8 @@ static long clone_command(struct start *start)
 	return pid;
 }
 
-/* The pty comes from the devpts that we mounted; only its descriptors go in, so no name is looked up inside. */
+/* The pty comes from the devpts that we mounted; only its descriptors go in, so no name is looked
+ * up inside. */
 static bool open_pty(struct start *start)
 {
 	int32_t unlock = 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Files for the caller: opened here, where the sandbox's root and ids are the only ones there are, and handed out as
- * descriptors. Nothing but regular files and directories is opened, and no open can block.
+ * Files for the caller: opened here, where the sandbox's root and ids are the only ones there are,
+ * and handed out as descriptors. Nothing but regular files and directories is opened, and no open
+ * can block.
  */
 #include "init.h"
 
@@ -21,8 +22,8 @@ static struct making making_of(const struct nsb_open *request)
 }
 
 /*
- * First a path descriptor, which opens nothing, then the real open of the very inode that was checked: a FIFO would
- * block, a device may do anything.
+ * First a path descriptor, which opens nothing, then the real open of the very inode that was
+ * checked: a FIFO would block, a device may do anything.
  */
 static long open_checked(const char *path, const struct nsb_open *request)
 {

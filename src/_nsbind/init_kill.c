@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Signals to commands. PID 1 is the only one that reaps, so a pid from its table cannot have been recycled. Where no
- * cgroup tracks a command, its processes are those in its cgroup namespace, which they cannot leave without
- * CAP_SYS_ADMIN: setsid, double forks and reparenting change nothing about it.
+ * Signals to commands. PID 1 is the only one that reaps, so a pid from its table cannot have been
+ * recycled. Where no cgroup tracks a command, its processes are those in its cgroup namespace,
+ * which they cannot leave without CAP_SYS_ADMIN: setsid, double forks and reparenting change
+ * nothing about it.
  */
 #include "init.h"
 
@@ -81,7 +82,8 @@ static long namespace_of_process(const char *pid, char link[64])
 	return n < 0 && n != -E_ACCES ? namespace_of_threads(pid, link) : n;
 }
 
-/* Signal each process whose cgroup namespace is mark. Returns how many there were, or a negative errno. */
+/* Signal each process whose cgroup namespace is mark. Returns how many there were, or a negative
+ * errno. */
 static long signal_marked(const char *mark, uint32_t signal)
 {
 	static char buffer[DIRECTORY_BUFFER] __attribute__((aligned(16)));
@@ -99,7 +101,8 @@ static long signal_marked(const char *mark, uint32_t signal)
 
 			at += entry->length;
 			err = pid <= 1 ? -E_SRCH : namespace_of_process(entry->name, link);
-			/* It runs a program that nobody inside may read (would_dump() in fs/exec.c). */
+			/* It runs a program that nobody inside may read (would_dump() in
+			 * fs/exec.c). */
 			hidden |= err == -E_ACCES;
 			if (err < 0 || !text_equal(link, mark))
 				continue;
@@ -119,16 +122,19 @@ static long kill_marked(int pid, uint32_t signal)
 
 	if (!number_append(text, text + sizeof text, (uint64_t)pid) || namespace_of("1", own) < 0)
 		return -E_SRCH;
-	/* A zombie has no namespaces: its children were reparented and cannot be told apart any more. */
+	/* A zombie has no namespaces: its children were reparented and cannot be told apart any
+	 * more. */
 	found = namespace_of_process(text, mark);
 	if (found < 0 || text_equal(own, mark))
 		return found == -E_ACCES ? found : -E_SRCH;
-	/* A process may fork between the look and the kill, so until a pass finds nobody; zombies have no link. */
+	/* A process may fork between the look and the kill, so until a pass finds nobody; zombies
+	 * have no link. */
 	for (int pass = 0; pass < PASSES_MAX; pass++) {
 		found = signal_marked(mark, signal);
 		if (found <= 0 || signal != SIG_KILL)
 			return found < 0 ? found : 0;
-		/* On a busy machine the dead take their time: a millisecond each, some seconds in all. */
+		/* On a busy machine the dead take their time: a millisecond each, some seconds in
+		 * all. */
 		if (pass < QUICK_PASSES)
 			(void)sys0(__NR_sched_yield);
 		else

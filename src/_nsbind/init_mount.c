@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mounts by descriptor: the new mount API (open_tree, fsopen, move_mount: Linux 5.2; mount_setattr: 5.12) and, where
- * the kernel lacks it or an outer filter refuses it, mount(2) on /proc/self/fd paths of the host's /proc, which is in
- * view until pivot_root.
+ * Mounts by descriptor: the new mount API (open_tree, fsopen, move_mount: Linux 5.2;
+ * mount_setattr: 5.12) and, where the kernel lacks it or an outer filter refuses it, mount(2) on
+ * /proc/self/fd paths of the host's /proc, which is in view until pivot_root.
  */
 #include "init.h"
 
@@ -34,7 +34,8 @@ static unsigned long attr_to_ms(uint64_t attr)
 	       (attr & MOUNT_ATTR_NOSYMFOLLOW_ ? MS_NOSYMFOLLOW_ : 0);
 }
 
-/* A descriptor of what a mount will show: a detached copy, or the place itself for mount(2) to bind. */
+/* A descriptor of what a mount will show: a detached copy, or the place itself for mount(2) to
+ * bind. */
 long source_open(const char *path, bool recursive)
 {
 	long fd = sys_open_tree(AT_FDCWD_, path,
@@ -62,8 +63,8 @@ long place_open(const struct place *place, int flags)
 }
 
 /*
- * Mount source_fd (of source_open(), or a detached mount of the parent's) on target_fd, which place names. Consumes
- * both; returns a descriptor of the mounted root or a negative errno.
+ * Mount source_fd (of source_open(), or a detached mount of the parent's) on target_fd, which place
+ * names. Consumes both; returns a descriptor of the mounted root or a negative errno.
  */
 long source_attach(int source_fd, int target_fd, const struct place *place, bool recursive)
 {
@@ -73,7 +74,8 @@ long source_attach(int source_fd, int target_fd, const struct place *place, bool
 		sys_close(target_fd);
 		return source_fd;
 	}
-	/* EINVAL: source_fd is no detached mount but the place itself (source_open()'s second form). */
+	/* EINVAL: source_fd is no detached mount but the place itself (source_open()'s second
+	 * form). */
 	if (unavailable(err) || err == -E_INVAL)
 		err = bind_by_path(source_fd, target_fd, recursive);
 	sys_close(target_fd);
@@ -122,8 +124,8 @@ static long filesystem_open(const char *type, const char *options, uint64_t attr
 }
 
 /*
- * A new instance of a file system on target_fd, which place names and which is consumed. Returns a descriptor of its
- * root or a negative errno.
+ * A new instance of a file system on target_fd, which place names and which is consumed. Returns a
+ * descriptor of its root or a negative errno.
  */
 long filesystem_attach(const char *type, const char *options, int target_fd,
 		       const struct place *place, uint64_t attr)
@@ -179,7 +181,8 @@ static char *read_mountinfo(size_t *ret_size)
 	return (char *)(uintptr_t)address;
 }
 
-/* The fifth field, with \040 and the like decoded (proc_pid_mountinfo(5)). Returns the start of the next line. */
+/* The fifth field, with \040 and the like decoded (proc_pid_mountinfo(5)). Returns the start of the
+ * next line. */
 static const char *parse_mount_point(const char *line, char path[PATH_SIZE])
 {
 	size_t n = 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names below a root that an adversary may have filled. Every look-up stays inside the root and never follows a
- * magic link; what is made is made by descriptor, one component at a time, and only on file systems that we mounted
- * ourselves, so that no file or directory appears in a caller's volume (CVE-2026-87766, CVE-2024-45310).
+ * Names below a root that an adversary may have filled. Every look-up stays inside the root and
+ * never follows a magic link; what is made is made by descriptor, one component at a time, and only
+ * on file systems that we mounted ourselves, so that no file or directory appears in a caller's
+ * volume (CVE-2026-87766, CVE-2024-45310).
  */
 #include "init.h"
 
@@ -45,7 +46,8 @@ static bool on_own_device(int fd)
 	return false;
 }
 
-/* Copy the next component of *path to name and advance. Returns its length, 0 at the end, or a negative errno. */
+/* Copy the next component of *path to name and advance. Returns its length, 0 at the end, or a
+ * negative errno. */
 static long next_component(const char **path, char name[256])
 {
 	size_t n = 0;
@@ -114,7 +116,8 @@ static long walk_in_root(int root_fd, const char *path, int flags, unsigned mode
 	return fd;
 }
 
-/* Returns a descriptor or a negative errno; symlinks: resolve them, inside the root; else any is -E_LOOP. */
+/* Returns a descriptor or a negative errno; symlinks: resolve them, inside the root; else any is
+ * -E_LOOP. */
 long open_in_root(int root_fd, const char *path, int flags, unsigned mode, bool symlinks)
 {
 	struct open_how how = {
@@ -144,7 +147,8 @@ void act_as_ourselves(void)
 	(void)sys_prctl(PR_SET_DUMPABLE_, 0, 0, 0, 0);
 }
 
-/* Step from parent_fd, which is closed, into name; make it where it is missing and the file system is ours. */
+/* Step from parent_fd, which is closed, into name; make it where it is missing and the file system
+ * is ours. */
 static long enter_directory(int parent_fd, const char *name, uint32_t mode,
 			    const struct making *making)
 {
@@ -215,7 +219,8 @@ static long open_or_make(int root_fd, const char *path, const struct making *mak
 	return fd == -E_NOENT ? make_path(root_fd, path, making) : fd;
 }
 
-/* Split path into its parent (PATH_SIZE bytes) and its last component (256 bytes), "" for the root itself. */
+/* Split path into its parent (PATH_SIZE bytes) and its last component (256 bytes), "" for the root
+ * itself. */
 static long split_path(const char *path, char *parent, char *name)
 {
 	char *end = parent;
@@ -233,7 +238,8 @@ static long split_path(const char *path, char *parent, char *name)
 	return 0;
 }
 
-/* A descriptor of path's parent; ret_name (256 bytes) receives the last component, "" for the root itself. */
+/* A descriptor of path's parent; ret_name (256 bytes) receives the last component, "" for the root
+ * itself. */
 long open_parent_in_root(int root_fd, const char *path, char *ret_name, bool create,
 			 const struct making *making)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The set-up: ids, then the ops in the order in which Python wrote them, then the bounding set. The order of the
- * first steps: host paths are opened before the ids change (a mapped root may not be able to traverse the caller's
- * directories), and ids change before anything is made (an unmapped id owns nothing: EOVERFLOW).
+ * The set-up: ids, then the ops in the order in which Python wrote them, then the bounding set. The
+ * order of the first steps: host paths are opened before the ids change (a mapped root may not be
+ * able to traverse the caller's directories), and ids change before anything is made (an unmapped
+ * id owns nothing: EOVERFLOW).
  */
 #include <linux/if.h>
 #include <linux/sockios.h>
@@ -139,7 +140,8 @@ static long op_stage(struct builder *builder, const struct nsb_op *op)
 	return fd;
 }
 
-/* "l", "u", "w", "m" and a number: a layer, an upper, a work directory and an overlay's mount point on the stage. */
+/* "l", "u", "w", "m" and a number: a layer, an upper, a work directory and an overlay's mount point
+ * on the stage. */
 static const char *stage_name(char name[16], char kind, uint32_t number)
 {
 	name[0] = kind;
@@ -166,7 +168,8 @@ static long op_lower(struct builder *builder, const struct nsb_op *op)
 	return err;
 }
 
-/* The overlay's root takes mode and owner from its upper directory, which must look like the topmost layer. */
+/* The overlay's root takes mode and owner from its upper directory, which must look like the
+ * topmost layer. */
 static long make_upper(const struct builder *builder, const char *lower, const char *upper,
 		       const char *work)
 {
@@ -192,11 +195,13 @@ static long overlay_options(char *options, const char *end, uint32_t first, uint
 	}
 	at = text_append(text_append(at, end, ",upperdir="), end, upper);
 	at = text_append(text_append(at, end, ",workdir="), end, work);
-	/* Without userxattr the mount succeeds and opaque directories of the layers show through. */
+	/* Without userxattr the mount succeeds and opaque directories of the layers show through.
+	 */
 	return text_append(at, end, ",userxattr") ? 0 : -E_NAMETOOLONG;
 }
 
-/* Of the layers since the last overlay. Paths are relative to the stage, so that no name needs quoting. */
+/* Of the layers since the last overlay. Paths are relative to the stage, so that no name needs
+ * quoting. */
 static long overlay_attach(struct builder *builder, int target_fd, const struct place *place,
 			   uint64_t attr)
 {
@@ -464,7 +469,8 @@ static long op_read_only(struct builder *builder, const struct nsb_op *op)
 	return bind_on_itself(builder, &place, op->attr);
 }
 
-/* Through the procfs that we mounted ourselves; whatever lies on /proc of the image is never written to. */
+/* Through the procfs that we mounted ourselves; whatever lies on /proc of the image is never
+ * written to. */
 static long op_sysctl(struct builder *builder, const struct nsb_op *op)
 {
 	struct {
@@ -586,7 +592,8 @@ static struct outcome write_maps(const struct message *message, const struct nsb
 
 	if (!uid_map || !gid_map)
 		return succeeded();
-	/* A gid map by an unprivileged process needs setgroups denied first (user_namespaces(7)). */
+	/* A gid map by an unprivileged process needs setgroups denied first (user_namespaces(7)).
+	 */
 	if ((err = write_text(AT_FDCWD_, "/proc/self/setgroups", "deny")) < 0)
 		return failed(NSB_STEP_ID_MAP, err, 0);
 	if ((err = write_text(AT_FDCWD_, "/proc/self/uid_map", uid_map)) < 0)
@@ -621,13 +628,15 @@ static struct outcome take_ids(const struct nsb_setup *setup)
 		err = sys3(__NR_setresgid, setup->gid, setup->gid, setup->gid);
 	if (!err && setup->uid != (uint32_t)NSB_KEEP_ID)
 		err = sys3(__NR_setresuid, setup->uid, setup->uid, setup->uid);
-	/* Not to be traced or read through /proc/1 by what runs here later, whatever ids it has (ptrace(2)). Not before:
-	 * the id maps of an undumpable process belong to the host's root, and a change of ids resets this. */
+	/* Not to be traced or read through /proc/1 by what runs here later, whatever ids it has
+	 * (ptrace(2)). Not before: the id maps of an undumpable process belong to the host's root,
+	 * and a change of ids resets this. */
 	(void)sys_prctl(PR_SET_DUMPABLE_, 0, 0, 0, 0);
 	return err ? failed(NSB_STEP_SET_ID, err, 0) : succeeded();
 }
 
-/* The bounding set of every command is ours; our own permitted set stays, so that commands can be started. */
+/* The bounding set of every command is ours; our own permitted set stays, so that commands can be
+ * started. */
 static struct outcome drop_bounding(uint64_t bounding)
 {
 	for (unsigned cap = 0; cap < CAP_COUNT; cap++) {

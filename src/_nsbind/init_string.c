@@ -48,7 +48,8 @@ bool text_equal(const char *a, const char *b)
 	return *a == *b;
 }
 
-/* Append text and a NUL. Returns the place of the NUL, or NULL (also given NULL) when it does not fit. */
+/* Append text and a NUL. Returns the place of the NUL, or NULL (also given NULL) when it does not
+ * fit. */
 char *text_append(char *to, const char *end, const char *text)
 {
 	if (!to)

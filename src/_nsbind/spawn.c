@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parent's side: prepare everything, clone PID 1, hand it over. Nothing here logs, exits, keeps state between
- * calls or touches Python; each descriptor is close-on-exec from birth and has one owner.
+ * The parent's side: prepare everything, clone PID 1, hand it over. Nothing here logs, exits, keeps
+ * state between calls or touches Python; each descriptor is close-on-exec from birth and has one
+ * owner.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,8 +20,8 @@
 #include "child.h"
 
 enum {
-	GUARD_SIZE =
-		16384, /* a whole number of pages for every page size but 64 KiB, where mprotect fails cleanly */
+	GUARD_SIZE = 16384, /* a whole number of pages for every page size but 64 KiB, where
+			       mprotect fails cleanly */
 	STACK_SIZE = 65536,
 	PLAN_SIZE = 65536,
 	SEND_TIMEOUT_MS = 10000,
@@ -184,7 +185,8 @@ static int open_idmapped_tree(const struct nsb_tree *tree, struct nsb_failure *r
 {
 	unsigned recursive = tree->recursive ? AT_RECURSIVE_ : 0;
 	bool idmapped = tree->userns_fd >= 0;
-	/* A copy of a shared mount is its peer: what is mounted on one would appear on the other. */
+	/* A copy of a shared mount is its peer: what is mounted on one would appear on the other.
+	 */
 	struct sys_mount_attr attr = {
 		.attr_set = idmapped ? MOUNT_ATTR_IDMAP_ : 0,
 		.propagation = MS_PRIVATE,
@@ -215,7 +217,8 @@ int nsb_can_idmap(const char *path, int userns_fd)
 	return 0;
 }
 
-/* The numbers up to NSB_CONTROL_FD are overwritten in the child, so nothing that it needs may have one of them. */
+/* The numbers up to NSB_CONTROL_FD are overwritten in the child, so nothing that it needs may have
+ * one of them. */
 static int above_stdio(int fd)
 {
 	int moved;
@@ -246,7 +249,8 @@ static int control_pair(int32_t *ret_ours, int *ret_theirs)
 	return 0;
 }
 
-/* Queue what PID 1 will read first; the descriptors in flight are closed here, the kernel holds its own copies. */
+/* Queue what PID 1 will read first; the descriptors in flight are closed here, the kernel holds its
+ * own copies. */
 static int queue_messages(const struct nsb_spawn_args *args, int control_fd,
 			  struct nsb_failure *reterr)
 {
@@ -283,7 +287,8 @@ static void reap_pid(int pid)
 		;
 }
 
-/* A helper joins the user namespace, which a threaded process may not do, and clones PID 1 as our child. */
+/* A helper joins the user namespace, which a threaded process may not do, and clones PID 1 as our
+ * child. */
 static long clone_through_helper(struct child_plan *plan, char *stack_top)
 {
 	uint64_t flags = CLONE_FILES;
@@ -308,7 +313,8 @@ static long clone_through_helper(struct child_plan *plan, char *stack_top)
 	return plan->pid;
 }
 
-/* A fork-like child has not executed PID 1 when the clone returns: wait for the pipe that its exec closes. */
+/* A fork-like child has not executed PID 1 when the clone returns: wait for the pipe that its exec
+ * closes. */
 static void wait_for_exec(int exec_pipe)
 {
 	char byte;
@@ -402,7 +408,8 @@ struct holder_arguments {
 	int read_fd;
 };
 
-/* Sleeps until the lifeline's other end is closed. It keeps no other descriptor of the caller alive. */
+/* Sleeps until the lifeline's other end is closed. It keeps no other descriptor of the caller
+ * alive. */
 static int hold_userns(void *argument)
 {
 	int fd = ((struct holder_arguments *)argument)->read_fd;

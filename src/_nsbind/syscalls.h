@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Raw system calls for code that runs without libc (PID 1) or must not touch it (the child of a shared-memory clone).
- * Every wrapper returns what the kernel returns: a negative errno on failure. The only place with constants that
- * older kernel headers lack.
+ * Raw system calls for code that runs without libc (PID 1) or must not touch it (the child of a
+ * shared-memory clone). Every wrapper returns what the kernel returns: a negative errno on failure.
+ * The only place with constants that older kernel headers lack.
  */
 #pragma once
 
@@ -211,9 +211,11 @@ struct sys_clone_args {
 	uint64_t cgroup;
 };
 
-/* Run fn(arg) in a new process on the stack that args names. The child ends with exit_group(fn's result). */
+/* Run fn(arg) in a new process on the stack that args names. The child ends with exit_group(fn's
+ * result). */
 long sys_clone3(struct sys_clone_args *args, size_t size, int (*fn)(void *), void *arg);
-/* clone(2) in the kernel's argument order of this architecture; ptid receives the pidfd of CLONE_PIDFD. */
+/* clone(2) in the kernel's argument order of this architecture; ptid receives the pidfd of
+ * CLONE_PIDFD. */
 long sys_clone2(uint64_t flags, void *stack_top, int32_t *ptid, int (*fn)(void *), void *arg);
 
 static inline long sys_close(int fd)
