@@ -69,12 +69,18 @@ def set_up_hangs() -> SpawnError:
 
 
 class Reply:
-    """Our end of a request's reply socket."""
+    """Our end of a request's reply socket. It stays open until the last thread that waits is back.
 
-    __slots__ = ("_socket",)
+    Else a waiting thread would hold a number that is another descriptor's by now.
+    """
+
+    __slots__ = ("_closing", "_lock", "_socket", "_waiting")
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._closing = False
 
     def fileno(self) -> int:
         """Return the descriptor; readable when a report, or the end of PID 1, is there."""
@@ -107,13 +113,26 @@ class Reply:
 
     def wait(self, timeout_s: float | None) -> bool:
         """Wait until something can be received; False when the time is over."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(None if timeout_s is None else max(0.0, timeout_s * 1000)))
+        with self._lock:
+            if self._closing:
+                return True
+            self._waiting += 1
+        try:
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            return bool(poll.poll(None if timeout_s is None else max(0.0, timeout_s * 1000)))
+        finally:
+            with self._lock:
+                self._waiting -= 1
+                if self._closing and not self._waiting:
+                    self._socket.close()
 
     def close(self) -> None:
         """Close our end; PID 1 goes on with what was asked."""
-        self._socket.close()
+        with self._lock:
+            self._closing = True
+            if not self._waiting:
+                self._socket.close()
 
 
 def reply_pair(*, credentials: bool = False) -> tuple[Reply, socket.socket]:

@@ -317,21 +317,27 @@ def test_the_repr_escapes(sb: Sandbox) -> None:
 
 
 def test_many_threads_may_wait_for_one_command(sb: Sandbox) -> None:
-    for _ in range(100):
-        with sb.popen(["cat"], stdin=PIPE) as process:
-            codes: list[int] = []
-            threads = [
-                threading.Thread(
-                    target=lambda codes=codes, process=process: codes.append(process.wait())
-                )
-                for _ in range(4)
-            ]
-            for thread in threads:
-                thread.start()
-            process.stdin.close()
-            for thread in threads:
-                thread.join(timeout=10)
-            assert codes == [0, 0, 0, 0]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(150):
+            with sb.popen(["cat"], stdin=PIPE) as process:
+                codes: list[int] = []
+
+                def wait(process: Any = process, codes: list[int] = codes) -> None:
+                    codes.append(process.wait())
+
+                threads = [threading.Thread(target=wait) for _ in range(6)]
+                for thread in threads[:3]:
+                    thread.start()
+                process.stdin.close()
+                for thread in threads[3:]:
+                    thread.start()
+                for thread in threads:
+                    thread.join(timeout=10)
+                assert codes == [0] * 6
+    finally:
+        sys.setswitchinterval(interval)
 
 
 # A terminal of its own.

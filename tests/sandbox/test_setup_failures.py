@@ -149,7 +149,9 @@ def test_a_source_that_was_removed_meanwhile_is_an_error_with_its_path(
 ) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    mounts = {"bind": (Bind(source, "/a"),), "lower": (Overlay((source,), "/a"),)}.get(kind, ())
+    mounts: Any = {"bind": (Bind(source, "/a"),), "lower": (Overlay((source,), "/a"),)}.get(
+        kind, ()
+    )
     sandbox = Sandbox(rootfs=source if kind == "rootfs" else rootfs, mounts=mounts)
     source.rmdir()
     with pytest.raises(SpawnError) as caught:
