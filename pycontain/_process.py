@@ -112,6 +112,7 @@ class BaseCommand:
         reason: Why it ended; None while it runs.
         usage: What it used; None while it runs.
         pid: Its process id as the caller sees it; -1 if that was not asked for.
+        executed: PID 1 has said that the program was executed; it says so only if asked.
         pty_fd: Master of its pty, the caller's to close; -1: none.
     """
 
@@ -121,6 +122,7 @@ class BaseCommand:
         self.reason: Reason | None = None
         self.usage: Usage | None = None
         self.pid = -1
+        self.executed = False
         self.pty_fd = -1
         self._argv = encode_args(args)
         self._cwd = cwd
@@ -252,6 +254,7 @@ class BaseCommand:
                 if report is None:
                     self._lost()
                 elif report.event == Event.STARTED:
+                    self.executed = True
                     self.pid = pid or -1
                     self.pty_fd = -1 if fd is None else fd
                     return False
@@ -403,7 +406,7 @@ class Command(BaseCommand):
             ProgramNotFoundError, ProgramNotExecutableError, SpawnError: It could not be started.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
-        while self.pid < 0 and self.returncode is None:
+        while not self.executed and self.returncode is None:
             if not self._connection.wait(deadline - time.monotonic()):
                 self.kill(Reason.KILLED)
                 raise TimeoutError(errno.ETIMEDOUT, "PID 1 does not answer")

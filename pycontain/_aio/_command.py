@@ -84,7 +84,7 @@ class AsyncCommand(BaseCommand):
             self.failure = error
         if self.failure is not None and self.returncode is None:
             self._release()
-        if self.pid >= 0 or self._over:
+        if self.executed or self._over:
             wake(self.started)
         if self._over:
             wake(self.ended)
