@@ -122,10 +122,13 @@ class Reply:
             poll.register(self._socket, select.POLLIN)
             return bool(poll.poll(None if timeout_s is None else max(0.0, timeout_s * 1000)))
         finally:
-            with self._lock:
-                self._waiting -= 1
-                if self._closing and not self._waiting:
-                    self._socket.close()
+            self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        with self._lock:
+            self._waiting -= 1
+            if self._closing and not self._waiting:
+                self._socket.close()
 
     def close(self) -> None:
         """Close our end; PID 1 goes on with what was asked."""
