@@ -96,17 +96,23 @@ class _Builder:
         mapped root of PID 1 could not traverse. Else PID 1 opens the path itself, which only it can
         do in its own mount namespace.
         """
-        needed = (_native.Probe.OPEN_TREE, _native.Probe.MOUNT_SETATTR)
-        if self.ids.mapping != "range" or not all(map(_native.available, needed)):
+        if self.ids.mapping != "range":
             return os.fsencode(path), -1
-        problem = _native.can_idmap(path, idmap_fd)
+        cloned = all(
+            map(_native.available, (_native.Probe.OPEN_TREE, _native.Probe.MOUNT_SETATTR))
+        )
+        problem = errno.ENOSYS
+        if cloned:
+            problem = _native.can_idmap(path, idmap_fd)
         if problem:
             self.notes[f"idmap {path}"] = Control(
-                in_force=False, why=f"{os.strerror(problem)}: its files show as nobody's",
-                remedy="put it on a file system that can be idmapped (ext4, xfs, btrfs, tmpfs)",
-            )  # fmt: skip
-            idmap_fd = -1
-        self.trees.append((path, idmap_fd, True))
+                in_force=False,
+                why=f"{os.strerror(problem)}: its files show as nobody's",
+                remedy="it needs Linux 5.12 and a file system such as ext4, xfs, btrfs or tmpfs",
+            )
+        if not cloned:
+            return os.fsencode(path), -1
+        self.trees.append((path, -1 if problem else idmap_fd, True))
         return b"", len(self.trees) - 1
 
     def bind(self, source: str, target: str, idmap_fd: int, *, attr: int) -> None:
@@ -139,6 +145,16 @@ class _Builder:
         )
         self.add(Op(OpKind.ROOT_OVERLAY, "", attr=RESTRICTED), path)
         self.add(Op(OpKind.MKDIR, "/tmp", mode=0o1777))  # noqa: S108
+        if f"idmap {path}" in self.notes:
+            # The layer cannot take over files whose owners do not exist inside (EOVERFLOW).
+            self.notes["writable root"] = Control(
+                in_force=False,
+                why="the owners of its files cannot be mapped; only /tmp can be written",
+                remedy=self.notes[f"idmap {path}"].remedy,
+            )
+            self.add(
+                Op(OpKind.TMPFS, "/tmp", f"{limits},mode=1777".encode(), attr=RESTRICTED)  # noqa: S108
+            )
 
     def _userland(self) -> None:
         ids = self.ids

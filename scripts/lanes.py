@@ -91,8 +91,8 @@ LANES = {
         env={"PYCONTAIN_CLONE": "fork"},
     ),
     "nosys": Lane(
-        summary="root, no clone3, openat2 and new mount API",
-        caller="root",
+        summary="an ordinary user, no clone3, openat2 and new mount API",
+        caller="user",
         nosys=NOSYS,
         lacks=frozenset({"clone3", "openat2", "mount_api", "idmap"}),
     ),
