@@ -109,21 +109,21 @@ class AsyncCommand(BaseCommand):
         return self.ended.done()
 
     async def wait_started(self) -> None:
-        """Wait until the program has been executed; if that fails, or is cancelled, kill it.
+        """Wait until the program has been executed.
 
         Raises:
             ProgramNotFoundError, ProgramNotExecutableError, SpawnError: It could not be started.
         """
-        try:
-            told = await CANCELLABLE.until(self.started, START_TIMEOUT_S)
-        except BaseException:
-            await self.kill(Reason.KILLED)
-            raise
-        if not told:
-            await self.kill(Reason.KILLED)
+        if not await CANCELLABLE.until(self.started, START_TIMEOUT_S):
             raise TimeoutError(errno.ETIMEDOUT, "PID 1 does not answer")
         if self.failure is not None:
             raise self.failure
+
+    def close_pty(self) -> None:
+        """Close the master of the pty, when streams have copies of it."""
+        if self.pty_fd >= 0:
+            os.close(self.pty_fd)
+            self.pty_fd = -1
 
     def send_signal(self, number: int) -> None:
         """Have PID 1 send a signal to the command itself; nothing if it has ended.

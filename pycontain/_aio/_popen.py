@@ -18,7 +18,7 @@ from pycontain.errors import ConfigError, TimeoutExpired
 from pycontain.result import Reason, Usage
 
 from ._command import AsyncCommand
-from ._pipes import PipeReader, open_writer
+from ._pipes import PipeReader, PipeWriter
 from ._runtime import AsyncRuntime
 
 
@@ -73,39 +73,32 @@ class AsyncPopen:
             process = cls(command, packer.config.output_limit)
             try:
                 await command.wait_started()
-                await process._open_streams(plumbing)
+                process._open_streams(plumbing)
             except BaseException:
-                try:
-                    await command.kill(Reason.KILLED)
-                finally:
-                    process._take_pty(plumbing)
-                    process._close_streams()
+                await command.kill(Reason.KILLED)
                 raise
+            finally:
+                command.close_pty()
         finally:
             plumbing.close()
         command.ended.add_done_callback(lambda _: process._close_stdin())
         return process
 
-    def _take_pty(self, plumbing: Plumbing) -> None:
-        if (fd := self._command.pty_fd) >= 0:
-            self._command.pty_fd = -1
-            plumbing.ours[1] = fd
-            plumbing.ours[0] = os.dup(fd)
-
-    async def _open_streams(self, plumbing: Plumbing) -> None:
-        is_pty = self._command.pty_fd >= 0
-        self._take_pty(plumbing)
+    def _open_streams(self, plumbing: Plumbing) -> None:
         ours = plumbing.ours
+        if self._command.pty_fd >= 0:
+            ours[0] = os.dup(self._command.pty_fd)
+            ours[1] = os.dup(self._command.pty_fd)
         for name, number in (("stdout", 1), ("stderr", 2)):
             if (fd := ours[number]) is not None:
                 ours[number] = None
                 self._pipes[name] = pipe = PipeReader(fd)
                 setattr(self, name, pipe.stream)
-        if is_pty:
+        if self._command.pty_fd >= 0:
             self._pty = self._pipes["stdout"]
         if (fd := ours[0]) is not None:
             ours[0] = None
-            self.stdin = await open_writer(fd)
+            self.stdin = PipeWriter(fd).stream
 
     def __repr__(self) -> str:
         """As subprocess shows it; arguments are escaped by repr."""
