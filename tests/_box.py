@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import textwrap
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,15 @@ def started(
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream:
                 stream.close()
+
+
+def settles(condition: Callable[[], bool]) -> bool:
+    """Wait for what is about to be true."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+    return True
 
 
 def processes(sandbox: pycontain.Sandbox) -> list[str]:

@@ -24,7 +24,7 @@ STATUS = frozenset(
 )
 # Kept by the library for the life of the process: user namespaces per mapping, PID 1's program,
 # and the lock that says that the owner of its control groups lives.
-KEPT = re.compile(r"user:\[\d+\]|/memfd:pycontain|/\S+/pycontain/pycontain-[-0-9a-f]+$")
+KEPT = re.compile(r"user:\[\d+\]|/memfd:pycontain|/\S+/pycontain(-\d+)?/pycontain-[-0-9a-f]+$")
 KEPT_MAX = 16
 
 

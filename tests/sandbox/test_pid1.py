@@ -7,27 +7,17 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import pycontain
-from _box import PROBE, processes, started
+from _box import PROBE, processes, settles, started
 from pycontain import PIPE, Reason, Sandbox, SandboxClosedError, TimeoutExpired
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-
-def settles(condition: Callable[[], bool]) -> bool:
-    """Wait for what is about to be true."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-    return True
 
 
 USERS = [None, pytest.param("0:0", marks=pytest.mark.requires("rootrange"))]
