@@ -603,7 +603,8 @@ def test_signals(name: str, rootfs: Path) -> None:
 
     async def scenario(sandbox: AsyncSandbox) -> None:
         process = await sandbox.popen(DAEMON, stdout=PIPE)
-        await first_line(process)
+        while await sleepers(sandbox) < 2:
+            pass
         send(process)
         assert await process.wait() == -number
         assert process.reason == Reason.SIGNALED

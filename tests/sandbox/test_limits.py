@@ -55,7 +55,7 @@ def test_a_program_that_survives_the_death_of_its_child_was_not_ended_by_the_lim
 
 @memory
 @pytest.mark.parametrize(
-    ("script", "reason", "code"),
+    "script, reason, code",
     [("kill -9 $$", Reason.SIGNALED, -9), ("exit 137", Reason.EXITED, 137)],
 )
 def test_what_only_looks_like_the_limit_is_not_called_so(
@@ -85,7 +85,8 @@ def test_the_process_limit_is_counted_and_called_by_its_name() -> None:
 @memory
 def test_processor_time_includes_descendants_that_nobody_waited_for() -> None:
     burn = "sum(i for i in range(3_000_000))"
-    code = f"import os, sys\nr, w = os.pipe()\nif os.fork() == 0:\n    {burn}; os._exit(0)\nos.close(w); os.read(r, 1)"
+    fork = f"r, w = os.pipe()\nif os.fork() == 0:\n    {burn}; os._exit(0)\n"
+    code = f"import os\n{fork}os.close(w); os.read(r, 1)"
     alone = pycontain.run(python(burn), memory="256M", timeout=60).usage.user_s
     both = pycontain.run(python(code), memory="256M", timeout=60).usage.user_s
 
@@ -124,7 +125,7 @@ def test_no_group_remains() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "word"),
+    "options, word",
     [
         ({"memory": "12Q"}, "memory"),
         ({"memory": 0}, "memory"),
@@ -146,7 +147,7 @@ def test_a_limit_that_cannot_be_right_is_named(options: dict[str, Any], word: st
 
 @absent
 def test_a_limit_that_cannot_be_had_is_an_error_with_the_remedy() -> None:
-    with pytest.raises(UnsupportedError, match="memory is NOT in force: .*;"):
+    with pytest.raises(UnsupportedError, match=r"memory is NOT in force: .*;"):
         pycontain.run(["true"], memory="64M")
 
 
