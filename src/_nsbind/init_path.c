@@ -86,6 +86,14 @@ static long refuse_symlink(long fd)
 	return fd;
 }
 
+static bool is_symlink(int parent_fd, const char *name)
+{
+	struct statx stat;
+
+	return sys_statx(parent_fd, name, AT_SYMLINK_NOFOLLOW_, &stat) == 0 &&
+	       (stat.stx_mode & 0170000) == 0120000;
+}
+
 /* Without openat2 (Linux < 5.6): component by component, where every symbolic link is refused. */
 static long walk_in_root(int root_fd, const char *path, int flags, unsigned mode)
 {
@@ -108,6 +116,9 @@ static long walk_in_root(int root_fd, const char *path, int flags, unsigned mode
 							 : O_PATH_ | O_NOFOLLOW_ | O_CLOEXEC_,
 						    mode);
 
+		/* With O_DIRECTORY the kernel says ENOTDIR of a link that it does not follow. */
+		if (next == -E_NOTDIR && is_symlink((int)fd, name))
+			next = -E_LOOP;
 		sys_close((int)fd);
 		fd = refuse_symlink(next);
 		if (last)
@@ -178,6 +189,8 @@ static long enter_directory(int parent_fd, const char *name, uint32_t mode,
 			}
 		}
 	}
+	if (fd == -E_NOTDIR && is_symlink(parent_fd, name))
+		fd = -E_LOOP;
 	sys_close(parent_fd);
 	return fd;
 }

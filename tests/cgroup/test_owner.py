@@ -24,7 +24,6 @@ from pycontain._cgroup import (
     owners,
     sweep,
 )
-from pycontain.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -290,31 +289,3 @@ print(len(set(map(id, found))), found[0]._state_path, *found[0]._directories.val
         assert process.wait() == 0
         assert existing(paths) == []
         assert len(paths) > 1
-
-
-@pytest.mark.requires("user")
-@pytest.mark.parametrize("trouble", ["mode", "link"])
-def test_a_state_directory_that_others_control_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
-) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    if trouble == "mode":
-        (tmp_path / "pycontain").mkdir()
-        (tmp_path / "pycontain").chmod(0o777)
-    else:
-        (tmp_path / "elsewhere").mkdir()
-        (tmp_path / "pycontain").symlink_to("elsewhere")
-    with pytest.raises(UnsupportedError, match="private directory"):
-        _state.runtime_directory()
-
-
-@pytest.mark.requires("user")
-def test_users_keep_state_in_their_runtime_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert _state.runtime_directory() == str(tmp_path / "pycontain")
-    assert (tmp_path / "pycontain").stat().st_mode & 0o777 == 0o700
-    monkeypatch.delenv("XDG_RUNTIME_DIR")
-    assert _state.runtime_directory().endswith(f"/pycontain-{os.geteuid()}")
-    os.rmdir(_state.runtime_directory())

@@ -49,6 +49,7 @@ def test_an_example_runs(name: str) -> None:
     assert [text for text in SAYS[name] if text not in done.stdout] == []
 
 
+@pytest.mark.requires("mount_api")
 def test_the_demo_says_in_a_line_why_this_host_has_no_sandboxes() -> None:
     package = Path(pycontain.__file__).parents[1]
     roots = {EXAMPLES.parent, package}
