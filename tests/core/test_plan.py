@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import _features
-
 from pycontain import SpawnError, _native, _plan
 from pycontain._identity import identity
 from pycontain._native import Failure, Op, OpKind

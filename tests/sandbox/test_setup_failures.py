@@ -78,7 +78,7 @@ TABLE = [
     Row("file on a directory", _mounts(Bind("/etc/passwd", "/tmp")), "BIND", errno.EINVAL, "/tmp", "something else is there"),
     Row("below a file", _mounts(Bind("/usr", "/file/a")), "BIND", errno.ENOTDIR, "/file/a", ""),
     Row("tmpfs on a file", _mounts(Tmpfs("/file")), "TMPFS", errno.ENOTDIR, "/file", "a file where"),
-    Row("tmpfs on a dangling link", _mounts(Tmpfs("/dangling")), "TMPFS", errno.ENOTDIR, "/dangling", ""),
+    Row("tmpfs on a dangling link", _mounts(Tmpfs("/dangling")), "TMPFS", errno.ELOOP, "/dangling", ""),
     Row("overlay on a file", _mounts(Overlay(("/usr",), "/file")), "OVERLAY", errno.ENOTDIR, "/file", ""),
 ]  # fmt: skip
 
