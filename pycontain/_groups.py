@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from ._identity import Identity
@@ -61,6 +62,11 @@ def absent() -> dict[str, Control]:
     """Say of each control that needs groups that there are none; a tree's come over this."""
     none = Control(in_force=False, why="it was not asked for", remedy="give the limit as an option")
     return dict.fromkeys(GROUP_CONTROLS, none)
+
+
+def in_force(enforcement: Mapping[str, Control], tree: SandboxTree | None) -> dict[str, Control]:
+    """Return a plan's controls with those of the sandbox's groups, once it has any."""
+    return {**absent(), **enforcement, **(tree.enforcement if tree else {})}
 
 
 def verdict(group: CommandGroup, returncode: int) -> Reason | None:

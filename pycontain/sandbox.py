@@ -130,7 +130,7 @@ class Sandbox(Configured):
     def enforcement(self) -> Mapping[str, Control]:
         """Each control, and what holds it or why nothing does; limits from the start on."""
         tree = None if self._runtime is None else self._runtime.tree
-        return {**_groups.absent(), **super().enforcement, **(tree.enforcement if tree else {})}
+        return _groups.in_force(super().enforcement, tree)
 
     @property
     def pid(self) -> int:

@@ -436,7 +436,7 @@ static void reply_started(const struct start *start, int reply_fd, int32_t pid)
 static void command_start(struct message *message, struct start *start, const char **pointers)
 {
 	const struct nsb_exec *request = start->request;
-	bool ready = true;
+	bool ready;
 	long pid = -1;
 
 	if (n_commands == COMMANDS_MAX)
@@ -446,9 +446,8 @@ static void command_start(struct message *message, struct start *start, const ch
 	ready = !start->outcome.step &&
 		raise_fds(message, start, message->n_fds - request->n_fds) &&
 		(!(request->flags & NSB_EXEC_PTY) || open_pty(start));
-	start->tasks_fds = message->fds + (message->n_fds - request->n_fds - request->n_tasks);
 	if (start->cgroup_fd >= 0)
-		start->cgroup_fd = message->fds[1];
+		start->cgroup_fd = message->fds[1]; /* raised, too */
 	if (ready) {
 		pid = clone_command(start);
 		step_failed(start, NSB_STEP_START, pid, 0);
