@@ -16,7 +16,7 @@ import tty
 from collections.abc import Iterator
 from typing import Final
 
-from ._popen import Popen
+from pycontain._popen import Popen
 
 CHUNK: Final = 65536
 # Reads after the end of a command: what its pipes held then, though others may go on writing.

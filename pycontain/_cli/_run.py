@@ -1,35 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `pycontain`."""
+"""`pycontain run`."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
 import pycontain
+from pycontain import profile as profiles
+from pycontain.config import check_positive
+from pycontain.enforcement import Control
+from pycontain.errors import ConfigError
 
-from . import profile as profiles
-from .config import check_positive
-from .enforcement import Control
-from .errors import (
-    ConfigError,
-    ProgramNotExecutableError,
-    ProgramNotFoundError,
-    PycontainError,
+from ._common import (
+    FAILED,
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    SIGNALED,
+    TIMED_OUT,
+    complain,
+    print_json,
 )
-from .profile import Profile
 
-# As in docker run(1) and timeout(1).
-TIMED_OUT: Final = 124
-FAILED: Final = 125
-NOT_EXECUTABLE: Final = 126
-NOT_FOUND: Final = 127
-SIGNALED: Final = 128
 _EPILOG: Final = f"""\
 The exit status is the command's own, or {SIGNALED} + N if signal N ended it; {TIMED_OUT} after
 --timeout, {FAILED} if no sandbox could be made, {NOT_EXECUTABLE} and {NOT_FOUND} for a program that
@@ -62,27 +57,8 @@ def _environment(items: Sequence[str]) -> dict[str, str]:
     return env
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pycontain", description="Sandboxes on Linux, without a daemon.", allow_abbrev=False
-    )
-    parser.add_argument("--version", action="version", version=f"pycontain {pycontain.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_run(commands)
-    profile = commands.add_parser("profile", help="show the security profiles")
-    actions = profile.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="their names")
-    show = actions.add_parser("show", help="what one of them grants")
-    known = ", ".join(profiles.names())
-    show.add_argument("name", metavar="NAME", choices=profiles.names(), help=known)
-    for entry in (listing, show):
-        entry.add_argument("--json", action="store_true", help="for programs")
-    listing.set_defaults(call=_list_profiles)
-    show.set_defaults(call=_show_profile)
-    return parser
-
-
-def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's options."""
     run = commands.add_parser(
         "run",
         help="run one command in a sandbox of its own",
@@ -165,7 +141,7 @@ def _run(args: argparse.Namespace) -> int:
     with pycontain.Sandbox(wall_limit=args.timeout, **_options(args)) as sandbox:
         result = sandbox.run(command, stdin=0 if args.interactive else None, text=True)
         enforcement = dict(sandbox.enforcement)
-    _print_json({
+    print_json({
         "args": command,
         "returncode": result.returncode,
         "reason": str(result.reason),
@@ -212,98 +188,10 @@ def _run_attached(args: argparse.Namespace, command: list[str]) -> int:
                 process.kill_all()
             relay.drain()
         if not ended:
-            _complain(f"not done after {args.timeout:g} s: killed")
+            complain(f"not done after {args.timeout:g} s: killed")
             return TIMED_OUT
         return _status(process.wait())
 
 
 def _status(returncode: int) -> int:
     return returncode if returncode >= 0 else SIGNALED - returncode
-
-
-def _list_profiles(args: argparse.Namespace) -> int:
-    names = profiles.names()
-    if args.json:
-        _print_json(list(names))
-    else:
-        print(*names, sep="\n")
-    return 0
-
-
-def _describe(profile: Profile) -> dict[str, Any]:
-    return {
-        "name": profile.name,
-        "user": profile.user,
-        "umask": f"{profile.umask:03o}",
-        "capabilities": list(profile.capabilities),
-        "no_new_privileges": profile.no_new_privileges,
-        "nested": profile.nested,
-        "rlimits": {name: list(pair) for name, pair in profile.rlimits.items()},
-        "masked_paths": list(profile.masked_paths),
-        "readonly_paths": list(profile.readonly_paths),
-        "seccomp": {
-            "default": str(profile.seccomp.default),
-            "rules": [
-                {
-                    "action": str(rule.action),
-                    "calls": list(rule.names),
-                    "when": [str(arg) for arg in rule.args],
-                }
-                for rule in profile.seccomp.rules
-            ],
-        },
-    }
-
-
-def _show_profile(args: argparse.Namespace) -> int:
-    facts = _describe(profiles.get(args.name))
-    if args.json:
-        _print_json(facts)
-        return 0
-    seccomp = facts.pop("seccomp")
-    for name, value in facts.items():
-        print(f"{name:18} {_words(value)}")
-    print(f"seccomp            the first rule that applies; else {seccomp['default']}")
-    for rule in seccomp["rules"]:
-        when = f" if {' and '.join(rule['when'])}" if rule["when"] else ""
-        calls = rule["calls"]
-        shown = " ".join(calls[:6]) + (f" and {len(calls) - 6} more" if len(calls) > 6 else "")
-        print(f"  {rule['action']:16} {shown}{when}")
-    return 0
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {soft}:{hard}" for name, (soft, hard) in value.items()) or "none"
-    if isinstance(value, list):
-        return " ".join(value) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
-
-
-def _complain(text: str) -> None:
-    print(f"pycontain: {text}", file=sys.stderr)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
-    args = _parser().parse_args(argv)
-    try:
-        status: int = args.call(args)
-    except ProgramNotFoundError as error:
-        _complain(f"{error.filename}: {error.strerror}")
-        return NOT_FOUND
-    except ProgramNotExecutableError as error:
-        _complain(f"{error.filename}: {error.strerror}")
-        return NOT_EXECUTABLE
-    except PycontainError as error:
-        _complain(str(error))
-        return FAILED
-    except KeyboardInterrupt:
-        return SIGNALED + signal.SIGINT
-    return status
