@@ -13,6 +13,7 @@ import functools
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -135,6 +136,23 @@ def _cgroup(*controllers: str) -> str:
     return f"no cgroup can be made ({', '.join(controllers) or 'in any hierarchy'})"
 
 
+def _linux(*least: int) -> str:
+    release = tuple(map(int, re.findall(r"\d+", os.uname().release)[: len(least)]))
+    return "" if release >= least else f"before Linux {'.'.join(map(str, least))}"
+
+
+def _memory_peak() -> str:
+    if any("memory" in names and "v2" not in names for names, _ in cgroup_homes()):
+        return ""  # v1 always had memory.max_usage_in_bytes
+    return _linux(5, 19)
+
+
+def _memory_4g() -> str:
+    rows = Path("/proc/meminfo").read_text().splitlines()
+    free = next(int(row.split()[1]) for row in rows if row.startswith("MemAvailable:"))
+    return "" if free >= 4 << 20 else "less than 4 GiB of memory are free"
+
+
 def _overlay() -> str:
     return "" if "\toverlay\n" in Path("/proc/filesystems").read_text() else "no overlay"
 
@@ -176,7 +194,11 @@ PROBES: dict[str, Callable[[], str]] = {
     "cgroup_cpu": lambda: _cgroup("cpu"),
     "cgroup_memory": lambda: _cgroup("memory"),
     "cgroup_pids": lambda: _cgroup("pids"),
+    # and counts the highest use
+    "memory_peak": _memory_peak,
+    "pids_peak": lambda: _linux(6, 1),
     # the machine
+    "memory_4g": _memory_4g,
     "overlay": _overlay,
     "x86_64": _x86_64,
     # programs and libraries
