@@ -20,6 +20,7 @@ from .errors import (
     ProgramNotFoundError,
     PycontainError,
     SandboxClosedError,
+    SandboxPausedError,
     SpawnError,
     TimeoutExpired,
     UnsupportedError,
@@ -27,9 +28,9 @@ from .errors import (
 
 if typing.TYPE_CHECKING:
     from ._aio import AsyncPopen, AsyncSandbox, run_async
-    from .config import Bind, Overlay, Tmpfs
+    from .config import Bind, IoLimit, Overlay, Tmpfs
     from .enforcement import Control
-    from .result import Reason, Result, Usage
+    from .result import Reason, Result, Stats, Usage
     from .sandbox import Sandbox, run
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ __all__ = [
     "ConfigError",
     "Control",
     "FilesError",
+    "IoLimit",
     "Overlay",
     "ProgramNotExecutableError",
     "ProgramNotFoundError",
@@ -53,7 +55,9 @@ __all__ = [
     "Result",
     "Sandbox",
     "SandboxClosedError",
+    "SandboxPausedError",
     "SpawnError",
+    "Stats",
     "TimeoutExpired",
     "Tmpfs",
     "UnsupportedError",
@@ -66,9 +70,9 @@ __all__ = [
 # start, nor one that blocks for asyncio.
 _LATE = {
     **dict.fromkeys(("AsyncPopen", "AsyncSandbox", "run_async"), "._aio"),
-    **dict.fromkeys(("Bind", "Overlay", "Tmpfs"), ".config"),
+    **dict.fromkeys(("Bind", "IoLimit", "Overlay", "Tmpfs"), ".config"),
     "Control": ".enforcement",
-    **dict.fromkeys(("Reason", "Result", "Usage"), ".result"),
+    **dict.fromkeys(("Reason", "Result", "Stats", "Usage"), ".result"),
     **dict.fromkeys(("Sandbox", "run"), ".sandbox"),
 }
 

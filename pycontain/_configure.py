@@ -7,24 +7,32 @@ import contextlib
 import errno
 import functools
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Unpack
 
+from . import _groups
 from ._command import Packer
 from ._plan import Plan, compile_plan
+from ._runtime import Runtime
 from .config import (
     DEFAULT_NAMESPACES,
+    IoLimit,
+    LiveLimits,
     Mount,
     Network,
     SandboxConfig,
     SandboxOptions,
     Size,
     StrPath,
+    check_count,
     check_env,
     check_host_path,
     check_inside_path,
     check_namespaces,
+    check_path_text,
     check_positive,
+    check_text,
     parse_size,
     parse_user,
 )
@@ -47,6 +55,8 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
     disk: Size = "64M",
     inodes: int = 16384,
     cpuset: str | None = None,
+    io: Sequence[IoLimit] = (),
+    cgroup: StrPath | Sequence[StrPath] | None = None,
     wall_limit: float | None = None,
     cpu_limit: float | None = None,
     output_limit: Size | None = None,
@@ -66,30 +76,28 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
         ConfigError: An option that cannot be right.
         UnsupportedError: An option that this version does not have yet.
     """
-    for name, value in (("image", image), ("platform", platform), ("cpu_limit", cpu_limit)):
+    for name, value in (("image", image), ("platform", platform)):
         if value is not None:
             raise UnsupportedError(
                 errno.ENOSYS, f"{name}= is not there yet; see the status table in the README"
             )
-    if pids is not None and (isinstance(pids, bool) or not isinstance(pids, int) or pids <= 0):
-        raise ConfigError(f"pids: {pids!r} is not a positive number")
     if not isinstance(mounts, Sequence):
         raise ConfigError(f"mounts: {mounts!r} is not a list")
     for mount in mounts:
         if not isinstance(mount, Mount):
             raise ConfigError(f"mounts: {mount!r} is neither a Bind, a Tmpfs nor an Overlay")
+    limits = check_limits(memory=memory, cpus=cpus, pids=pids, cpuset=cpuset, io=io)
     return SandboxConfig(
         rootfs=None if rootfs is None else check_host_path(rootfs, "rootfs"),
         mounts=tuple(mounts),
         network=network,
         namespaces=check_namespaces(tuple(namespaces)),
-        memory=None if memory is None else parse_size(memory, "memory"),
-        pids=pids,
-        cpus=check_positive(cpus, "cpus"),
-        cpuset=cpuset,
+        **limits,
+        cgroup=_cgroup_directories(cgroup),
         disk=parse_size(disk, "disk"),
         inodes=inodes,
         wall_limit=check_positive(wall_limit, "wall_limit"),
+        cpu_limit=check_positive(cpu_limit, "cpu_limit"),
         output_limit=DEFAULT_OUTPUT_LIMIT
         if output_limit is None
         else parse_size(output_limit, "output_limit"),
@@ -103,6 +111,35 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
         require=tuple(require),
         accept_missing=tuple(accept_missing),
     )
+
+
+def check_limits(**limits: Unpack[LiveLimits]) -> dict[str, Any]:
+    """Return limits as fields of SandboxConfig.
+
+    Raises:
+        ConfigError: A limit that cannot be right.
+    """
+    checked: dict[str, Any] = dict(limits)
+    if (memory := limits.get("memory")) is not None:
+        checked["memory"] = parse_size(memory, "memory")
+    if (pids := limits.get("pids")) is not None:
+        checked["pids"] = check_count(pids, "pids")
+    check_positive(limits.get("cpus"), "cpus")
+    if (cpuset := limits.get("cpuset")) is not None:
+        check_text(cpuset, "cpuset")
+    if "io" in limits:
+        checked["io"] = tuple(limits["io"])
+        for bound in checked["io"]:
+            if not isinstance(bound, IoLimit):
+                raise ConfigError(f"io: {bound!r} is not an IoLimit")
+    return checked
+
+
+def _cgroup_directories(value: StrPath | Sequence[StrPath] | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    paths = (value,) if isinstance(value, str | os.PathLike) else value
+    return tuple(check_path_text(path, "cgroup") for path in paths)
 
 
 @functools.lru_cache(maxsize=256)
@@ -137,6 +174,14 @@ class Configured:
     def __init__(self, image: str | None = None, **options: Unpack[SandboxOptions]) -> None:
         self._config = configure(image, **options)
         self._packer = packer_of(self._config)
+        self._updating = threading.Lock()
+
+    def _update(self, runtime: Runtime, limits: LiveLimits) -> None:
+        changes = check_limits(**limits)
+        tree = _groups.needed(runtime.tree, "update")
+        with self._updating:
+            self._config = _groups.update(tree, self._config, changes)
+            self._packer = self._packer.with_config(self._config)
 
     @property
     def plan(self) -> Plan:

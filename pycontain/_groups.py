@@ -1,29 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The control groups of a sandbox that has limits, and what they say of a command."""
+"""The control groups of a sandbox: made for its limits, paused, changed, and what they counted."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import errno
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from ._identity import Identity
 from .config import SandboxConfig
 from .enforcement import GROUP_CONTROLS, Control, check_required
-from .result import Reason
+from .errors import UnsupportedError
+from .result import Reason, Stats
 
 if TYPE_CHECKING:
-    from ._cgroup import CommandGroup, SandboxTree
+    from ._cgroup import CommandGroup, Limits, SandboxTree
 
-LIMITS: Final = ("memory", "pids", "cpus", "cpuset")
+LIMITS: Final = ("memory", "pids", "cpus", "cpuset", "io")
 
 
 def asked(config: SandboxConfig) -> tuple[str, ...]:
     """Return the names of the limits that a configuration has."""
-    return tuple(name for name in LIMITS if getattr(config, name) is not None)
+    names = (*LIMITS, "cpu_limit")
+    return tuple(name for name in names if getattr(config, name) not in (None, ()))
+
+
+def limits(config: SandboxConfig) -> Limits:
+    """Return the limits of a configuration as control groups take them."""
+    # Not at the top: many sandboxes have no limits, and this is a quarter of the package's import
+    # time.
+    from ._cgroup import Limits  # noqa: PLC0415
+
+    return Limits(**{name: getattr(config, name) for name in LIMITS})
 
 
 def create(config: SandboxConfig, ids: Identity, *, single: bool) -> SandboxTree | None:
-    """Make the groups of a sandbox; None if it has no limits.
+    """Make the groups of a sandbox; None if it needs none.
 
     Args:
         config: The limits, and which of them may be missing.
@@ -31,52 +47,109 @@ def create(config: SandboxConfig, ids: Identity, *, single: bool) -> SandboxTree
         single: The sandbox is for one command only.
 
     Raises:
-        ConfigError: A limit beyond the machine.
+        ConfigError: A limit beyond the machine, or a `cgroup` that cannot serve.
         UnsupportedError: A limit cannot be enforced here, and may not be missing.
     """
     names = asked(config)
     required = [name for name in config.require if name in GROUP_CONTROLS]
-    if not names and not required:
+    if not (names or required or config.cgroup):
         return None
-    # Not at the top: most sandboxes have no limits, and this is a quarter of the package's import
-    # time.
-    from . import _cgroup  # noqa: PLC0415
+    from ._cgroup import SandboxTree  # noqa: PLC0415 - see above
 
-    limits = _cgroup.Limits(
-        memory=config.memory, pids=config.pids, cpus=config.cpus, cpuset=config.cpuset
-    )
-    owner_uid = ids.host_uid(ids.init_uid) if ids.mapping == "range" else None
-    tree = _cgroup.SandboxTree.create(
-        limits, counters=("memory", "pids"), owner_uid=owner_uid, single=single
+    tree = SandboxTree.create(
+        limits(config),
+        cgroup=config.cgroup,
+        counters=("memory", "pids"),
+        owner_uid=ids.host_uid(ids.init_uid) if ids.mapping == "range" else None,
+        single=single,
     )
     try:
         accepted = [name for name in config.accept_missing if name in GROUP_CONTROLS]
-        check_required({**absent(), **tree.enforcement}, required, accepted, names)
+        check_required(in_force({}, tree, config), required, accepted, names)
     except BaseException:
         tree.remove()
         raise
     return tree
 
 
-def absent() -> dict[str, Control]:
-    """Say of each control that needs groups that there are none; a tree's come over this."""
-    none = Control(in_force=False, why="it was not asked for", remedy="give the limit as an option")
-    return dict.fromkeys(GROUP_CONTROLS, none)
-
-
-def in_force(enforcement: Mapping[str, Control], tree: SandboxTree | None) -> dict[str, Control]:
+def in_force(
+    enforcement: Mapping[str, Control], tree: SandboxTree | None, config: SandboxConfig
+) -> dict[str, Control]:
     """Return a plan's controls with those of the sandbox's groups, once it has any."""
-    return {**absent(), **enforcement, **(tree.enforcement if tree else {})}
+    none = Control(in_force=False, why="it was not asked for", remedy="give the limit as an option")
+    controls = {**dict.fromkeys(GROUP_CONTROLS, none), **enforcement}
+    if tree is not None:
+        controls |= tree.enforcement
+        if config.cpu_limit is not None:
+            controls["cpu_limit"] = _cpu_limit(tree)
+    return controls
 
 
-def verdict(group: CommandGroup, returncode: int) -> Reason | None:
-    """Return the limit that ended a command, by the kernel's own counters; None: no limit.
+def _cpu_limit(tree: SandboxTree) -> Control:
+    if "core" in tree.dirs:
+        return Control(in_force=True, by="cgroup v2 cpu.stat, read while somebody waits")
+    if "cpuacct" in tree.dirs:
+        return Control(in_force=True, by="cgroup v1 cpuacct.usage, read while somebody waits")
+    return Control(
+        in_force=False,
+        why="no group counts the time of all processes; RLIMIT_CPU bounds each of them alone",
+        remedy=tree.enforcement["tracking"].remedy,
+    )
 
-    A program that was refused something and went on to succeed was not ended by it.
-    """
-    if returncode == 0:
-        return None
+
+def verdict(group: CommandGroup) -> Reason | None:
+    """Return the limit that a command has reached, by the kernel's own counters; None: no limit."""
     events = group.events()
     if events.get("oom_kill"):
         return Reason.OOM
     return Reason.PIDS_LIMIT if events.get("pids_max") else None
+
+
+def needed(tree: SandboxTree | None, what: str) -> SandboxTree:
+    """Return the groups of a sandbox that has some; else raise UnsupportedError for `what`."""
+    if tree is None:
+        raise UnsupportedError(
+            errno.EOPNOTSUPP,
+            f"{what}: the sandbox has no control group; make it with a limit, or with "
+            'require=("freeze",)',
+        )
+    return tree
+
+
+def update(tree: SandboxTree, config: SandboxConfig, changes: Mapping[str, Any]) -> SandboxConfig:
+    """Change limits of a living sandbox, all of them or none.
+
+    Args:
+        tree: Its groups.
+        config: What is in force.
+        changes: The limits to change, checked.
+
+    Raises:
+        ConfigError: Limits beyond the machine.
+        UnsupportedError: The kernel refused one, such as less memory than is in use.
+    """
+    changed = dataclasses.replace(config, **changes)
+    try:
+        tree.update(limits(changed))
+    except BaseException:
+        with contextlib.suppress(UnsupportedError):
+            tree.update(limits(config))
+        raise
+    return changed
+
+
+def stats(tree: SandboxTree | None) -> Stats:
+    """Return what the commands of a sandbox use now."""
+    readings = {} if tree is None else tree.stats()
+    pressure = {} if tree is None else tree.pressure()
+    values: dict[str, Any] = {
+        name: reading.value if name in ("user_s", "system_s") else int(reading.value)
+        for name, reading in readings.items()
+    }
+    sources = {name: reading.source for name, reading in (*readings.items(), *pressure.items())}
+    return Stats(
+        time_s=time.monotonic(),
+        **values,
+        pressure=MappingProxyType({name: reading.value for name, reading in pressure.items()}),
+        sources=MappingProxyType(sources),
+    )

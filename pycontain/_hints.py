@@ -25,6 +25,10 @@ HINTS: Final[dict[tuple[str, int], str]] = {
     ("CLONE", errno.EAGAIN): (
         "The process limit is reached (RLIMIT_NPROC, pids.max or kernel.pid_max)"
     ),
+    **dict.fromkeys(
+        [(step, errno.ENOSPC) for step in ("ROOT", "MKDIR", "SYMLINK", "FILE", "BIND", "OVERLAY")],
+        "The root itself does not fit: give it more with disk= and inodes=",
+    ),
     ("CLONE_NAMESPACES", errno.ENOSPC): (
         "A limit of /proc/sys/user/max_*_namespaces is reached; raise it or close sandboxes"
     ),

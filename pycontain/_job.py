@@ -23,6 +23,7 @@ class Job(Generic[FlowT]):
     """One `run`: made before the command, so that a wrong input starts nothing. Close it.
 
     Attributes:
+        timeout: Seconds after which waiting is over; None: never.
         plumbing: The command's streams.
         flow: What moves them.
     """
@@ -38,7 +39,7 @@ class Job(Generic[FlowT]):
     ) -> None:
         self._config = config
         self._mode = mode
-        self._timeout = timeout
+        self.timeout = timeout
         self._ending: Reason | None = None
         encoded = mode.encode(data)
         self.plumbing = _plumbing(data, *streams)
@@ -59,21 +60,10 @@ class Job(Generic[FlowT]):
     def _output_exceeded(self) -> bool:
         return any(capture is not None and capture.truncated for capture in self._captures)
 
-    @property
-    def seconds(self) -> float | None:
-        """The time that the command has; None: any."""
-        return min(
-            (s for s in (self._timeout, self._config.wall_limit) if s is not None), default=None
-        )
-
     def end(self) -> Reason:
         """Decide why the command, which has not ended by itself, is now killed."""
-        if self._config.kill_on_output and self._output_exceeded():
-            self._ending = Reason.OUTPUT_LIMIT
-        elif self._timeout is not None and self._timeout == self.seconds:
-            self._ending = Reason.KILLED
-        else:
-            self._ending = Reason.WALL_LIMIT
+        exceeded = self._config.kill_on_output and self._output_exceeded()
+        self._ending = Reason.OUTPUT_LIMIT if exceeded else Reason.KILLED
         return self._ending
 
     def result(self, command: BaseCommand) -> Result:
@@ -95,7 +85,7 @@ class Job(Generic[FlowT]):
         assert command.reason is not None  # noqa: S101
         assert command.usage is not None  # noqa: S101
         if self._ending == command.reason == Reason.KILLED:
-            raise TimeoutExpired(command.args, self._timeout or 0.0, out, err, command.usage)
+            raise TimeoutExpired(command.args, self.timeout or 0.0, out, err, command.usage)
         return Result(
             command.args,
             command.returncode,

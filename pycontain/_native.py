@@ -125,7 +125,7 @@ MOUNT_NOSUID: Final = 2
 MOUNT_NODEV: Final = 4
 MOUNT_NOEXEC: Final = 8
 
-_REPORT = struct.Struct("=IIiIiiQQ")
+_REPORT = struct.Struct("=IIiIiiQQQQ")
 _EXEC = struct.Struct("=24I")
 _EXEC_FIELDS = (
     *("header", "flags", "uid", "gid", "n_groups", "groups", "n_paths", "paths", "n_argv", "argv"),
@@ -231,6 +231,8 @@ class Report(NamedTuple):
     status: int
     user_us: int
     system_us: int
+    read_blocks: int
+    written_blocks: int
 
     @property
     def failure(self) -> Failure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import math
 import os
 import resource
 import stat
@@ -98,9 +99,7 @@ class _Builder:
         """
         if self.ids.mapping != "range":
             return os.fsencode(path), -1
-        cloned = all(
-            map(_native.available, (_native.Probe.OPEN_TREE, _native.Probe.MOUNT_SETATTR))
-        )
+        cloned = all(map(_native.available, (_native.Probe.OPEN_TREE, _native.Probe.MOUNT_SETATTR)))
         problem = errno.ENOSYS
         if cloned:
             problem = _native.can_idmap(path, idmap_fd)
@@ -348,10 +347,17 @@ def resolve_user(
     return uid, uid if gid is None else gid
 
 
-def _rlimits(profile: Profile) -> tuple[tuple[int, int, int], ...]:
-    """The profile's limits, lowered to the caller's hard ones, which only root could raise."""
+def _rlimits(profile: Profile, cpu_limit: float | None) -> tuple[tuple[int, int, int], ...]:
+    """The profile's limits, lowered to the caller's hard ones, which only root could raise.
+
+    The limit of processor time bounds each process, whoever waits for the command.
+    """
     rows = []
-    for name, (soft, hard) in profile.rlimits.items():
+    limits = dict(profile.rlimits)
+    if cpu_limit is not None:
+        seconds = math.ceil(cpu_limit)
+        limits["CPU"] = (seconds, seconds + 1)
+    for name, (soft, hard) in limits.items():
         number = getattr(resource, f"RLIMIT_{name}")
         own = resource.getrlimit(number)[1]
         if own != resource.RLIM_INFINITY:
@@ -468,7 +474,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
         uid=ids.init_uid,
         gid=ids.init_gid,
         time_namespace="time" in config.namespaces,
-        rlimits=_rlimits(profile),
+        rlimits=_rlimits(profile, config.cpu_limit),
         seccomp=_seccomp.compile(_filter(config, profile, ids)),
         no_new_privs=profile.no_new_privileges,
         securebits=profile.securebits,

@@ -130,7 +130,8 @@ class Popen:
 
     def poll(self) -> int | None:
         """Return the return code, or None while it runs."""
-        self._command.collect()
+        if not self._command.collect():
+            self._command.enforce()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:

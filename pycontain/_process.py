@@ -21,18 +21,31 @@ from ._command import Argument, Options, Packer, encode_args
 from ._native import Event, Report
 from ._runtime import Reply, Runtime, reply_pair, spawn_error
 from ._streams import Plumbing, Stream
-from .errors import ConfigError, ProgramNotExecutableError, ProgramNotFoundError, PycontainError
+from ._watch import Watch, shortest
+from .errors import (
+    ConfigError,
+    ProgramNotExecutableError,
+    ProgramNotFoundError,
+    PycontainError,
+    SandboxPausedError,
+)
 from .result import Reason, Usage
 
 if TYPE_CHECKING:
     from ._cgroup import CommandGroup, SandboxTree
 
 START_TIMEOUT_S: Final = 30.0
+_BLOCK: Final = 512  # getrusage(2) counts in these
+# How a program ends when it cannot write: by its own decision, or on a mapped page.
+_DISK_SIGNALS: Final = frozenset({signals.SIGABRT, signals.SIGBUS, signals.SIGXFSZ})
+_CLOCK_ONLY: Final[Mapping[str, str]] = MappingProxyType({"wall_s": "CLOCK_MONOTONIC"})
 _SOURCES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "wall_s": "CLOCK_MONOTONIC",
-        "user_s": "wait4(2): the command and the descendants that it waited for",
-        "system_s": "wait4(2): the command and the descendants that it waited for",
+        **_CLOCK_ONLY,
+        **dict.fromkeys(
+            ("user_s", "system_s", "io_read", "io_write"),
+            "wait4(2): the command and the descendants that it waited for",
+        ),
     }
 )
 
@@ -131,6 +144,7 @@ class BaseCommand:
         self._ident = 1
         self._only = False
         self._started_at = 0.0
+        self._watch: Watch
         self._lock = threading.RLock()
         self._ended_by: Reason | None = None
         self._group: CommandGroup | None = None
@@ -149,6 +163,8 @@ class BaseCommand:
         pass_fds: Sequence[int],
     ) -> tuple[Self, Request]:
         """Return a command for a living sandbox, and what to send to its PID 1."""
+        if runtime.paused:
+            raise SandboxPausedError("the sandbox is paused: call resume() first")
         command = cls(args, str(options.cwd or runtime.plan.cwd))
         command._runtime = runtime
         command._ident = runtime.next_id()
@@ -216,6 +232,7 @@ class BaseCommand:
         )
         self._reply, theirs = reply_pair(credentials=bool(flags & _native.EXEC_TELL_START))
         self._started_at = time.monotonic()
+        self._watch = Watch(packer.config, self._started_at, self._group)
         return Request(message, theirs, fds)
 
     def sent(self) -> None:
@@ -259,7 +276,7 @@ class BaseCommand:
                     self.pty_fd = -1 if fd is None else fd
                     return False
                 elif report.event == Event.FAILED:
-                    self._end(-signals.SIGKILL, Reason.KILLED, None, None)
+                    self._end(-signals.SIGKILL, Reason.KILLED)
                     raise start_error(report, self._argv, self._cwd)
                 else:
                     self._exited(report)
@@ -268,24 +285,38 @@ class BaseCommand:
     def _signal_request(self, number: int, *, everything: bool = False) -> bytes:
         return _native.pack_kill(self._ident, number, int(everything))
 
+    def pause(self) -> float | None:
+        """Return the seconds until a limit can have been reached; None: none ever will be."""
+        return self._watch.pause()
+
     def _exited(self, report: Report) -> None:
         returncode = os.waitstatus_to_exitcode(report.status)
-        self._end(
-            returncode, self._verdict(returncode), report.user_us / 1e6, report.system_us / 1e6
-        )
+        self._end(returncode, self._verdict(returncode, report), report)
 
-    def _verdict(self, returncode: int) -> Reason:
+    def _verdict(self, returncode: int, report: Report) -> Reason:
         """The killer's note first: its SIGKILL looks like anybody's. Then the kernel's counters."""
         if self._ended_by is not None and returncode == -signals.SIGKILL:
             return self._ended_by
-        if (
-            self._group is not None
-            and (limit := _groups.verdict(self._group, returncode)) is not None
-        ):
+        if returncode and (limit := self._limit_reached(returncode, report)) is not None:
             return limit
         if returncode == -signals.SIGSYS:
             return Reason.SECCOMP
         return Reason.EXITED if returncode >= 0 else Reason.SIGNALED
+
+    def _limit_reached(self, returncode: int, report: Report) -> Reason | None:
+        """Return the limit that a command which failed had reached.
+
+        A program that was refused something and went on to succeed was not ended by that.
+        """
+        counted = None if self._group is None else _groups.verdict(self._group)
+        if counted is not None:
+            return counted
+        if returncode in (-signals.SIGXCPU, -signals.SIGKILL) and self._watch.cpu_spent(
+            (report.user_us + report.system_us) / 1e6
+        ):
+            return Reason.CPU_LIMIT
+        full = report.index and (returncode > 0 or -returncode in _DISK_SIGNALS)
+        return Reason.DISK_FULL if full or returncode == -signals.SIGXFSZ else None
 
     def _lost(self) -> None:
         """PID 1 ended without a report: it was killed, or the set-up failed."""
@@ -293,18 +324,23 @@ class BaseCommand:
             try:
                 self._runtime.check_ready()
             except PycontainError:
-                self._end(-signals.SIGKILL, Reason.KILLED, None, None)
+                self._end(-signals.SIGKILL, Reason.KILLED)
                 raise
-        self._end(-signals.SIGKILL, self._ended_by or Reason.KILLED, None, None)
+        self._end(-signals.SIGKILL, self._ended_by or Reason.KILLED)
 
-    def _end(
-        self, returncode: int, reason: Reason, user_s: float | None, system_s: float | None
-    ) -> None:
+    def _end(self, returncode: int, reason: Reason, report: Report | None = None) -> None:
         wall_s = time.monotonic() - self._started_at
         if self._only:
             self._runtime.kill()
         self.usage = self._measure(
-            Usage(wall_s=wall_s, user_s=user_s, system_s=system_s, sources=_SOURCES)
+            Usage(
+                wall_s=wall_s,
+                user_s=report and report.user_us / 1e6,
+                system_s=report and report.system_us / 1e6,
+                io_read=report and report.read_blocks * _BLOCK,
+                io_write=report and report.written_blocks * _BLOCK,
+                sources=_SOURCES if report else _CLOCK_ONLY,
+            )
         )
         self.reason = reason
         self.returncode = returncode
@@ -391,13 +427,21 @@ class Command(BaseCommand):
         while self.returncode is None:
             left = None if deadline is None else deadline - time.monotonic()
             if (
-                not self._connection.wait(left)
+                not self._connection.wait(shortest(left, self.pause()))
                 and deadline is not None
                 and time.monotonic() >= deadline
             ):
                 return False
-            self.collect()
+            if not self.collect():
+                self.enforce()
         return True
+
+    def enforce(self) -> bool:
+        """End the command if it has reached a limit. Returns whether it has ended."""
+        reason = self._watch.reached()
+        if reason is not None and not self.collect():
+            self.kill(reason)
+        return self.returncode is not None
 
     def wait_started(self) -> None:
         """Wait until the program has been executed.
@@ -431,9 +475,15 @@ class Command(BaseCommand):
             if self.returncode is not None or self.collect():
                 return
             self._ended_by = reason
+            if self._tree is not None:
+                self._tree.kill(0.0)
             if self._only or not self._kill_processes():
                 self._runtime.kill()
-            self.wait()
+            self._wait_for_report()
+
+    def _wait_for_report(self) -> None:
+        while not self.collect():
+            self._connection.wait(None)
 
     def _kill_processes(self) -> bool:
         """Return whether all processes of the command were found and none is left."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -14,7 +15,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from . import _native
+from . import _groups, _native
 from ._hints import hint
 from ._native import Event, Failure, Report
 from ._plan import Plan
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # Nothing in a set-up or in a kill waits for anything outside the kernel.
 SETUP_TIMEOUT_S: Final = 30.0
 KILL_TIMEOUT_S: Final = 10.0
+PAUSE_TIMEOUT_S: Final = 5.0
 _CLONE_MODE: Final = "PYCONTAIN_CLONE"
 
 _living: weakref.WeakSet[Runtime] = weakref.WeakSet()
@@ -146,13 +148,26 @@ def reply_pair(*, credentials: bool = False) -> tuple[Reply, socket.socket]:
     return Reply(ours), theirs
 
 
+def does_not_pause() -> TimeoutError:
+    """Return the exception for processes that cannot be stopped in time."""
+    return TimeoutError(errno.ETIMEDOUT, "a process is in an uninterruptible wait")
+
+
 class Runtime:
-    """PID 1 of one sandbox. Safe to use from any thread."""
+    """PID 1 of one sandbox. Safe to use from any thread.
+
+    Attributes:
+        plan: What it was started from.
+        tree: The sandbox's control groups, if it has any.
+        pid: Its process id as the caller sees it.
+        paused: The commands' processes are stopped.
+    """
 
     def __init__(self, plan: Plan, pid1: _native.Pid1, tree: SandboxTree | None) -> None:
         self.plan = plan
         self.tree = tree
         self.pid = pid1.pid
+        self.paused = False
         self._lock = threading.Lock()
         self._ids = 0
         self._status: int | None = None
@@ -306,8 +321,28 @@ class Runtime:
             raise SandboxClosedError("the sandbox has ended: its PID 1 is gone")
         return report, fd
 
+    def pause(self, timeout_s: float = PAUSE_TIMEOUT_S) -> bool:
+        """Stop every process of the commands. Returns whether all have stopped in time.
+
+        Raises:
+            UnsupportedError: The sandbox has no group that can be frozen.
+        """
+        self.paused = True
+        try:
+            return _groups.needed(self.tree, "pause").freeze(timeout_s)
+        except BaseException:
+            self.paused = False
+            raise
+
+    def resume(self) -> None:
+        """Let the processes run again."""
+        _groups.needed(self.tree, "resume").thaw(0.0)
+        self.paused = False
+
     def kill(self, timeout_s: float = KILL_TIMEOUT_S) -> int | None:
         """Kill everything inside, wait for it and let go. Idempotent, from any thread.
+
+        The groups first: v1's frozen processes would not die of PID 1's death.
 
         Returns:
             PID 1's wait status, or None if it did not die in time (0: an event loop waits for
@@ -316,6 +351,9 @@ class Runtime:
         with self._lock:
             if self._pidfd < 0:
                 return self._status
+            if self.tree is not None:
+                with contextlib.suppress(OSError):
+                    self.tree.kill(0.0)
             _native.kill(self._pidfd, signal.SIGKILL)
             self._status = _native.reap(self._pidfd, timeout_s)
             if self._status is None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from subprocess import DEVNULL, PIPE, STDOUT
 from typing import IO, Any, Final, Protocol, TypeAlias
 
+from ._watch import shortest
 from .errors import ConfigError
 
 Stream: TypeAlias = int | IO[Any] | None
@@ -103,6 +104,12 @@ class Watched(Protocol):
 
     def collect(self) -> bool:
         """Return whether the command has ended."""
+
+    def pause(self) -> float | None:
+        """Return the seconds after which `enforce` is to be called; None: never."""
+
+    def enforce(self) -> bool:
+        """End the command if it has reached a limit. Returns whether it has ended."""
 
 
 class Flow:
@@ -209,6 +216,8 @@ class Pump(Flow):
     def run(self, command: Watched, seconds: float | None) -> bool:
         """Return True at the end of the command, False when time is over or `stop` says so.
 
+        A limit of the command's own ends it meanwhile.
+
         Args:
             command: What to wait for.
             seconds: How long; None: for ever.
@@ -221,16 +230,15 @@ class Pump(Flow):
         self._poll.register(watched, select.POLLIN)
         try:
             while True:
-                timeout = (
-                    None if deadline is None else max(0.0, (deadline - time.monotonic()) * 1000)
-                )
-                ready = self._poll.poll(timeout)
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                pause = shortest(left, command.pause())
+                ready = self._poll.poll(None if pause is None else pause * 1000)
                 if not ready and deadline is not None and time.monotonic() >= deadline:
                     return False
-                finished = False
+                finished = command.enforce()
                 for fd, _events in ready:
                     if fd == watched:
-                        finished = command.collect()
+                        finished = finished or command.collect()
                     elif fd == self._feed_fd:
                         self._feed()
                     else:

@@ -22,6 +22,7 @@ DEFAULT_NAMESPACES = NAMESPACES[:-1]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?B)?|B)?", re.ASCII | re.IGNORECASE)
 _UNIT = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_DEVICE = re.compile(r"\d+:\d+", re.ASCII)
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?", re.ASCII)
 _ID = re.compile(r"\d{1,10}", re.ASCII)
 _USER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?", re.ASCII)
@@ -115,8 +116,8 @@ def check_mount_point(value: StrPath, name: str) -> str:
     return path
 
 
-def check_inodes(value: int, name: str) -> int:
-    """Return a number of files that a tmpfs takes as its limit."""
+def check_count(value: int, name: str) -> int:
+    """Return a number of files, processes or operations that the kernel takes as a limit."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 1 << 31:
         raise ConfigError(f"{name}: {value!r} is not a positive number below 2**31")
     return value
@@ -163,7 +164,7 @@ class Tmpfs:
         """Check all fields."""
         object.__setattr__(self, "target", check_mount_point(self.target, "Tmpfs target"))
         object.__setattr__(self, "size", parse_size(self.size, "Tmpfs size"))
-        check_inodes(self.inodes, "Tmpfs inodes")
+        check_count(self.inodes, "Tmpfs inodes")
         if not isinstance(self.mode, int) or not 0 <= self.mode <= 0o1777:
             raise ConfigError(f"Tmpfs mode: {self.mode!r} is not between 0 and 0o1777")
 
@@ -195,6 +196,36 @@ class Overlay:
 
 
 Mount: TypeAlias = Bind | Tmpfs | Overlay
+
+
+@dataclass(frozen=True, slots=True)
+class IoLimit:
+    """Bounds of what goes from and to one block device; None leaves one open.
+
+    Attributes:
+        device: `major:minor` of a whole disk, its device file, or any path that is stored on it.
+        read_bytes, write_bytes: Bytes a second, or a text such as "10M".
+        read_ops, write_ops: Operations a second.
+    """
+
+    device: StrPath
+    read_bytes: Size | None = None
+    write_bytes: Size | None = None
+    read_ops: int | None = None
+    write_ops: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check all fields."""
+        device = check_path_text(self.device, "IoLimit device")
+        if not _DEVICE.fullmatch(device):
+            device = check_host_path(device, "IoLimit device")
+        object.__setattr__(self, "device", device)
+        for name in ("read_bytes", "write_bytes"):
+            if (size := getattr(self, name)) is not None:
+                object.__setattr__(self, name, parse_size(size, f"IoLimit {name}"))
+        for name in ("read_ops", "write_ops"):
+            if (count := getattr(self, name)) is not None:
+                check_count(count, f"IoLimit {name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,11 +320,13 @@ class SandboxConfig:
         mounts: In the order in which they are mounted.
         network: "none" (a loopback interface alone) or "host".
         namespaces: Which are new.
-        memory, pids, cpus, cpuset: Limits of each command with all its descendants; bytes, number,
-            processors, list.
+        memory, pids, cpus, cpuset, io: Limits of all commands together; bytes, number, processors,
+            list, bounds per device.
+        cgroup: Directories to make control groups in, at most one for each hierarchy.
         disk: Bytes of everything that can be written but Tmpfs mounts and writable Binds.
         inodes: Files in the same.
         wall_limit: Seconds that a command may take; more ends it with a verdict.
+        cpu_limit: Seconds of processor time that a command and its descendants may use; the same.
         output_limit: Bytes kept of each captured stream.
         kill_on_output: Whether a command that writes more is ended, with a verdict.
         read_only: Whether the root itself is read-only too, without a writable layer.
@@ -312,9 +345,12 @@ class SandboxConfig:
     pids: int | None = field(default=None, compare=False)
     cpus: float | None = field(default=None, compare=False)
     cpuset: str | None = field(default=None, compare=False)
+    io: tuple[IoLimit, ...] = field(default=(), compare=False)
+    cgroup: tuple[str, ...] = field(default=(), compare=False)
     disk: int = 64 << 20
     inodes: int = 16384
     wall_limit: float | None = field(default=None, compare=False)
+    cpu_limit: float | None = None
     output_limit: int = field(default=1 << 20, compare=False)
     kill_on_output: bool = field(default=False, compare=False)
     read_only: bool = False
@@ -332,7 +368,7 @@ class SandboxConfig:
             raise ConfigError(
                 f"hostname: {self.hostname!r} is not a host name of at most 64 characters"
             )
-        check_inodes(self.inodes, "inodes")
+        check_count(self.inodes, "inodes")
         if self.network not in ("none", "host"):
             raise ConfigError(f"network: {self.network!r} is unknown; known are 'none' and 'host'")
 
@@ -349,8 +385,13 @@ class SandboxOptions(TypedDict, total=False):
         cpus: Processors' worth of time, 1.5 being one and a half.
         pids: Processes and threads at once.
         cpuset: The processors to run on, such as "0-2,5".
+        io: Bounds of what goes from and to block devices.
+        cgroup: The cgroup directory to make groups in, or one for each hierarchy; left out: a
+            delegated one, else none.
         disk, inodes: Bytes and files of all that can be written in the root.
-        wall_limit: Seconds that a command may take; more ends it with a verdict.
+        wall_limit: Seconds that a command may take; more ends it with a verdict. This and
+            `cpu_limit` are watched by whoever waits: `run`, `wait`, `communicate`, `poll`.
+        cpu_limit: Seconds of processor time that a command and its descendants may use.
         output_limit: Bytes kept of each captured stream; given, more ends it with a verdict.
         env: Variables of every command, over PATH, HOME and LANG.
         cwd, user: Of every command; a user is a number or a name, with or without `:group`.
@@ -359,7 +400,7 @@ class SandboxOptions(TypedDict, total=False):
         read_only: Whether the root is read-only, without a private layer.
         require: Controls that must be in force (names of `enforcement`).
         accept_missing: Limits that may be missing although they were asked for.
-        cpu_limit, platform: Not there yet.
+        platform: Not there yet.
     """
 
     rootfs: StrPath | None
@@ -372,6 +413,8 @@ class SandboxOptions(TypedDict, total=False):
     disk: Size
     inodes: int
     cpuset: str | None
+    io: Sequence[IoLimit]
+    cgroup: StrPath | Sequence[StrPath] | None
     wall_limit: float | None
     cpu_limit: float | None
     output_limit: Size | None
@@ -384,3 +427,16 @@ class SandboxOptions(TypedDict, total=False):
     read_only: bool
     require: Sequence[str]
     accept_missing: Sequence[str]
+
+
+class LiveLimits(TypedDict, total=False):
+    """The limits that `update` can change in a living sandbox; None lifts one.
+
+    Attributes: as in `SandboxOptions`.
+    """
+
+    memory: Size | None
+    cpus: float | None
+    pids: int | None
+    cpuset: str | None
+    io: Sequence[IoLimit]

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from .errors import ConfigError, UnsupportedError
 
 GROUP_CONTROLS: Final = (
-    *("memory", "pids", "cpus", "cpuset", "swap", "io"),
+    *("memory", "pids", "cpus", "cpuset", "swap", "io", "cpu_limit"),
     *("tracking", "kill", "freeze", "oom_group"),
 )
 """Names of the controls that need control groups, which are made when a sandbox starts."""

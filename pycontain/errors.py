@@ -59,6 +59,10 @@ class UnsupportedError(PycontainError, OSError):
     """This host, or this user on it, cannot do what was asked."""
 
 
+class SandboxPausedError(PycontainError, RuntimeError):
+    """The sandbox is paused, and a new command would only begin when it is resumed."""
+
+
 class SandboxClosedError(PycontainError, RuntimeError):
     """The sandbox has been closed or has ended."""
 

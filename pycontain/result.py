@@ -23,6 +23,7 @@ class Reason(StrEnum):
     OOM = "oom"
     PIDS_LIMIT = "pids_limit"
     OUTPUT_LIMIT = "output_limit"
+    DISK_FULL = "disk_full"
     SECCOMP = "seccomp"
     KILLED = "killed"
 
@@ -52,6 +53,34 @@ class Usage:
     def __reduce__(self) -> tuple[Any, ...]:
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return _usage, ({**values, "sources": dict(self.sources)},)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """What the commands of a living sandbox use at a moment; None where nothing can measure it.
+
+    Attributes:
+        time_s: When, by `time.monotonic`.
+        memory, memory_peak: Bytes now, and at most so far.
+        pids, pids_peak: Processes and threads now, and at most so far.
+        user_s, system_s: Seconds of processor time so far.
+        io_read, io_write: Bytes from and to block devices so far.
+        pressure: Percent of the last ten seconds in which some, or all, waited: `cpu_some`,
+            `memory_some`, `memory_full`, `io_some`, `io_full` (Documentation/accounting/psi.rst).
+        sources: For each of these, what measured it.
+    """
+
+    time_s: float
+    memory: int | None = None
+    memory_peak: int | None = None
+    pids: int | None = None
+    pids_peak: int | None = None
+    user_s: float | None = None
+    system_s: float | None = None
+    io_read: int | None = None
+    io_write: int | None = None
+    pressure: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def _usage(values: dict[str, Any]) -> Usage:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import select
+from collections.abc import Iterator, Mapping, Sequence
 from subprocess import PIPE
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, overload
 
 from . import _groups
 from ._command import Argument, Options, check_size
@@ -15,12 +17,12 @@ from ._files import Files
 from ._job import Job
 from ._popen import Popen
 from ._process import Command, TextMode
-from ._runtime import Runtime
+from ._runtime import Runtime, does_not_pause
 from ._streams import Pump, Stream
-from .config import SandboxOptions, StrPath, check_positive
+from .config import LiveLimits, SandboxOptions, StrPath, check_positive
 from .enforcement import Control
 from .errors import SandboxClosedError
-from .result import Reason, Result
+from .result import Reason, Result, Stats
 
 
 def _finish(job: Job[Pump], command: Command) -> Result:
@@ -30,7 +32,7 @@ def _finish(job: Job[Pump], command: Command) -> Result:
         TimeoutExpired: The time is over; nothing of the command is left.
     """
     try:
-        if not job.flow.run(command, job.seconds):
+        if not job.flow.run(command, job.timeout):
             command.kill(job.end())
             job.flow.drain()
     except BaseException:
@@ -94,6 +96,18 @@ def run(  # noqa: PLR0913 - those of subprocess.run
     return result
 
 
+def _stats_of(runtime: Runtime, interval: float) -> Iterator[Stats]:
+    end = os.dup(runtime.pidfd)  # the runtime closes its own
+    try:
+        poll = select.poll()
+        poll.register(end, select.POLLIN)
+        while not poll.poll(0):
+            yield _groups.stats(runtime.tree)
+            poll.poll(interval * 1000)
+    finally:
+        os.close(end)
+
+
 class Sandbox(Configured):
     """A living sandbox, in which any number of commands run, one after the other or at once.
 
@@ -130,7 +144,7 @@ class Sandbox(Configured):
     def enforcement(self) -> Mapping[str, Control]:
         """Each control, and what holds it or why nothing does; limits from the start on."""
         tree = None if self._runtime is None else self._runtime.tree
-        return _groups.in_force(super().enforcement, tree)
+        return _groups.in_force(super().enforcement, tree, self._config)
 
     @property
     def pid(self) -> int:
@@ -162,6 +176,57 @@ class Sandbox(Configured):
             self._runtime.kill()
 
     kill = close
+
+    def pause(self) -> None:
+        """Stop every process of the commands until `resume`. Idempotent.
+
+        Clocks run on: those of `timeout` and `wall_limit` too. Meanwhile a new command is a
+        SandboxPausedError; files can be read and written.
+
+        Raises:
+            UnsupportedError: The sandbox has no control group (see `enforcement["freeze"]`).
+            TimeoutError: A process in an uninterruptible wait does not stop; all run again.
+        """
+        runtime = self.runtime
+        if not runtime.pause():
+            runtime.resume()
+            raise does_not_pause()
+
+    def resume(self) -> None:
+        """Let the processes run again. Idempotent.
+
+        Raises:
+            UnsupportedError: The sandbox has no control group.
+        """
+        self.runtime.resume()
+
+    def update(self, **limits: Unpack[LiveLimits]) -> None:
+        """Change limits while commands run, all that are given or none; None lifts one.
+
+        Raises:
+            ConfigError: A limit that cannot be right.
+            UnsupportedError: The kernel refused one, such as less memory than is in use, or the
+                sandbox was made without any limit of that kind.
+        """
+        self._update(self.runtime, limits)
+
+    @overload
+    def stats(self) -> Stats: ...
+
+    @overload
+    def stats(self, interval: float) -> Iterator[Stats]: ...
+
+    def stats(self, interval: float | None = None) -> Stats | Iterator[Stats]:
+        """Return what the commands use now, or iterate over it until the sandbox ends.
+
+        Args:
+            interval: Seconds from one value to the next; None: one value.
+        """
+        runtime = self.runtime
+        if interval is None:
+            return _groups.stats(runtime.tree)
+        check_positive(interval, "interval")
+        return _stats_of(runtime, interval)
 
     def __enter__(self) -> Self:
         """Start it."""

@@ -8,20 +8,18 @@ import errno
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Self
+from typing import Self
 
 from pycontain._command import Argument, Options, Packer
 from pycontain._job import Job
 from pycontain._process import START_TIMEOUT_S, BaseCommand, killed
 from pycontain._runtime import KILL_TIMEOUT_S
 from pycontain._streams import Capture, Flow, Plumbing
+from pycontain._watch import shortest
 from pycontain.errors import PycontainError
 from pycontain.result import Reason, Result
 
-from ._runtime import CANCELLABLE, AsyncRuntime, Stubborn, wake
-
-_PAUSE_S: Final = 0.001
-_PAUSE_MAX_S: Final = 0.05
+from ._runtime import CANCELLABLE, AsyncRuntime, Stubborn, pauses, wake
 
 
 class AsyncCommand(BaseCommand):
@@ -103,10 +101,22 @@ class AsyncCommand(BaseCommand):
         Raises:
             ProgramNotFoundError, ProgramNotExecutableError, SpawnError: It could not be started.
         """
-        await CANCELLABLE.until(self.ended, seconds)
+        deadline = None if seconds is None else self._loop.time() + seconds
+        while not self.ended.done():
+            left = None if deadline is None else deadline - self._loop.time()
+            if left is not None and left <= 0:
+                break
+            await CANCELLABLE.until(self.ended, shortest(left, self.pause()))
+            await self.enforce()
         if self.failure is not None:
             raise self.failure
         return self.ended.done()
+
+    async def enforce(self) -> None:
+        """End the command if it has reached a limit."""
+        reason = None if self._over else self._watch.reached()
+        if reason is not None:
+            await self.kill(reason)
 
     async def wait_started(self) -> None:
         """Wait until the program has been executed.
@@ -159,13 +169,11 @@ class AsyncCommand(BaseCommand):
         """Control groups have no descriptor that an event loop can watch, so this looks again."""
         if self._group is None or not self._group.dirs:
             return False
-        deadline, pause = self._loop.time() + KILL_TIMEOUT_S, _PAUSE_S
-        while not self._group.kill(0.0):
-            if self._loop.time() > deadline:
-                return False
+        for pause in pauses(KILL_TIMEOUT_S):
+            if self._group.kill(0.0):
+                return True
             await stubborn.pause(pause)
-            pause = min(2 * pause, _PAUSE_MAX_S)
-        return True
+        return False
 
     async def _kill_processes(self, stubborn: Stubborn) -> bool:
         """Return whether PID 1 found all processes of the command and left none."""
@@ -216,16 +224,24 @@ class AsyncPump(Flow):
     async def run(self, command: AsyncCommand, seconds: float | None) -> bool:
         """Return True at the end of the command, False when time is over or `stop` says so.
 
+        A limit of the command's own ends it meanwhile.
+
         Raises:
             ProgramNotFoundError, ProgramNotExecutableError, SpawnError: It could not be started.
         """
-        await asyncio.wait(
-            {command.ended, self._stopped}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-        )
+        deadline = None if seconds is None else self._loop.time() + seconds
+        while not command.ended.done():
+            left = None if deadline is None else deadline - self._loop.time()
+            if self._stopped.done() or (left is not None and left <= 0):
+                return False
+            await asyncio.wait(
+                {command.ended, self._stopped},
+                timeout=shortest(left, command.pause()),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            await command.enforce()
         if command.failure is not None:
             raise command.failure
-        if not command.ended.done():
-            return False
         self.drain()
         return True
 
@@ -238,7 +254,7 @@ async def finish(job: Job[AsyncPump], command: AsyncCommand) -> Result:
         CancelledError: As if nothing were left to do, because nothing is.
     """
     try:
-        if not await job.flow.run(command, job.seconds):
+        if not await job.flow.run(command, job.timeout):
             await command.kill(job.end())
             job.flow.drain()
     except BaseException:

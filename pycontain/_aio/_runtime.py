@@ -6,14 +6,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import select
 import socket
+import time
 from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, Protocol
 
+from pycontain import _groups
 from pycontain._native import Report
-from pycontain._runtime import KILL_TIMEOUT_S, SETUP_TIMEOUT_S, Runtime, reply_pair, set_up_hangs
-from pycontain.errors import SandboxClosedError
+from pycontain._runtime import (
+    KILL_TIMEOUT_S,
+    PAUSE_TIMEOUT_S,
+    SETUP_TIMEOUT_S,
+    Runtime,
+    does_not_pause,
+    reply_pair,
+    set_up_hangs,
+)
+from pycontain.errors import SandboxClosedError, UnsupportedError
+from pycontain.result import Stats
+
+
+def pauses(seconds: float) -> Iterator[float]:
+    """Yield growing pauses between looks at what no descriptor tells, until `seconds` are over."""
+    deadline, pause = time.monotonic() + seconds, 0.001
+    while time.monotonic() < deadline:
+        yield pause
+        pause = min(2 * pause, 0.05)
 
 
 class Wait(Protocol):
@@ -198,6 +219,39 @@ class AsyncRuntime:
         if report is None:
             raise SandboxClosedError("the sandbox has ended: its PID 1 is gone")
         return report, fd
+
+    async def pause(self) -> None:
+        """Stop every process of the commands; if this is cancelled, they run.
+
+        Raises:
+            UnsupportedError: The sandbox has no group that can be frozen.
+            TimeoutError: A process in an uninterruptible wait does not stop; all run again.
+        """
+        try:
+            for pause in pauses(PAUSE_TIMEOUT_S):
+                if self.runtime.pause(0.0):
+                    return
+                await asyncio.sleep(pause)
+            raise does_not_pause()  # noqa: TRY301
+        except BaseException:
+            with contextlib.suppress(UnsupportedError):
+                self.runtime.resume()
+            raise
+
+    async def stats(self) -> Stats:
+        """Return what the commands use now."""
+        return _groups.stats(self.runtime.tree)
+
+    async def stats_every(self, interval: float) -> AsyncIterator[Stats]:
+        """Yield what the commands use, every `interval` seconds, until the sandbox ends."""
+        end = os.dup(self.runtime.pidfd)  # the runtime closes its own
+        try:
+            while not self.closed:
+                yield _groups.stats(self.runtime.tree)
+                if await readable(end, interval, CANCELLABLE):
+                    break
+        finally:
+            os.close(end)
 
     async def kill(self) -> None:
         """Kill everything inside and wait for it, whatever cancels this. Idempotent.

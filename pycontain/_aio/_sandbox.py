@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from subprocess import PIPE
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, overload
 
 from pycontain import _groups
 from pycontain._command import Argument, Options, check_size
@@ -16,10 +16,10 @@ from pycontain._job import Job
 from pycontain._process import TextMode
 from pycontain._runtime import Runtime
 from pycontain._streams import Stream
-from pycontain.config import SandboxOptions, StrPath, check_positive
+from pycontain.config import LiveLimits, SandboxOptions, StrPath, check_positive
 from pycontain.enforcement import Control
 from pycontain.errors import SandboxClosedError
-from pycontain.result import Result
+from pycontain.result import Result, Stats
 
 from ._command import AsyncCommand, AsyncPump, finish
 from ._files import AsyncFiles
@@ -70,7 +70,7 @@ class AsyncSandbox(Configured):
     def enforcement(self) -> Mapping[str, Control]:
         """Each control, and what holds it or why nothing does; limits from the start on."""
         tree = None if self._pid1 is None else self._pid1.runtime.tree
-        return _groups.in_force(super().enforcement, tree)
+        return _groups.in_force(super().enforcement, tree, self._config)
 
     @property
     def pid(self) -> int:
@@ -105,6 +105,38 @@ class AsyncSandbox(Configured):
                     process.release()
 
     kill = close
+
+    async def pause(self) -> None:
+        """Stop every process of the commands until `resume`; see `Sandbox.pause`."""
+        await self._living.pause()
+
+    async def resume(self) -> None:
+        """Let the processes run again. Idempotent."""
+        self.runtime.resume()
+
+    async def update(self, **limits: Unpack[LiveLimits]) -> None:
+        """Change limits while commands run; see `Sandbox.update`."""
+        self._update(self.runtime, limits)
+
+    @overload
+    def stats(self) -> Coroutine[Any, Any, Stats]: ...
+
+    @overload
+    def stats(self, interval: float) -> AsyncIterator[Stats]: ...
+
+    def stats(
+        self, interval: float | None = None
+    ) -> Coroutine[Any, Any, Stats] | AsyncIterator[Stats]:
+        """Await what the commands use now, or iterate over it until the sandbox ends.
+
+        Args:
+            interval: Seconds from one value to the next; None: one value.
+        """
+        pid1 = self._living
+        if interval is None:
+            return pid1.stats()
+        check_positive(interval, "interval")
+        return pid1.stats_every(interval)
 
     async def __aenter__(self) -> Self:
         """Start it."""

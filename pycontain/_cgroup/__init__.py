@@ -10,7 +10,7 @@ Files only: discovery (`_hierarchy`), the choice of a place (`_place`), this pro
 from ._command import CommandGroup
 from ._counters import Reading
 from ._hierarchy import Hierarchy, Host, detect
-from ._limits import IoLimit, Limits, parse_cpuset
+from ._limits import Limits, parse_cpuset
 from ._owner import Owner, current_owner
 from ._place import Missing, Places, find
 from ._sweep import OwnerRecord, owners, sweep
@@ -20,7 +20,6 @@ __all__ = [
     "CommandGroup",
     "Hierarchy",
     "Host",
-    "IoLimit",
     "Limits",
     "Missing",
     "Owner",

@@ -96,6 +96,10 @@ class CommandGroup:
             return False
         return _remove.kill_tree(directory, time.monotonic() + timeout_s)
 
+    def cpu_s(self) -> float | None:
+        """Return the seconds of processor time used so far; None: nothing counts them."""
+        return _counters.cpu_s(self.dirs)
+
     def usage(self) -> dict[str, Reading]:
         """Return what the command has used (`_counters.usage`), all of it once it is empty."""
         found = _counters.usage(self.dirs)

@@ -11,11 +11,12 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from pycontain.config import IoLimit
 from pycontain.enforcement import Control
 from pycontain.errors import ConfigError, UnsupportedError
 
 from . import _files
-from ._limits import IoLimit, Limits, format_cpuset, parse_cpuset
+from ._limits import Limits, format_cpuset, parse_cpuset
 
 if TYPE_CHECKING:
     from ._counters import Dir
@@ -156,7 +157,7 @@ def _write_cpuset(limits: Limits, group: Dir) -> dict[str, Control]:
 
 
 def _write_io(limits: Limits, group: Dir) -> dict[str, Control]:
-    named = {limit.device for limit in limits.io}
+    named = {str(limit.device) for limit in limits.io}
     lifted = [IoLimit(device=device) for device in _io_devices(group) - named]
     for limit in (*lifted, *limits.io):
         for file, line in _io_lines(limit, group):

@@ -66,6 +66,12 @@ def usage(dirs: Dirs) -> dict[str, Reading]:
     return found
 
 
+def cpu_s(dirs: Dirs) -> float | None:
+    """Return the seconds of processor time that a group has used, None if nothing counts them."""
+    readings = _cpu(dirs)
+    return sum(reading.value for reading in readings.values()) if readings else None
+
+
 def _cpu(dirs: Dirs) -> dict[str, Reading]:
     if core := dirs.get("core"):
         table = _files.flat(_read(core, "cpu.stat"))
@@ -144,13 +150,22 @@ def events(dirs: Dirs) -> dict[str, int]:
 
 
 def stats(dirs: Dirs) -> dict[str, Reading]:
-    """Return `usage`, the memory and pids in use, and the pressure (percent of the last 10 s)."""
+    """Return `usage`, and the memory and pids in use."""
     found = usage(dirs)
     if memory := dirs.get("memory"):
         file = "memory.current" if memory.is_v2 else "memory.usage_in_bytes"
         found |= _number("memory", memory, file)
     if pids := dirs.get("pids"):
         found |= _number("pids", pids, "pids.current")
+    return found
+
+
+def pressure(dirs: Dirs) -> dict[str, Reading]:
+    """Return the percentage of the last 10 s in which processes waited for something.
+
+    Keys: `cpu_some`, `memory_some`, `io_some`: some waited; `_full`: all did (psi.rst).
+    """
+    found: dict[str, Reading] = {}
     if core := dirs.get("core"):
         for resource in ("cpu", "memory", "io"):
             found |= _pressure(core, resource)
@@ -168,7 +183,5 @@ def _pressure(directory: Dir, resource: str) -> dict[str, Reading]:
         kind, first, *_ = line.split()
         name, _, value = first.partition("=")
         if name == "avg10":
-            found[f"{resource}_pressure_{kind}"] = Reading(
-                float(value), f"cgroup v2 {file} {kind} avg10"
-            )
+            found[f"{resource}_{kind}"] = Reading(float(value), f"cgroup v2 {file} {kind} avg10")
     return found

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pycontain.config import IoLimit
 from pycontain.errors import ConfigError
 
 from . import _files
@@ -49,29 +52,32 @@ def _require_whole(name: str, value: object, least: int) -> None:
         raise ConfigError(f"{name} must be at least {least}, not {value}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IoLimit:
-    """Bounds for one block device, each per second; None leaves one open.
+def whole_disk(device: str) -> str:
+    """Return `major:minor` of the disk that a device or path of an `IoLimit` means.
 
-    Attributes:
-        device: `major:minor` of a whole disk.
-        read_bytes, write_bytes: Bytes a second.
-        read_ops, write_ops: Operations a second.
+    Limits apply to whole disks (cgroup-v2.rst, "io.max"), so a partition stands for its disk.
+
+    Raises:
+        ConfigError: No such path, or one that no block device stores, such as on a tmpfs.
     """
-
-    device: str
-    read_bytes: int | None = None
-    write_bytes: int | None = None
-    read_ops: int | None = None
-    write_ops: int | None = None
-
-    def __post_init__(self) -> None:
-        major, _, minor = self.device.partition(":")
-        if not (major.isdecimal() and minor.isdecimal()):
-            raise ConfigError(f"io device {self.device!r} is not major:minor, such as 259:0")
-        for name in ("read_bytes", "write_bytes", "read_ops", "write_ops"):
-            if (value := getattr(self, name)) is not None:
-                _require_whole(f"io {self.device} {name}", value, 1)
+    number = device
+    if os.path.isabs(device):
+        try:
+            found = os.stat(device)
+        except OSError as error:
+            raise ConfigError(f"io device {device!r}: {error.strerror}") from None
+        is_device = stat.S_ISBLK(found.st_mode)
+        where = found.st_rdev if is_device else found.st_dev
+        number = f"{os.major(where)}:{os.minor(where)}"
+    entry = os.path.realpath(f"/sys/dev/block/{number}")
+    if not os.path.exists(entry):
+        raise ConfigError(
+            f"io device {device!r} is absent, or no block device stores it: /sys/dev/block lists "
+            "the block devices"
+        )
+    if os.path.exists(f"{entry}/partition"):
+        return _files.read(f"{os.path.dirname(entry)}/dev").strip()
+    return number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +130,10 @@ class Limits:
         }
         return frozenset(name for name, needed in wanted.items() if needed)
 
-    def check_machine(self) -> None:
-        """Refuse what exceeds the machine, where a limit would silently limit nothing.
+    def on_machine(self) -> Limits:
+        """Return these limits with each disk by its number, if the machine has what they name.
+
+        More than the machine has would silently limit nothing.
 
         Raises:
             ConfigError: More memory, CPUs or processes than there are; an absent CPU or device.
@@ -147,11 +155,8 @@ class Limits:
             )
         if self.cpuset is not None:
             self._check_cpuset()
-        for limit in self.io:
-            if not os.path.exists(f"/sys/dev/block/{limit.device}"):
-                raise ConfigError(
-                    f"io device {limit.device} is absent: /sys/dev/block lists the block devices"
-                )
+        disks = (dataclasses.replace(b, device=whole_disk(os.fspath(b.device))) for b in self.io)
+        return dataclasses.replace(self, io=tuple(disks))
 
     def _check_cpuset(self) -> None:
         online = _files.read_optional("/sys/devices/system/cpu/online")

@@ -31,8 +31,8 @@ FREEZE_SECONDS = 5.0
 
 
 @functools.lru_cache(maxsize=64)
-def _check(limits: Limits) -> None:
-    limits.check_machine()
+def _on_machine(limits: Limits) -> Limits:
+    return limits.on_machine()
 
 
 class SandboxTree:
@@ -72,8 +72,7 @@ class SandboxTree:
             ConfigError: Limits beyond the machine, or a directory in `cgroup` that cannot serve.
             UnsupportedError: The kernel refused a group or a value.
         """
-        limits, owner = limits or Limits(), owner or current_owner()
-        _check(limits)
+        limits, owner = _on_machine(limits or Limits()), owner or current_owner()
         given = (cgroup,) if isinstance(cgroup, str) else tuple(cgroup)
         extra = frozenset(counters)
         make = functools.partial(Groups, owner=owner, single=single, owner_uid=owner_uid)
@@ -133,7 +132,7 @@ class SandboxTree:
             UnsupportedError: The kernel refused a value, or a new limit needs a controller that
                 this sandbox was made without.
         """
-        _check(limits)
+        limits = _on_machine(limits)
         for controller in limits.controllers - self._groups.dirs.keys():
             self._add_controller(controller)
         self._groups.raise_ceilings(limits)
@@ -177,6 +176,10 @@ class SandboxTree:
     def stats(self) -> dict[str, Reading]:
         """Return current values and totals of the payload: see `_counters.stats`."""
         return _counters.stats(self._groups.dirs)
+
+    def pressure(self) -> dict[str, Reading]:
+        """Return for what the payload has waited: see `_counters.pressure`."""
+        return _counters.pressure(self._groups.dirs)
 
     def events(self) -> dict[str, int]:
         """Return the events at the payload's limits: see `_counters.events`."""

@@ -85,7 +85,8 @@ enum nsb_event {
 	NSB_EVENT_FAILED,    /* step, err, index */
 	NSB_EVENT_STARTED,   /* pid inside; SCM_CREDENTIALS carries the caller's view; with a pty,
 				SCM_RIGHTS its master */
-	NSB_EVENT_EXITED,    /* status, user_us, system_us */
+	NSB_EVENT_EXITED,    /* status, user_us, system_us; index 1: it failed, and a file system of
+				the sandbox is full */
 	NSB_EVENT_DONE       /* a request without a life of its own is complete */
 };
 
@@ -100,6 +101,8 @@ struct nsb_report {
 	int32_t status;   /* as wait(2) gives it */
 	uint64_t user_us; /* processor time of the command and the descendants that it waited for */
 	uint64_t system_us;
+	uint64_t read_blocks; /* of 512 bytes, from and to block devices, by the same processes */
+	uint64_t written_blocks;
 };
 
 /* What failed before PID 1 could speak. err is a positive errno. */

@@ -316,9 +316,9 @@ __attribute__((used, noinline)) static _Noreturn void init_main(void)
 	outcome = set_up(&message, setup, &policy);
 	if (outcome.step)
 		give_up(outcome);
-	/* Nothing of the set-up stays open: no later command can find a way to the host through us.
-	 */
-	(void)sys_close_range(NSB_CONTROL_FD + 1, ~0u, 0);
+	/* Of the set-up only its volumes stay open: no later command can find a way to the host
+	 * through us. */
+	(void)sys_close_range((unsigned)volumes_compact(NSB_CONTROL_FD + 1), ~0u, 0);
 	signal_fd = open_child_signal();
 	if (signal_fd < 0)
 		give_up(failed(NSB_STEP_REQUEST, signal_fd, 0));

@@ -108,6 +108,11 @@ void kill_request(struct message *message);
 /* init_file.c */
 void open_request(struct message *message);
 
+/* init_volume.c */
+void volume_add(int fd);
+int volumes_compact(int first);
+bool volume_full(void);
+
 /* init_string.c */
 size_t text_length(const char *text);
 bool text_equal(const char *a, const char *b);

@@ -82,8 +82,11 @@ void commands_reap(void)
 					   (uint64_t)usage.ru_utime.tv_usec,
 				.system_us = (uint64_t)usage.ru_stime.tv_sec * 1000000 +
 					     (uint64_t)usage.ru_stime.tv_usec,
+				.read_blocks = (uint64_t)usage.ru_inblock,
+				.written_blocks = (uint64_t)usage.ru_oublock,
 			};
 
+			report.index = status && volume_full();
 			send_report(commands[i].reply_fd, &report, -1, 0);
 			if (commands[i].only)
 				sys_exit(0);

@@ -147,10 +147,7 @@ long filesystem_attach(const char *type, const char *options, int target_fd,
 
 static long remount(int mounted_fd, uint64_t attr)
 {
-	struct {
-		uint64_t type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen, frsize,
-			flags, spare[4];
-	} stat;
+	struct sys_statfs stat;
 	long err = sys2(__NR_fstatfs, mounted_fd, &stat);
 	char path[32];
 

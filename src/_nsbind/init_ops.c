@@ -69,6 +69,12 @@ static int take_source(struct builder *builder, const struct nsb_op *op)
 	return fd;
 }
 
+static void own_file_system(int fd)
+{
+	own_device_add(fd);
+	volume_add(fd);
+}
+
 static long attach_at_host(struct builder *builder, const struct nsb_op *op)
 {
 	struct place place = at_host(builder);
@@ -85,7 +91,7 @@ static long op_root_tmpfs(struct builder *builder, const struct nsb_op *op)
 
 	builder->root_fd = (int)fd;
 	if (fd >= 0)
-		own_device_add((int)fd);
+		own_file_system((int)fd);
 	return fd;
 }
 
@@ -108,7 +114,7 @@ static long op_stage(struct builder *builder, const struct nsb_op *op)
 
 	builder->stage_fd = (int)fd;
 	if (fd >= 0)
-		own_device_add((int)fd);
+		own_file_system((int)fd);
 	return fd;
 }
 
@@ -346,7 +352,7 @@ static long op_tmpfs(struct builder *builder, const struct nsb_op *op)
 	long fd = attach_instance(builder, op, "tmpfs");
 
 	if (fd >= 0)
-		own_device_add((int)fd);
+		own_file_system((int)fd);
 	return close_result(fd);
 }
 

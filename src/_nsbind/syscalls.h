@@ -157,6 +157,13 @@ struct sys_mount_attr {
 #define CLONE_NEWTIME 0x00000080
 #endif
 #define CLOSE_RANGE_CLOEXEC_ 4u
+#define F_DUPFD_CLOEXEC_     1030
+
+/* struct statfs of the 64-bit architectures */
+struct sys_statfs {
+	uint64_t type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen, frsize, flags;
+	uint64_t spare[4];
+};
 
 #define PR_SET_DUMPABLE_          4
 #define PR_SET_KEEPCAPS_          8

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pycontain._cgroup import IoLimit, Limits, parse_cpuset
+from pycontain._cgroup import Limits, parse_cpuset
 from pycontain._cgroup._limits import format_cpuset
+from pycontain.config import IoLimit
 from pycontain.errors import ConfigError
 
 
@@ -56,15 +57,15 @@ def test_cpusets_are_read_as_the_kernel_does(text: str, cpus: set[int]) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"device": "sda"},
-        {"device": "8"},
-        {"device": "8:x"},
+        {"device": ""},
+        {"device": 8},
+        {"device": "8:0", "read_bytes": "12Q"},
         {"device": "8:0", "read_bytes": 0},
         {"device": "8:0", "write_ops": "5"},
     ],
 )
 def test_bad_io_limits_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="io"):
+    with pytest.raises(ConfigError, match="IoLimit"):
         IoLimit(**options)
 
 
@@ -80,16 +81,18 @@ MORE_CPUS = (os.cpu_count() or 1) + 1
         (Limits(pids=1 << 30), ("pids", "/proc/sys/kernel/pid_max")),
         (Limits(cpuset="0,4000-4001"), ("cpuset", "4000,4001", "online")),
         (Limits(io=(IoLimit(device="4095:7", read_bytes=1),)), ("4095:7", "/sys/dev/block")),
+        (Limits(io=(IoLimit(device="/nowhere"),)), ("io device", "/nowhere", "No such file")),
+        (Limits(io=(IoLimit(device="/proc"),)), ("io device", "/proc", "/sys/dev/block")),
     ],
 )
 def test_more_than_the_machine_is_refused(limits: Limits, names: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError) as caught:
-        limits.check_machine()
+        limits.on_machine()
     assert [name for name in names if name not in str(caught.value)] == []
 
 
 def test_what_the_machine_has_is_accepted() -> None:
-    Limits(memory=MORE_MEMORY - 4096, cpus=MORE_CPUS - 1, pids=100, cpuset="0").check_machine()
+    Limits(memory=MORE_MEMORY - 4096, cpus=MORE_CPUS - 1, pids=100, cpuset="0").on_machine()
 
 
 @pytest.mark.parametrize(

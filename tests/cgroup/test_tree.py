@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pycontain._cgroup import CommandGroup, Host, IoLimit, Limits, Owner, SandboxTree, _remove
+from pycontain._cgroup import CommandGroup, Host, Limits, Owner, SandboxTree, _remove
 from pycontain._cgroup._owner import enable, inherit_cpuset
+from pycontain.config import IoLimit
 from pycontain.errors import ConfigError, UnsupportedError
 
 from .conftest import wait_ready

@@ -123,13 +123,22 @@ def test_the_same_file_can_be_all_three_streams(sb: Sandbox, tmp_path: Path) -> 
     assert (tmp_path / "file").read_bytes() == b"in\nout\nerr\nin\n"
 
 
+OWN_VOLUMES = 3  # the writable layer, /dev, /dev/shm
+
+
 @pytest.mark.requires("root")  # PID 1 is not dumpable
 def test_pid_1_holds_nothing_of_ours(sb: Sandbox, inheritable: list[int]) -> None:
     # The reply socket of an earlier command is closed after its last word.
-    assert settles(lambda: os.listdir(f"/proc/{sb.pid}/fd") == ["0", "1", "2", "3", "4"])
-    links = [os.readlink(f"/proc/{sb.pid}/fd/{number}") for number in range(5)]
-    assert links[:3] == ["/dev/null"] * 3
-    assert sorted(text.split(":")[0] for text in links[3:]) == ["anon_inode", "socket"]
+    numbers = [*range(4), *range(4, 4 + OWN_VOLUMES), 4 + OWN_VOLUMES]
+    assert settles(lambda: sorted(map(int, os.listdir(f"/proc/{sb.pid}/fd"))) == numbers)
+    paths = [f"/proc/{sb.pid}/fd/{number}" for number in numbers]
+    assert [os.readlink(path) for path in paths[:3]] == ["/dev/null"] * 3
+    kinds = [os.readlink(path).split(":")[0] for path in (paths[3], paths[-1])]
+    assert kinds == ["socket", "anon_inode"]
+    rows = Path("/proc/self/mountinfo").read_text().splitlines()
+    of_the_host = {row.split()[2] for row in rows}
+    devices = [os.stat(path).st_dev for path in paths[4:-1]]
+    assert of_the_host.isdisjoint(f"{os.major(d)}:{os.minor(d)}" for d in devices)
 
 
 CLOSED = """

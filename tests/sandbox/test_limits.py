@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pycontain
-from pycontain import ConfigError, Reason, Sandbox, TimeoutExpired, UnsupportedError
+from pycontain import ConfigError, Reason, Sandbox, TimeoutExpired, UnsupportedError, _cgroup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,8 @@ def test_no_group_remains() -> None:
     with Sandbox(memory="64M") as sb:
         sb.run(["true"])
 
-    groups = glob.glob("/sys/fs/cgroup/**/pycontain-*/s*", recursive=True)
+    owner = _cgroup.current_owner().identity
+    groups = glob.glob(f"/sys/fs/cgroup/**/{owner}/s*", recursive=True)
     assert [path for path in groups if path.rsplit("/", 1)[1][1:].isdecimal()] == []
 
 

@@ -239,10 +239,16 @@ def test_a_command_without_new_privileges_or_capabilities(sb: Sandbox) -> None:
 
 @pytest.mark.requires("root")
 def test_hundreds_of_commands_leave_pid_1_as_it_was(sb: Sandbox) -> None:
+    def descriptors() -> list[str]:
+        return sorted(os.listdir(f"/proc/{sb.pid}/fd"))
+
+    sb.run(["true"])
+    before = descriptors()
     for _ in range(300):
         sb.run(["true"])
-    # /dev/null three times, the control socket, SIGCHLD; a reply socket is closed after its last word.
-    assert settles(lambda: os.listdir(f"/proc/{sb.pid}/fd") == ["0", "1", "2", "3", "4"])
+    # A reply socket is closed after its last word.
+    assert settles(lambda: len(descriptors()) <= len(before))
+    assert set(descriptors()) <= set(before)
     assert processes(sb) == []
 
 

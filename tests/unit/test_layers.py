@@ -21,7 +21,7 @@ LEVELS = {
         *("_hints", "_native"),
     ),
     2: ("_identity", "_groups", "_plan", "_command"),
-    3: ("_runtime", "_streams"),
+    3: ("_runtime", "_watch", "_streams"),
     4: ("_process", "_files"),
     5: ("_configure", "_job", "_popen"),
     6: ("sandbox", "_aio"),

@@ -138,11 +138,12 @@ def test_a_file(path: bytes, flags: int, open_flags: int, mode: int, uid: int, g
 
 @given(st.tuples(u32, u32, st.integers(-(2**31), 2**31 - 1), u32), u64, u64)
 def test_a_report(numbers: tuple[int, int, int, int], user_us: int, system_us: int) -> None:
-    report = Report(*numbers, 7, 9, user_us, system_us)
+    report = Report(*numbers, 7, 9, user_us, system_us, 11, 13)
     memory = ffi.new("struct nsb_report *")
     memory.event, memory.step, memory.err, memory.index = numbers
     memory.pid, memory.status = 7, 9
     memory.user_us, memory.system_us = user_us, system_us
+    memory.read_blocks, memory.written_blocks = 11, 13
     assert _native.parse_report(bytes(ffi.buffer(memory))) == report
 
 

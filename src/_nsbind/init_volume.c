@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The file systems that we made and that have a limit of their own. tmpfs counts no refused write,
+ * so what can be told of a command that failed is whether one of them is full at its end.
+ */
+#include "init.h"
+
+enum { VOLUMES_MAX = 64 };
+
+static int volumes[VOLUMES_MAX];
+static uint32_t n_volumes;
+
+/* Keeps a descriptor of its own, in ascending order; without one, nothing is said of this volume. */
+void volume_add(int fd)
+{
+	uint32_t i = n_volumes;
+	long copy;
+
+	if (n_volumes == VOLUMES_MAX)
+		return;
+	copy = sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC_, NSB_CONTROL_FD + 1);
+	if (copy < 0)
+		return;
+	for (; i && volumes[i - 1] > copy; i--)
+		volumes[i] = volumes[i - 1];
+	volumes[i] = (int)copy;
+	n_volumes++;
+}
+
+/* Moves the descriptors to the lowest numbers from `first` on and returns the next one. Ascending,
+ * each is at or above its new number, so none is overwritten before its turn. */
+int volumes_compact(int first)
+{
+	for (uint32_t i = 0; i < n_volumes; i++, first++) {
+		if (volumes[i] != first)
+			(void)sys3(__NR_dup3, volumes[i], first, O_CLOEXEC_);
+		volumes[i] = first;
+	}
+	return first;
+}
+
+bool volume_full(void)
+{
+	for (uint32_t i = 0; i < n_volumes; i++) {
+		struct sys_statfs stat;
+
+		if (sys2(__NR_fstatfs, volumes[i], &stat) < 0)
+			continue;
+		if ((stat.blocks && !stat.bavail) || (stat.files && !stat.ffree))
+			return true;
+	}
+	return false;
+}
