@@ -299,7 +299,7 @@ class BaseCommand:
             return self._ended_by
         if returncode and (limit := self._limit_reached(returncode, report)) is not None:
             return limit
-        if returncode == -signals.SIGSYS:
+        if returncode == -signals.SIGSYS and self._runtime.plan.profile.seccomp.kills:
             return Reason.SECCOMP
         return Reason.EXITED if returncode >= 0 else Reason.SIGNALED
 

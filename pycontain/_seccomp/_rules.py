@@ -205,6 +205,12 @@ class Filter:
                 raise ConfigError(f"seccomp: {flag!r} is none of {', '.join(FLAGS)}")
 
     @property
+    def kills(self) -> bool:
+        """Whether a call can end in SIGSYS."""
+        actions = (self.default, self.unknown, self.foreign, *(rule.action for rule in self.rules))
+        return any(action.kind in {"trap", "kill-thread", "kill-process"} for action in actions)
+
+    @property
     def flag_bits(self) -> int:
         """The flags for seccomp(2)."""
         return sum(FLAGS[flag] for flag in set(self.flags))
