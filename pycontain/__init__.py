@@ -28,6 +28,8 @@ from .errors import (
 
 if typing.TYPE_CHECKING:
     from ._aio import AsyncPopen, AsyncSandbox, run_async
+    from ._collect import Collected, Leftover, gc
+    from ._living import LivingSandbox, sandboxes
     from .config import Bind, IoLimit, Overlay, Tmpfs
     from .enforcement import Control
     from .result import Reason, Result, Stats, Usage
@@ -43,10 +45,13 @@ __all__ = [
     "AsyncSandbox",
     "Bind",
     "CalledProcessError",
+    "Collected",
     "ConfigError",
     "Control",
     "FilesError",
     "IoLimit",
+    "Leftover",
+    "LivingSandbox",
     "Overlay",
     "ProgramNotExecutableError",
     "ProgramNotFoundError",
@@ -62,14 +67,18 @@ __all__ = [
     "Tmpfs",
     "UnsupportedError",
     "Usage",
+    "gc",
     "run",
     "run_async",
+    "sandboxes",
 ]
 
 # Imported when they are asked for: a program that may need a sandbox should not pay for one at its
 # start, nor one that blocks for asyncio.
 _LATE = {
     **dict.fromkeys(("AsyncPopen", "AsyncSandbox", "run_async"), "._aio"),
+    **dict.fromkeys(("Collected", "Leftover", "gc"), "._collect"),
+    **dict.fromkeys(("LivingSandbox", "sandboxes"), "._living"),
     **dict.fromkeys(("Bind", "IoLimit", "Overlay", "Tmpfs"), ".config"),
     "Control": ".enforcement",
     **dict.fromkeys(("Reason", "Result", "Stats", "Usage"), ".result"),

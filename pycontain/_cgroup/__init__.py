@@ -2,26 +2,31 @@
 """Control groups: where to make them, limits, counters, and the end of a sandbox's processes.
 
 Files only: discovery (`_hierarchy`), the choice of a place (`_place`), this process as an owner
-(`_owner`, `_state`, `_sweep`), limits (`_limits`, `_controls`), counters (`_counters`), the end
-(`_remove`), and on top of them the groups of a sandbox (`_tree`, `_build`) and of a command
-(`_command`).
+(`_owner`, `_state`), what dead ones left (`_records`, `_sweep`), limits (`_limits`, `_controls`),
+counters (`_counters`), the end (`_remove`), on top of them the groups of a sandbox (`_tree`,
+`_build`) and of a command (`_command`), and those of other processes' sandboxes (`_observe`).
 """
 
 from ._command import CommandGroup
 from ._counters import Reading
 from ._hierarchy import Hierarchy, Host, detect
 from ._limits import Limits, parse_cpuset
+from ._observe import Observed, observe
 from ._owner import Owner, current_owner
 from ._place import Missing, Places, find
-from ._sweep import OwnerRecord, owners, sweep
+from ._records import OwnerRecord
+from ._sweep import Collected, Leftover, owners, sweep
 from ._tree import SandboxTree
 
 __all__ = [
+    "Collected",
     "CommandGroup",
     "Hierarchy",
     "Host",
+    "Leftover",
     "Limits",
     "Missing",
+    "Observed",
     "Owner",
     "OwnerRecord",
     "Places",
@@ -30,6 +35,7 @@ __all__ = [
     "current_owner",
     "detect",
     "find",
+    "observe",
     "owners",
     "parse_cpuset",
     "sweep",

@@ -15,6 +15,8 @@ from ._place import Places, find
 from ._sweep import sweep
 
 _CLOSE_SECONDS = 0.2
+# The first sandbox of a process does not wait longer for what others left.
+_SWEEP_SECONDS = 0.03
 
 
 class Owner:
@@ -148,7 +150,7 @@ def current_owner() -> Owner:
     with _current_lock:
         if _current is None:
             with contextlib.suppress(OSError):
-                sweep()
+                sweep(_state.runtime_directory(), seconds=_SWEEP_SECONDS)
             _current = Owner()
             atexit.register(_current.close)
         return _current

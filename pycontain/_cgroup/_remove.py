@@ -150,26 +150,31 @@ def _out_of_frozen_parent(directory: str) -> Iterator[None]:
 
 def _kill_frozen(directory: str, file: str, words: tuple[str, str], deadline: float) -> bool:
     """Kill by lists of pids, each list taken and used while the group is frozen."""
-    freezer = f"{directory}/{file}"
     for _ in range(_ROUNDS):
         victims: list[int] = []
         try:
-            _write_if_there(freezer, words[0])
+            _write_if_there(f"{directory}/{file}", words[0])
             victims = _open_members(directory)
             for pidfd in victims:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            _write_if_there(freezer, words[1])  # a frozen v1 task does not die before it is thawed
+            _thaw(directory, file, words[1])  # a frozen v1 task does not die before that
             if not victims:
                 return True
             _wait_all(victims, deadline)
         finally:
-            _write_if_there(freezer, words[1])
+            _thaw(directory, file, words[1])
             for pidfd in victims:
                 os.close(pidfd)
         if time.monotonic() >= deadline:
             break
-    return not any(_members(path) for path in descend(directory))
+    return not any(members(path) for path in descend(directory))
+
+
+def _thaw(directory: str, file: str, word: str) -> None:
+    """Let a group run and all below it, each of which may have been frozen by itself."""
+    for path in descend(directory):
+        _write_if_there(f"{path}/{file}", word)
 
 
 def _write_if_there(path: str, text: str) -> None:
@@ -177,7 +182,8 @@ def _write_if_there(path: str, text: str) -> None:
         _files.write(path, text)
 
 
-def _members(directory: str) -> list[int]:
+def members(directory: str) -> list[int]:
+    """List the processes of one group; none when it is gone."""
     try:
         return [int(pid) for pid in _files.read(f"{directory}/cgroup.procs").split()]
     except OSError as error:
@@ -195,10 +201,10 @@ def _open_members(directory: str) -> list[int]:
     opened: list[int] = []
     for path in descend(directory):
         fds = {}
-        for pid in _members(path):
+        for pid in members(path):
             with contextlib.suppress(ProcessLookupError):
                 fds[pid] = os.pidfd_open(pid)
-        still = set(_members(path)) if fds else set()
+        still = set(members(path)) if fds else set()
         for pid, fd in fds.items():
             if pid in still:
                 opened.append(fd)

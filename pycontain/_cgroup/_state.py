@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Iterator
 
 from pycontain.errors import UnsupportedError
 
@@ -29,24 +30,49 @@ def runtime_directory() -> str:
     Raises:
         UnsupportedError: The directory belongs to somebody else, or others may write to it.
     """
-    user = os.geteuid()
-    base = "/run" if user == 0 else os.environ.get("XDG_RUNTIME_DIR", "")
-    if base and _files.writable(base):
-        directory = f"{base}/pycontain"
-    else:
-        import tempfile  # noqa: PLC0415 - slow to import, and rarely needed
-
-        directory = f"{tempfile.gettempdir()}/pycontain-{user}"
+    directory = next(_places())
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory, 0o700)
-    found = os.lstat(directory)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022:
+    if not is_private(directory):
         raise UnsupportedError(
             errno.EPERM,
             "not a private directory of this user: remove it or mend its mode",
             directory,
         )
     return directory
+
+
+def runtime_directories() -> list[str]:
+    """Return where state files of this user may be, as the environment differs between sessions."""
+    return list(_places())
+
+
+def _places() -> Iterator[str]:
+    user = os.geteuid()
+    base = "/run" if user == 0 else os.environ.get("XDG_RUNTIME_DIR", "")
+    if base and _files.writable(base):
+        yield f"{base}/pycontain"
+    import tempfile  # noqa: PLC0415 - slow to import, and rarely needed
+
+    yield f"{tempfile.gettempdir()}/pycontain-{user}"
+
+
+def is_own(directory: str) -> bool:
+    """Tell whether a directory, or whatever is there instead, belongs to this user."""
+    try:
+        return os.lstat(directory).st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+def is_private(directory: str) -> bool:
+    """Tell whether only this user can have put something into a directory."""
+    try:
+        found = os.lstat(directory)
+    except OSError:
+        return False
+    mine = found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    return stat.S_ISDIR(found.st_mode) and mine
 
 
 def start_time(pid: int | str) -> int | None:

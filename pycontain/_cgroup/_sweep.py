@@ -8,83 +8,251 @@ ends, so whoever gets it knows that the owner is gone.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import math
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from . import _files, _remove, _state
 from ._hierarchy import Host, detect
 from ._place import candidates
+from ._records import OwnerRecord, named, records
 
 if TYPE_CHECKING:
-    import re
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-_SECONDS = 1.0
+_OWNER_SECONDS = 1.0
+_SHOWN_HOLDERS = 5
 
 
-class OwnerRecord(NamedTuple):
-    """An owner as its state file tells it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """Something of a dead owner that could not be removed.
 
     Attributes:
-        identity: The name of its directories.
-        pid: Its process, in the PID namespace with the inode number `pid_namespace`.
-        alive: False only when it is provably gone.
-        directories: Its directories, one per hierarchy in use.
+        path: The group's directory, the state file, or the directory of state files.
+        why: What is in the way, with the processes that hold it.
+        remedy: What to do.
     """
 
-    identity: str
-    pid: int
-    pid_namespace: int
-    alive: bool
-    directories: tuple[str, ...]
+    path: str
+    why: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What `gc` found of dead owners.
+
+    Attributes:
+        directories: Control groups' directories that were removed; with `dry_run`, would be.
+        processes: Processes in them that were killed, as this process knows their ids.
+        files: State files that were removed.
+        remaining: What could not be removed.
+        dry_run: Nothing was touched.
+    """
+
+    directories: tuple[str, ...] = ()
+    processes: tuple[int, ...] = ()
+    files: tuple[str, ...] = ()
+    remaining: tuple[Leftover, ...] = ()
+    dry_run: bool = False
 
 
 def owners(state_directory: str | None = None) -> tuple[OwnerRecord, ...]:
     """List the owners of this user that have a state file, living and dead."""
-    return tuple(record for record, _ in _records(state_directory or _state.runtime_directory()))
+    directories = _trusted(state_directory, [])
+    return tuple(record for directory in directories for record in records(directory))
 
 
-def sweep(state_directory: str | None = None, host: Host | None = None) -> tuple[str, ...]:
-    """Kill and remove what dead owners left, and return the directories that were removed.
+def sweep(
+    state_directory: str | None = None,
+    host: Host | None = None,
+    *,
+    dry_run: bool = False,
+    seconds: float = math.inf,
+) -> Collected:
+    """Kill and remove what dead owners left.
 
     A living owner's groups are never touched. Groups named after an owner that has no state file
     are removed only when that process is provably gone and they hold no process.
 
     Args:
-        state_directory: Instead of the user's run-time directory.
+        state_directory: Instead of the user's run-time directories.
         host: Where to look for groups without a state file; `detect()` by default.
+        dry_run: Look only.
+        seconds: Stop in time, and leave the rest to another call.
     """
-    removed: list[str] = []
+    work = _Sweep(dry_run=dry_run, deadline=time.monotonic() + seconds)
     known: set[str] = set()
-    deadline = time.monotonic() + _SECONDS
-    for record, path in _records(state_directory or _state.runtime_directory()):
-        known.add(record.identity)
-        if record.alive:
-            continue
-        left = [d for d in record.directories if os.path.isdir(d)]
-        gone = [d for d in left if _remove_killing(d, deadline)]
-        removed += gone
-        if gone == left:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-    removed += _sweep_unlisted(known, host or detect())
-    return tuple(removed)
+    locked: list[OwnerRecord] = []
+    for directory in _trusted(state_directory, work.remaining):
+        for record in records(directory):
+            if work.over:
+                return work.result()
+            known.add(record.identity)
+            if not record.alive:
+                work.clear(record)
+            elif record.is_lock_only:
+                locked.append(record)
+    if seconds == math.inf:
+        for record in locked:
+            work.wait_for_others(record)
+    for path in _unlisted(known, host or detect()):
+        if work.over:
+            break
+        work.remove(path, kill=False)
+    return work.result()
 
 
-def _remove_killing(directory: str, deadline: float) -> bool:
-    _remove.kill_tree(directory, deadline)
-    return _remove.tree(directory, deadline - time.monotonic())
+def _trusted(state_directory: str | None, distrusted: list[Leftover]) -> list[str]:
+    """Return the directories of state files; those that others can write to are told instead."""
+    found = []
+    for path in [state_directory] if state_directory else _state.runtime_directories():
+        if _state.is_private(path):
+            found.append(path)
+        elif _state.is_own(path):
+            remedy = f"look what is there; then chmod 700 {path}, or remove it"
+            distrusted.append(Leftover(path=path, why="not a private directory", remedy=remedy))
+    return found
 
 
-def _sweep_unlisted(known: set[str], host: Host) -> Iterator[str]:
+@dataclass(slots=True)
+class _Sweep:
+    """One sweep's limits and findings."""
+
+    dry_run: bool
+    deadline: float
+    directories: list[str] = field(default_factory=list)
+    processes: dict[int, None] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    remaining: list[Leftover] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self.deadline
+
+    def result(self) -> Collected:
+        return Collected(
+            directories=tuple(self.directories),
+            processes=tuple(self.processes),
+            files=tuple(self.files),
+            remaining=tuple(self.remaining),
+            dry_run=self.dry_run,
+        )
+
+    def clear(self, record: OwnerRecord) -> None:
+        """Remove all that a dead owner left: its state file last, so that nothing is forgotten."""
+        present = sorted(filter(os.path.isdir, record.directories), key=_killing_order)
+        # Behind a foreign PID namespace the lock alone tells, which a program that closes all its
+        # descriptors gives up: then nobody is killed.
+        removed = [self.remove(path, kill=record.is_here) for path in present]
+        if not all(removed):
+            return
+        try:
+            if not self.dry_run:
+                os.unlink(record.path)
+        except FileNotFoundError:  # another sweeper's
+            return
+        except OSError as error:
+            self._keep(record.path, error)
+            return
+        self.files.append(record.path)
+
+    def wait_for_others(self, record: OwnerRecord) -> None:
+        """Give another sweeper, which has the lock of a dead owner, the time to finish."""
+        deadline = time.monotonic() + _OWNER_SECONDS
+        if self.dry_run or _remove.until(lambda: not os.path.exists(record.path), deadline):
+            return
+        why = (
+            f"owner {record.pid} is gone, but its lock is held by {_listed(_openers(record.path))}"
+        )
+        remedy = "end these processes: a copy of the owner may still use its sandboxes"
+        self.remaining.append(Leftover(path=record.path, why=why, remedy=remedy))
+
+    def remove(self, path: str, *, kill: bool) -> bool:
+        """Remove a group and all below it; tell whether it is gone."""
+        if self.dry_run:
+            self.processes.update(dict.fromkeys(_holders(path) if kill else ()))
+            self.directories.append(path)
+            return True
+        try:
+            gone = _remove.tree(path, 0.0) or (kill and self._kill(path))
+        except OSError as error:
+            self._keep(path, error)
+            return False
+        if gone:
+            self.directories.append(path)
+        else:
+            self.remaining.append(_held(path, _holders(path)))
+        return gone
+
+    def _kill(self, path: str) -> bool:
+        deadline = min(self.deadline, time.monotonic() + _OWNER_SECONDS)
+        self.processes.update(dict.fromkeys(_holders(path)))
+        _remove.kill_tree(path, deadline)
+        return _remove.tree(path, deadline - time.monotonic())
+
+    def _keep(self, path: str, error: OSError) -> None:
+        remedy = f"mend the permissions of {os.path.dirname(path)}, or run this as root"
+        self.remaining.append(Leftover(path=path, why=error.strerror or str(error), remedy=remedy))
+
+
+def _killing_order(path: str) -> int:
+    """Put first what ends processes best: v2, then v1's freezer, for a frozen one dies nowhere."""
+    if _remove.is_v2(path):
+        return 0
+    return 1 if os.path.exists(f"{path}/freezer.state") else 2
+
+
+def _holders(directory: str) -> list[int]:
+    """List the processes in and below a group; 0 is one of a PID namespace that we cannot see."""
+    return [pid for path in _remove.descend(directory) for pid in _remove.members(path)]
+
+
+def _openers(path: str) -> list[int]:
+    """List the processes that have a file open, as far as this user may look."""
+    found = []
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            fds = os.listdir(f"/proc/{pid}/fd")
+            if any(os.readlink(f"/proc/{pid}/fd/{fd}") == path for fd in fds):
+                found.append(int(pid))
+    return found
+
+
+def _held(path: str, holders: Sequence[int]) -> Leftover:
+    remedy = (
+        "end these processes, then run `pycontain gc` again; one in state D waits for the kernel"
+    )
+    return Leftover(path=path, why=f"in use by {_listed(holders)}", remedy=remedy)
+
+
+def _listed(holders: Sequence[int]) -> str:
+    shown = [_name(pid) for pid in holders[:_SHOWN_HOLDERS]]
+    if len(holders) > len(shown):
+        shown.append(f"{len(holders) - len(shown)} more")
+    return ", ".join(shown) or "a process that cannot be seen, or has just ended"
+
+
+def _name(pid: int) -> str:
+    if not pid:
+        return "a process of another PID namespace"
+    with contextlib.suppress(OSError):
+        head, _, tail = _files.read(f"/proc/{pid}/stat").rpartition(")")
+        return f"{pid} ({head.partition('(')[2]}, state {tail.split()[0]})"
+    return str(pid)
+
+
+def _unlisted(known: set[str], host: Host) -> Iterator[str]:
+    """Yield the groups of dead owners of this PID namespace that no state file lists."""
     here = (_state.boot(), _state.pid_namespace())
     for base in _bases(host):
-        for name, match in _named(base):
+        for name, match in named(base):
             if name in known | _state.held or (match[1], int(match[2])) != here:
                 continue
-            if _state.start_time(match[3]) != int(match[4]) and _remove.tree(f"{base}/{name}", 0.0):
+            if _state.start_time(match[3]) != int(match[4]):
                 yield f"{base}/{name}"
 
 
@@ -94,52 +262,3 @@ def _bases(host: Host) -> Iterator[str]:
         yield from candidates(host.v2)
     for hierarchy in host.v1:
         yield hierarchy.own or hierarchy.mount
-
-
-def _named(directory: str) -> list[tuple[str, re.Match[str]]]:
-    """List the entries of a directory that are named by an identity, drafts included."""
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return []
-    matches = ((name, _state.NAME.fullmatch(name.removesuffix(".new"))) for name in names)
-    return [(name, match) for name, match in matches if match is not None]
-
-
-def _records(directory: str) -> Iterator[tuple[OwnerRecord, str]]:
-    """Yield each owner and its state file, holding a dead one's lock until the next."""
-    for name, match in _named(directory):
-        path = f"{directory}/{name}"
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:  # swept or closed meanwhile
-            continue
-        try:
-            yield _record(match, fd), path
-        finally:
-            os.close(fd)
-
-
-def _record(match: re.Match[str], fd: int) -> OwnerRecord:
-    identity, pid, start, namespace = match[0], int(match[3]), int(match[4]), int(match[2])
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        alive = _is_running(identity, pid, start, namespace)
-    except BlockingIOError:
-        alive = True
-    lines = _files.read(f"/proc/self/fd/{fd}").splitlines()
-    return OwnerRecord(
-        identity=identity,
-        pid=pid,
-        pid_namespace=namespace,
-        alive=alive,
-        directories=tuple(d for d in lines if os.path.isabs(d) and os.path.basename(d) == identity),
-    )
-
-
-def _is_running(identity: str, pid: int, start: int, namespace: int) -> bool:
-    """Tell whether an owner lives without its lock, as after closing all descriptors."""
-    if namespace != _state.pid_namespace() or _state.start_time(pid) != start:
-        return False
-    # After an exec a process still has the pid and the start time of the owner that it was before.
-    return pid != os.getpid() or identity in _state.held

@@ -14,7 +14,7 @@ from pycontain.errors import (
     PycontainError,
 )
 
-from . import _profile, _run
+from . import _inventory, _profile, _run
 from ._common import FAILED, NOT_EXECUTABLE, NOT_FOUND, SIGNALED, complain
 
 
@@ -24,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pycontain {pycontain.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for family in (_run, _profile):
+    for family in (_run, _inventory, _profile):
         family.add_to(commands)
     return parser
 

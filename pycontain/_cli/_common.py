@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, Final
 
@@ -24,3 +25,8 @@ def print_json(value: Any) -> None:
 def complain(text: str) -> None:
     """Print what went wrong."""
     print(f"pycontain: {text}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Escape whatever is not printable ASCII: the names of processes are anybody's bytes."""
+    return os.fsencode(text).decode("latin-1").encode("unicode_escape").decode()

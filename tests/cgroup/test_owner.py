@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import pytest
 
 import pycontain
 from pycontain._cgroup import (
+    Collected,
     Host,
     Limits,
     Owner,
@@ -48,11 +50,11 @@ sys.stdin.read()
 
 @contextmanager
 def running(
-    script: str, *arguments: str | Path
+    script: str, *arguments: str | Path, prefix: tuple[str, ...] = ()
 ) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """Run an owner; yield it and the words of its first line, once that has been printed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
+        [*prefix, sys.executable, "-c", script, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -76,10 +78,10 @@ def test_a_killed_owner_is_swept(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         assert [(o.identity, o.alive) for o in owners(str(tmp_path))] == [(identity, False)]
-        assert sorted(sweep(str(tmp_path))) == sorted(directories)
+        assert sorted(sweep(str(tmp_path)).directories) == sorted(directories)
     assert existing(directories) == []
     assert list(tmp_path.iterdir()) == []
-    assert sweep(str(tmp_path)) == ()
+    assert sweep(str(tmp_path)) == Collected()
 
 
 SPREAD = """
@@ -98,7 +100,9 @@ def test_processes_that_outlive_their_owner_are_killed(tmp_path: Path, payload: 
         pidfd = os.pidfd_open(int(pid))
         process.kill()
         process.wait()
-        assert sorted(sweep(str(tmp_path))) == sorted(directories)
+        found = sweep(str(tmp_path))
+        assert sorted(found.directories) == sorted(directories)
+        assert int(pid) in found.processes
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     [(_, events)] = poller.poll(10_000)
@@ -120,11 +124,11 @@ def test_a_living_owner_is_left_alone(tmp_path: Path, doing: str) -> None:
         assert [(o.identity, o.pid, o.alive) for o in owners(str(tmp_path))] == [
             (identity, process.pid, True)
         ]
-        assert sweep(str(tmp_path)) == ()
+        assert sweep(str(tmp_path)) == Collected()
         assert existing(directories) == directories
         process.kill()
         process.wait()
-        assert sorted(sweep(str(tmp_path))) == sorted(directories)
+        assert sorted(sweep(str(tmp_path)).directories) == sorted(directories)
 
 
 def test_a_forked_child_does_not_keep_its_dead_parents_groups(tmp_path: Path) -> None:
@@ -149,7 +153,7 @@ os.read(its, 6)
     with running(script, tmp_path) as (process, (_, *directories)):
         process.kill()
         process.wait()
-        assert sorted(sweep(str(tmp_path))) == sorted(directories)
+        assert sorted(sweep(str(tmp_path)).directories) == sorted(directories)
 
 
 def test_a_forked_child_touches_nothing_of_its_parent(tmp_path: Path) -> None:
@@ -176,7 +180,8 @@ os.waitpid(pid, 0)
 
 def test_an_owner_that_became_another_program_is_swept_by_that(tmp_path: Path) -> None:
     after = (
-        "import sys; from pycontain._cgroup import sweep; print(*sweep(sys.argv[1]), flush=True)"
+        "import sys; from pycontain._cgroup import sweep\n"
+        "print(*sweep(sys.argv[1]).directories, flush=True)"
     )
     script = SETUP + (
         "print(*owner._directories.values(), flush=True)\n"
@@ -212,11 +217,11 @@ def test_sandboxes_that_were_not_closed_are_removed_at_exit(tmp_path: Path) -> N
 def test_groups_without_a_state_file_are_removed_when_their_owner_is_gone(tmp_path: Path) -> None:
     with running(SETUP + SAY_AND_WAIT, tmp_path) as (process, (identity, *directories)):
         (tmp_path / identity).unlink()
-        assert sweep(str(tmp_path)) == ()
+        assert sweep(str(tmp_path)) == Collected()
         assert existing(directories) == directories
         process.kill()
         process.wait()
-        assert sorted(sweep(str(tmp_path))) == sorted(directories)
+        assert sorted(sweep(str(tmp_path)).directories) == sorted(directories)
     assert existing(directories) == []
 
 
@@ -236,36 +241,186 @@ def test_groups_of_strangers_are_left_alone(tmp_path: Path, base: str, field: st
     path = f"{base}/pycontain-{boot}-{namespace}-999999999-1-{nonce}"
     os.mkdir(path)
     try:
-        assert path not in sweep(str(tmp_path))
+        assert path not in sweep(str(tmp_path)).directories
         assert os.path.isdir(path)
     finally:
         os.rmdir(path)
 
 
-def test_a_state_file_cannot_name_other_directories(tmp_path: Path) -> None:
-    identity = f"pycontain-{_state.boot()}-{_state.pid_namespace()}-999999999-1-00000000"
-    victim = tmp_path / "victim"
+DEAD = f"pycontain-{_state.boot()}-{_state.pid_namespace()}-999999999-1-00000000"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Return a directory for state files."""
+    directory = tmp_path / "state"
+    directory.mkdir()
+    return directory
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{base}",
+        "{base}/",
+        "/sys/fs/cgroup",
+        "/",
+        "{victim}",
+        "{victim}/../victim",
+        "{victim}/../{name}/../victim",
+        "{link}/{name}",
+        "{folder}/{name}",
+        "relative/{name}",
+        "{name}",
+        "",
+        "\0/{name}",
+        "\udcff\udcfe/{name}",
+        "/" + "x/" * 5000 + "{name}",
+    ],
+)
+def test_a_state_file_cannot_name_other_directories(
+    state: Path, base: str, tmp_path: Path, line: str
+) -> None:
+    victim = Path(base, f"pycontain-victim-{os.getpid()}")
+    folder = tmp_path / "folder"
+    (folder / DEAD).mkdir(parents=True)
+    (folder / DEAD / "cgroup.kill").write_text("untouched")
+    (tmp_path / "link").symlink_to(base)
+    names = {"base": base, "victim": victim, "link": tmp_path / "link", "folder": folder}
+    text = line.format(name=DEAD, **names).replace("/victim", f"/{victim.name}")
+    (state / DEAD).write_bytes(os.fsencode(f"{text}\n"))
+    before = existing([base, str(victim.parent)])
     victim.mkdir()
-    state = tmp_path / "state"
-    state.mkdir()
-    (state / identity).write_text(f"{victim}\nrelative/{identity}\n{tmp_path}/victim")
-    assert sweep(str(state), NOTHING) == ()
-    assert victim.is_dir()
+    try:
+        assert sweep(str(state), NOTHING) == Collected(files=(str(state / DEAD),))
+        assert victim.is_dir()
+        assert (folder / DEAD / "cgroup.kill").read_text() == "untouched"
+        assert existing([base, str(victim.parent)]) == before
+    finally:
+        victim.rmdir()
     assert list(state.iterdir()) == []
 
 
-def test_other_files_in_the_state_directory_are_left_alone(tmp_path: Path) -> None:
-    identity = f"pycontain-{_state.boot()}-{_state.pid_namespace()}-999999999-1-00000000"
-    (tmp_path / "other").write_text("")
-    (tmp_path / identity).symlink_to(tmp_path / "other")
-    assert sweep(str(tmp_path), NOTHING) == ()
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["other", identity])
+def test_a_link_to_a_dead_owners_group_is_not_followed(state: Path, base: str) -> None:
+    group, link = Path(base, DEAD), state / "elsewhere"
+    group.mkdir()
+    link.symlink_to(base)
+    (state / DEAD).write_text(f"{link}/{DEAD}\n{base}/../{Path(base).name}/{DEAD}\n")
+    try:
+        sweep(str(state), NOTHING)
+        assert group.is_dir()
+    finally:
+        group.rmdir()
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory", "writable", "huge", "other name"])
+def test_other_files_in_the_state_directory_are_left_alone(state: Path, kind: str) -> None:
+    path = state / DEAD
+    if kind == "link":
+        (state / "other").write_text("")
+        path.symlink_to("other")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "writable":
+        path.write_text("")
+        path.chmod(0o666)
+    elif kind == "huge":
+        path.touch()
+        os.truncate(path, 1 << 40)
+    else:
+        for name in (DEAD.upper(), f"{DEAD}0", f".{DEAD}", f"{DEAD}.new.new", "\udcff", "a\nb"):
+            (state / name).write_text(f"/sys/fs/cgroup/{DEAD}")
+    before = sorted(state.iterdir())
+    assert sweep(str(state), NOTHING) == Collected()
+    assert sorted(state.iterdir()) == before != []
+
+
+def test_nothing_is_done_once_the_time_is_over(tmp_path: Path) -> None:
+    with running(SETUP + SAY_AND_WAIT, tmp_path) as (process, (identity, *directories)):
+        process.kill()
+        process.wait()
+        assert sweep(str(tmp_path), seconds=0) == Collected()
+        assert existing(directories) == directories
+        assert sweep(str(tmp_path)).files == (str(tmp_path / identity),)
+    assert existing(directories) == []
+
+
+@pytest.mark.parametrize("view", ["detect()", "Host(v2=None, v1=detect().v1)"])
+def test_a_dead_owners_frozen_processes_are_ended(tmp_path: Path, payload: Path, view: str) -> None:
+    if "v1" in view and detect().v1_of("freezer") is None:
+        view = "detect()"  # a machine without v1 has this one way to be
+    script = (
+        SETUP.replace("Owner(state)", f"Owner(state, {view})").replace(
+            "import Limits", "import Host, Limits"
+        )
+        + SPREAD
+        + "assert tree.freeze()\n"
+        + SAY_AND_WAIT.replace("*owner", "inside.pid, *owner")
+    )
+    with running(script, tmp_path, payload) as (process, (_, pid, *directories)):
+        process.kill()
+        process.wait()
+        found = sweep(str(tmp_path))
+        assert int(pid) in found.processes
+        assert sorted(found.directories) == sorted(directories)
+    assert existing(directories) == []
+
+
+def test_what_holds_a_group_without_a_state_file_is_told(tmp_path: Path, payload: Path) -> None:
+    script = SETUP + SPREAD + SAY_AND_WAIT.replace("*owner", "inside.pid, *owner")
+    with running(script, tmp_path, payload) as (process, (identity, pid, *directories)):
+        (tmp_path / identity).rename(tmp_path / "hidden")
+        process.kill()
+        process.wait()
+        found = sweep(str(tmp_path))
+        assert found.processes == ()
+        remaining = {left.path: left for left in found.remaining if identity in left.path}
+        assert remaining
+        assert set(remaining) | set(found.directories) >= set(directories)
+        assert all(f"{pid} (payload, state " in left.why for left in remaining.values())
+        assert all("end these processes" in left.remedy for left in remaining.values())
+        (tmp_path / "hidden").rename(tmp_path / identity)
+        assert sweep(str(tmp_path)).remaining == ()
+    assert existing(directories) == []
+
+
+@pytest.mark.requires("root")
+@pytest.mark.parametrize("how", ["living", "without its lock", "dead"])
+def test_owners_of_other_pid_namespaces(tmp_path: Path, payload: Path, how: str) -> None:
+    """Their lock alone tells, so that nobody is killed."""
+    closing = "os.closerange(3, 1000)" if how == "without its lock" else ""
+    script = SETUP + SPREAD + closing + SAY_AND_WAIT
+    prefix = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    with running(script, tmp_path, payload, prefix=prefix) as (process, (identity, *directories)):
+        inner = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        if how == "dead":
+            os.kill(int(inner), signal.SIGKILL)
+            process.wait()  # for the end of its whole PID namespace
+        [record] = owners(str(tmp_path))
+        assert (record.pid, record.is_here) == (1, False)
+        assert record.alive is (how == "living")
+        found = sweep(str(tmp_path))
+        assert found.processes == ()
+        if how == "dead":
+            assert sorted(found.directories) == sorted(directories)
+            return
+        assert existing([directories[0]]) == [directories[0]]
+        assert (tmp_path / identity).exists()
+        assert process.poll() is None
+        told = any("in use by" in left.why for left in found.remaining)
+        assert told is (how == "without its lock")
+        os.kill(int(inner), signal.SIGKILL)
+        process.wait()
+        assert sweep(str(tmp_path)).remaining == ()
+    assert existing(directories) == []
 
 
 def test_two_owners_in_one_process_do_not_meet(tmp_path: Path) -> None:
     first, second = Owner(str(tmp_path)), Owner(str(tmp_path))
     trees = [SandboxTree.create(Limits(pids=9), owner=owner) for owner in (first, second)]
-    assert sweep(str(tmp_path)) == ()
+    assert sweep(str(tmp_path)) == Collected()
     assert {record.alive for record in owners(str(tmp_path))} == {True}
     for tree, owner in zip(trees, (first, second), strict=True):
         assert tree.remove()

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that own sandboxes, to be looked at and killed, and what is left of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pycontain._cgroup import _state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Under the name argv[1], makes sandboxes with the options of the others, each with a command
+# inside; says their PID 1s, and stays.
+OWNER = """
+import contextlib, os, sys, pycontain
+with open("/proc/self/comm", "wb") as name:
+    name.write(os.fsencode(sys.argv[1]))
+with contextlib.ExitStack() as stack:
+    made = [stack.enter_context(pycontain.Sandbox(**eval(text))) for text in sys.argv[2:]]
+    commands = [sandbox.popen(["sleep", "1000"]) for sandbox in made]
+    print(*(sandbox.pid for sandbox in made), flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def owner(
+    *options: dict[str, object], name: bytes = b"owner"
+) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """Run a process with a sandbox for each set of options; yield it and the PID 1s."""
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, name, *map(repr, options)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            pids = [int(word) for word in process.stdout.readline().split()]
+            assert len(pids) == len(options)
+            yield process, pids
+        finally:
+            process.kill()
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill a process and wait for its end."""
+    process.kill()
+    process.wait()
+
+
+def left_of(*pids: int) -> list[str]:
+    """Return the groups of owners with these pids in all hierarchies, and their state files."""
+    homes = [Path("/sys/fs/cgroup"), *map(Path, _state.runtime_directories())]
+    names = tuple(f"-{pid}-" for pid in pids)
+    return [
+        str(path)
+        for home in homes
+        for path in home.glob("**/pycontain-*")
+        if any(name in path.name for name in names)
+    ]
