@@ -236,9 +236,11 @@ class BaseCommand:
         return Request(message, theirs, fds)
 
     def sent(self) -> None:
-        """Let go of what travelled with the request."""
+        """Let go of what travelled with the request, and make use of the time until the end."""
         if self._group is not None:
             self._group.started()
+        if not self._only and self._runtime.tree is not None:
+            self._runtime.tree.remove_retired()
 
     def abandon(self) -> None:
         """Let go of a command whose request could not be sent."""
@@ -330,7 +332,8 @@ class BaseCommand:
 
     def _end(self, returncode: int, reason: Reason, report: Report | None = None) -> None:
         wall_s = time.monotonic() - self._started_at
-        if self._only:
+        over = self._tree is not None and self._tree.empty
+        if self._only and not over:
             self._runtime.kill()
         self.usage = self._measure(
             Usage(
@@ -344,6 +347,8 @@ class BaseCommand:
         )
         self.reason = reason
         self.returncode = returncode
+        if self._tree is not None and over:
+            self._tree.remove_payload()  # while the kernel takes PID 1's namespaces down
         self._release()
 
     def _measure(self, usage: Usage) -> Usage:
@@ -366,7 +371,9 @@ class BaseCommand:
         if self._only:
             self._runtime.kill()
         if self._group is not None:
-            self._group.remove(0.0)
+            self._group.started()
+            if self._runtime.tree is not None:
+                self._runtime.tree.retire(self._group)
         if self._tree is not None:
             self._tree.remove()
 

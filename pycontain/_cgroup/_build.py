@@ -14,6 +14,7 @@ itself, which saves a level.
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -181,8 +182,8 @@ class Groups:
 
     def _describe(self) -> dict[str, Control]:
         """Say what tracks, kills and freezes, and what an exhausted memory limit ends."""
-        if core := self.dirs.get("core"):
-            by_file = os.path.exists(f"{core.path}/cgroup.kill")
+        if "core" in self.dirs:
+            by_file = _has_kill_file(os.path.dirname(f"{self.root}"))
             kill = "cgroup.kill" if by_file else "cgroup.freeze and a signal to each process"
             found = {
                 "tracking": Control(in_force=True, by="cgroup v2"),
@@ -205,6 +206,12 @@ class Groups:
                 remedy="use cgroup v2 for the memory controller",
             )
         return found
+
+
+@functools.cache
+def _has_kill_file(directory: str) -> bool:
+    """Tell whether the kernel has cgroup.kill, by the v2 directory of an owner."""
+    return os.path.exists(f"{directory}/cgroup.kill")
 
 
 def _peaks(limits: Limits) -> tuple[tuple[str, int | None], ...]:

@@ -81,17 +81,16 @@ def _write_memory(limits: Limits, group: Dir) -> dict[str, Control]:
     if group.is_v2:
         _files.write(f"{group.path}/memory.max", _or_max(limits.memory))
         file, swap = "memory.max", "memory.swap.max"
+        value = None if limits.memory is None else limits.swap
+        accounted = _files.write_optional(f"{group.path}/{swap}", _or_max(value))
     else:
-        _write_v1_memory(limits, group.path)
+        accounted = _write_v1_memory(limits, group.path)
         file, swap = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
     controls = {"memory": _by(group, file, limits.memory)}
     if limits.memory is None and not group.is_v2:
         return controls
-    if not os.path.exists(f"{group.path}/{swap}"):
+    if not accounted:
         return controls | {"swap": _without_accounting(f"{group.path}/{swap}")}
-    if group.is_v2:
-        value = None if limits.memory is None else limits.swap
-        _files.write(f"{group.path}/{swap}", _or_max(value))
     return controls | {"swap": _by(group, swap, limits.memory)}
 
 
@@ -99,19 +98,23 @@ def _or_max(value: int | None) -> str:
     return "max" if value is None else str(value)
 
 
-def _write_v1_memory(limits: Limits, path: str) -> None:
-    """Write the limits without and with swap: the first may never be above the second."""
+def _write_v1_memory(limits: Limits, path: str) -> bool:
+    """Write the limits without and with swap; False if the kernel does not account swap.
+
+    The first may never be above the second, so a rise begins with the second.
+    """
     memory, both = f"{path}/memory.limit_in_bytes", f"{path}/memory.memsw.limit_in_bytes"
-    alone = with_swap = -1
+    alone = with_swap = "-1"
     if limits.memory is not None:
-        alone, with_swap = limits.memory, limits.memory + limits.swap
-    now = _files.number(_files.read_optional(both))
-    if now is None:
-        _files.write(memory, str(alone))
-        return
-    writes = [(memory, alone), (both, with_swap)]
-    for file, value in reversed(writes) if with_swap == -1 or with_swap > now else writes:
-        _files.write(file, str(value))
+        alone, with_swap = str(limits.memory), str(limits.memory + limits.swap)
+    try:
+        _files.write(memory, alone)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not _files.write_optional(both, with_swap):
+            raise
+        _files.write(memory, alone)
+        return True
+    return _files.write_optional(both, with_swap)
 
 
 def _without_accounting(file: str) -> Control:

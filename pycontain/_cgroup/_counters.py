@@ -42,7 +42,7 @@ def _number(name: str, directory: Dir, file: str) -> dict[str, Reading]:
 def _read(directory: Dir, file: str) -> str | None:
     """Read a counter; a kernel that does not have it, or a group that is gone, gives None."""
     try:
-        return _files.read_optional(f"{directory.path}/{file}")
+        return _files.read_value(f"{directory.path}/{file}")
     except OSError as error:
         if error.errno == errno.EINVAL:
             return None

@@ -33,6 +33,25 @@ def read_optional(path: str) -> str | None:
         raise
 
 
+def read_value(path: str) -> str | None:
+    """Return a file that the kernel gives whole in one read; None where there is none.
+
+    That is any file that is not a list of processes.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.read(fd, _READ_SIZE).decode(errors="surrogateescape")
+    except OSError as error:
+        if error.errno in (errno.ENODEV, errno.EOPNOTSUPP):
+            return None
+        raise
+    finally:
+        os.close(fd)
+
+
 def write(path: str, text: str) -> None:
     """Write one value, which the kernel takes whole or refuses. Raises OSError with the path."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -42,6 +61,17 @@ def write(path: str, text: str) -> None:
         raise OSError(error.errno, error.strerror, path) from None
     finally:
         os.close(fd)
+
+
+def write_optional(path: str, text: str) -> bool:
+    """Write one value; False where the kernel has no such file. Raises OSError with the path."""
+    try:
+        write(path, text)
+    except FileNotFoundError:
+        if os.path.isdir(os.path.dirname(path)):
+            return False
+        raise
+    return True
 
 
 def flat(text: str | None) -> dict[str, int]:

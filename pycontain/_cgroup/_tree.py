@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import errno
 import functools
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ._place import Places
 
 FREEZE_SECONDS = 5.0
+RETIRED_MAX = 8
+"""Groups of commands that are over, and have not been removed yet."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -44,6 +47,7 @@ class SandboxTree:
         self._cgroup = cgroup
         self._lock = threading.Lock()
         self._commands = 0
+        self._retired: collections.deque[CommandGroup] = collections.deque()
 
     @classmethod
     def create(
@@ -123,6 +127,18 @@ class SandboxTree:
             _remove.all_of(made, 0.0)
             version = 1 if self._groups.root is None else 2
             raise _controls.refused(" ".join(sorted(self._groups.dirs)), version, error) from error
+
+    def retire(self, group: CommandGroup) -> None:
+        """Remove a command's group while the next command runs, or else with the sandbox."""
+        self._retired.append(group)
+        if len(self._retired) > RETIRED_MAX:
+            self.remove_retired()
+
+    def remove_retired(self) -> None:
+        """Remove the groups of earlier commands, when there is nothing to do but to wait."""
+        with contextlib.suppress(IndexError):  # another thread has taken the last
+            while self._retired:
+                self._retired.popleft().remove(0.0)
 
     def update(self, limits: Limits) -> None:
         """Replace the limits of the living sandbox; None lifts one.
@@ -222,6 +238,21 @@ class SandboxTree:
             return False
         return _remove.kill_tree(directory, time.monotonic() + timeout_s)
 
+    @property
+    def empty(self) -> bool:
+        """Whether the kernel says that no process of the payload is left; only v2 does."""
+        if (core := self._groups.dirs.get("core")) is None:
+            return False
+        return _files.flat(_files.read_value(f"{core.path}/cgroup.events")).get("populated") == 0
+
+    def remove_payload(self) -> None:
+        """Remove what is empty of all but PID 1's own group, without waiting."""
+        if os.getpid() == self._pid:
+            groups = self._groups
+            rest = [path for path in groups.made if path in (groups.root, groups.init)]
+            payload = [path for path in groups.made if path not in rest]
+            groups.made = _remove.all_of(payload, 0.0) + rest
+
     def remove(self, timeout_s: float = KILL_SECONDS) -> bool:
         """Remove all directories once the last process is gone; tell whether all are.
 
@@ -230,6 +261,7 @@ class SandboxTree:
         """
         if os.getpid() != self._pid:
             return False
+        self.remove_retired()
         self._groups.made = _remove.all_of(self._groups.made, timeout_s)
         return not self._groups.made
 

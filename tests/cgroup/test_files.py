@@ -23,6 +23,22 @@ def test_absent_files_are_none_and_others_raise(tmp_path: Path) -> None:
         _files.read_optional(str(tmp_path))
 
 
+def test_what_is_no_list_is_read_whole_at_once(tmp_path: Path) -> None:
+    name = "/proc/vmstat"  # of several kilobytes, and one record to the kernel
+    counters = [line.split()[0] for line in (_files.read_value(name) or "").splitlines()]
+    assert counters == [line.split()[0] for line in _files.read(name).splitlines()]
+    assert _files.read_value(f"{tmp_path}/absent") is None
+
+
+def test_a_value_for_a_file_that_is_missing_is_told_from_a_group_that_is(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("max")
+    assert _files.write_optional(f"{tmp_path}/there", "7")
+    assert (tmp_path / "there").read_text() == "7ax"
+    assert not _files.write_optional(f"{tmp_path}/absent", "7")
+    with pytest.raises(FileNotFoundError):
+        _files.write_optional(f"{tmp_path}/gone/there", "7")
+
+
 @pytest.mark.parametrize(
     "text, table",
     [

@@ -15,6 +15,7 @@ import pytest
 
 from pycontain._cgroup import CommandGroup, Host, Limits, Owner, SandboxTree, _remove
 from pycontain._cgroup._owner import enable, inherit_cpuset
+from pycontain._cgroup._tree import RETIRED_MAX
 from pycontain.config import IoLimit
 from pycontain.errors import ConfigError, UnsupportedError
 
@@ -309,6 +310,64 @@ def test_a_group_is_removed_only_when_it_is_empty(make_tree: MakeTree, start: St
         assert removed == [True]
     assert tree.remove()
     assert [d.path for d in tree.dirs.values() if os.path.exists(d.path)] == []
+
+
+def there(groups: list[CommandGroup]) -> int:
+    """Return how many of the groups have a directory."""
+    return sum(any(os.path.exists(d.path) for d in group.dirs.values()) for group in groups)
+
+
+def test_groups_of_earlier_commands_go_while_the_next_one_runs(make_tree: MakeTree) -> None:
+    tree = make_tree(Limits(pids=4))
+    earlier, running = [tree.command_group(), tree.command_group()], tree.command_group()
+    for group in earlier:
+        tree.retire(group)
+    assert there([*earlier, running]) == 3
+    tree.remove_retired()
+    assert there(earlier) == 0
+    assert there([running]) == 1
+    running.remove()
+
+
+def test_only_a_few_groups_wait_for_their_removal(make_tree: MakeTree) -> None:
+    tree = make_tree(Limits(pids=4))
+    groups = [tree.command_group() for _ in range(3 * RETIRED_MAX)]
+    for ended, group in enumerate(groups, 1):
+        tree.retire(group)
+        assert there(groups[:ended]) <= RETIRED_MAX
+    assert tree.remove()
+    assert there(groups) == 0
+
+
+def test_what_a_command_left_running_keeps_its_group(make_tree: MakeTree, start: Start) -> None:
+    tree = make_tree(Limits(pids=4))
+    group = tree.command_group()
+    with start(group, "sleep") as process:
+        wait_ready(process)
+        tree.retire(group)
+        tree.remove_retired()
+        assert there([group]) == 1
+        assert tree.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert tree.remove()
+    assert there([group]) == 0
+
+
+@pytest.mark.requires("cgroup_v2")
+@pytest.mark.parametrize("single", [False, True])
+def test_the_payload_is_empty_when_its_last_process_is_gone(
+    make_tree: MakeTree, start: Start, single: bool
+) -> None:
+    tree = make_tree(Limits(pids=4), single=single)
+    by_v2 = "core" in tree.dirs
+    group = tree.command_group()
+    with start(group, "sleep") as process:
+        wait_ready(process)
+        assert not tree.empty
+        process.communicate()
+    assert _remove.until(lambda: tree.empty is by_v2, time.monotonic() + 10)
+    tree.remove_payload()
+    assert there([group]) == 0
 
 
 def test_groups_made_inside_are_removed_too(make_tree: MakeTree) -> None:
