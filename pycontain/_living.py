@@ -127,9 +127,11 @@ def _root(init: int) -> str | None:
     """Tell a root of the host's own directories, which are mounted on a tmpfs, from another."""
     try:
         with open(f"/proc/{init}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            kinds = [line.partition(" - ")[2].split()[0] for line in file if line.split()[4] == "/"]
-    except (OSError, IndexError):
+            lines = [line.split() for line in file]
+    except OSError:
         return None
-    if not kinds:
+    roots = [words for words in lines if words[4] == "/"]
+    if not roots:
         return None
-    return "host" if kinds[-1] == "tmpfs" else "rootfs"
+    part, kind, source = roots[-1][3], *roots[-1][roots[-1].index("-") + 1 :][:2]
+    return "host" if (part, kind, source) == ("/", "tmpfs", "none") else "rootfs"

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # inside; says their PID 1s, and stays.
 OWNER = """
 import contextlib, os, sys, pycontain
+if os.environ.get("WITHOUT_V2"):
+    from pycontain._cgroup import Host, _hierarchy, detect
+    _hierarchy._detected = Host(v2=None, v1=detect().v1)
 with open("/proc/self/comm", "wb") as name:
     name.write(os.fsencode(sys.argv[1]))
 with contextlib.ExitStack() as stack:

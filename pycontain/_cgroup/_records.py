@@ -78,7 +78,7 @@ def _is_own_file(fd: int) -> bool:
 
 
 def _record(path: str, match: re.Match[str], fd: int) -> OwnerRecord:
-    locked = _is_locked(fd)
+    locked = not _lock(fd)
     running = _is_running(match)
     host = detect()
     lines = _files.read(f"/proc/self/fd/{fd}").splitlines()
@@ -94,13 +94,25 @@ def _record(path: str, match: re.Match[str], fd: int) -> OwnerRecord:
     )
 
 
-def _is_locked(fd: int) -> bool:
-    """Tell whether another open file has the lock; else take it."""
+def is_unlocked(path: str) -> bool:
+    """Tell whether no process has the lock of a state file, which may be gone."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return True
+    try:
+        return _lock(fd)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int) -> bool:
+    """Take the lock of a state file, unless another open file has it; tell whether we have it."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
-    return False
+        return False
+    return True
 
 
 def _is_here(match: re.Match[str]) -> bool:

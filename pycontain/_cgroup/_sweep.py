@@ -8,6 +8,7 @@ ends, so whoever gets it knows that the owner is gone.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import time
@@ -17,10 +18,10 @@ from typing import TYPE_CHECKING
 from . import _files, _remove, _state
 from ._hierarchy import Host, detect
 from ._place import candidates
-from ._records import OwnerRecord, named, records
+from ._records import OwnerRecord, is_unlocked, named, records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 _OWNER_SECONDS = 1.0
 _SHOWN_HOLDERS = 5
@@ -85,24 +86,12 @@ def sweep(
         seconds: Stop in time, and leave the rest to another call.
     """
     work = _Sweep(dry_run=dry_run, deadline=time.monotonic() + seconds)
-    known: set[str] = set()
-    locked: list[OwnerRecord] = []
-    for directory in _trusted(state_directory, work.remaining):
-        for record in records(directory):
-            if work.over:
-                return work.result()
-            known.add(record.identity)
-            if not record.alive:
-                work.clear(record)
-            elif record.is_lock_only:
-                locked.append(record)
-    if seconds == math.inf:
-        for record in locked:
-            work.wait_for_others(record)
-    for path in _unlisted(known, host or detect()):
-        if work.over:
-            break
-        work.remove(path, kill=False)
+    directories = _trusted(state_directory, work.remaining)
+    held = work.clear_listed(directories)
+    if held and seconds == math.inf and not dry_run:
+        _wait_for_others(held)
+        work.remaining += map(_locked, work.clear_listed(directories, frozenset(held)))
+    work.clear_unlisted(host or detect())
     return work.result()
 
 
@@ -128,6 +117,7 @@ class _Sweep:
     processes: dict[int, None] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     remaining: list[Leftover] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
 
     @property
     def over(self) -> bool:
@@ -142,12 +132,37 @@ class _Sweep:
             dry_run=self.dry_run,
         )
 
-    def clear(self, record: OwnerRecord) -> None:
+    def clear_listed(
+        self, directories: Sequence[str], only: Collection[str] | None = None
+    ) -> list[str]:
+        """Remove what dead owners with a state file left.
+
+        Args:
+            directories: Those of the state files.
+            only: The paths of the state files to go by; None: all.
+
+        Returns:
+            The state files of dead owners that other processes have locked.
+        """
+        held: list[str] = []
+        for record in (record for path in directories for record in records(path)):
+            if self.over:
+                break
+            self.known.add(record.identity)
+            if only is not None and record.path not in only:
+                continue
+            if not record.alive:
+                self._clear(record)
+            elif record.is_lock_only:
+                held.append(record.path)
+        return held
+
+    def _clear(self, record: OwnerRecord) -> None:
         """Remove all that a dead owner left: its state file last, so that nothing is forgotten."""
         present = sorted(filter(os.path.isdir, record.directories), key=_killing_order)
         # Behind a foreign PID namespace the lock alone tells, which a program that closes all its
         # descriptors gives up: then nobody is killed.
-        removed = [self.remove(path, kill=record.is_here) for path in present]
+        removed = [self._remove(path, kill=record.is_here) for path in present]
         if not all(removed):
             return
         try:
@@ -160,37 +175,36 @@ class _Sweep:
             return
         self.files.append(record.path)
 
-    def wait_for_others(self, record: OwnerRecord) -> None:
-        """Give another sweeper, which has the lock of a dead owner, the time to finish."""
-        deadline = time.monotonic() + _OWNER_SECONDS
-        if self.dry_run or _remove.until(lambda: not os.path.exists(record.path), deadline):
-            return
-        why = (
-            f"owner {record.pid} is gone, but its lock is held by {_listed(_openers(record.path))}"
-        )
-        remedy = "end these processes: a copy of the owner may still use its sandboxes"
-        self.remaining.append(Leftover(path=record.path, why=why, remedy=remedy))
+    def clear_unlisted(self, host: Host) -> None:
+        """Remove the groups of dead owners of this PID namespace that no state file lists."""
+        here = (_state.boot(), _state.pid_namespace())
+        for base in () if self.over else _bases(host):
+            for name, match in named(base):
+                if name in self.known | _state.held or (match[1], int(match[2])) != here:
+                    continue
+                if _state.start_time(match[3]) != int(match[4]) and not self.over:
+                    self._remove(f"{base}/{name}", kill=False)
 
-    def remove(self, path: str, *, kill: bool) -> bool:
+    def _remove(self, path: str, *, kill: bool) -> bool:
         """Remove a group and all below it; tell whether it is gone."""
-        if self.dry_run:
-            self.processes.update(dict.fromkeys(_holders(path) if kill else ()))
-            self.directories.append(path)
-            return True
         try:
-            gone = _remove.tree(path, 0.0) or (kill and self._kill(path))
+            holders = _holders(path) if self.dry_run else []
+            gone = (kill or not holders) if self.dry_run else self._really_remove(path, kill=kill)
         except OSError as error:
             self._keep(path, error)
             return False
         if gone:
+            self.processes.update(dict.fromkeys(filter(None, holders)))
             self.directories.append(path)
         else:
-            self.remaining.append(_held(path, _holders(path)))
+            self.remaining.append(_in_use(path))
         return gone
 
-    def _kill(self, path: str) -> bool:
+    def _really_remove(self, path: str, *, kill: bool) -> bool:
+        if _remove.tree(path, 0.0) or not kill:
+            return not os.path.isdir(path)
         deadline = min(self.deadline, time.monotonic() + _OWNER_SECONDS)
-        self.processes.update(dict.fromkeys(_holders(path)))
+        self.processes.update(dict.fromkeys(filter(None, _holders(path))))
         _remove.kill_tree(path, deadline)
         return _remove.tree(path, deadline - time.monotonic())
 
@@ -211,6 +225,26 @@ def _holders(directory: str) -> list[int]:
     return [pid for path in _remove.descend(directory) for pid in _remove.members(path)]
 
 
+def _in_use(path: str) -> Leftover:
+    remedy = (
+        "end these processes, then run `pycontain gc` again; one in state D waits for the kernel"
+    )
+    return Leftover(path=path, why=f"in use by {_listed(_holders(path))}", remedy=remedy)
+
+
+def _wait_for_others(paths: Iterable[str]) -> None:
+    """Give other sweepers, which hold the locks of dead owners, the time to finish."""
+    deadline = time.monotonic() + _OWNER_SECONDS
+    for path in paths:
+        _remove.until(functools.partial(is_unlocked, path), deadline)
+
+
+def _locked(path: str) -> Leftover:
+    why = f"its owner is gone, but its lock is held by {_listed(_openers(path))}"
+    remedy = "end these processes: a copy of the owner may still use its sandboxes"
+    return Leftover(path=path, why=why, remedy=remedy)
+
+
 def _openers(path: str) -> list[int]:
     """List the processes that have a file open, as far as this user may look."""
     found = []
@@ -220,13 +254,6 @@ def _openers(path: str) -> list[int]:
             if any(os.readlink(f"/proc/{pid}/fd/{fd}") == path for fd in fds):
                 found.append(int(pid))
     return found
-
-
-def _held(path: str, holders: Sequence[int]) -> Leftover:
-    remedy = (
-        "end these processes, then run `pycontain gc` again; one in state D waits for the kernel"
-    )
-    return Leftover(path=path, why=f"in use by {_listed(holders)}", remedy=remedy)
 
 
 def _listed(holders: Sequence[int]) -> str:
@@ -243,17 +270,6 @@ def _name(pid: int) -> str:
         head, _, tail = _files.read(f"/proc/{pid}/stat").rpartition(")")
         return f"{pid} ({head.partition('(')[2]}, state {tail.split()[0]})"
     return str(pid)
-
-
-def _unlisted(known: set[str], host: Host) -> Iterator[str]:
-    """Yield the groups of dead owners of this PID namespace that no state file lists."""
-    here = (_state.boot(), _state.pid_namespace())
-    for base in _bases(host):
-        for name, match in named(base):
-            if name in known | _state.held or (match[1], int(match[2])) != here:
-                continue
-            if _state.start_time(match[3]) != int(match[4]):
-                yield f"{base}/{name}"
 
 
 def _bases(host: Host) -> Iterator[str]:

@@ -38,6 +38,7 @@ def test_users_keep_state_in_their_runtime_directory(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert _state.runtime_directory() == str(tmp_path / "pycontain")
     assert (tmp_path / "pycontain").stat().st_mode & 0o777 == 0o700
+    assert len(_state.runtime_directories()) == 2  # other sessions may be without that directory
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert _state.runtime_directory().endswith(f"/pycontain-{os.geteuid()}")
     os.rmdir(_state.runtime_directory())

@@ -58,3 +58,14 @@ def test_the_library_does_not_import_what_only_the_command_line_needs() -> None:
     code = "import sys, pycontain; print({'argparse', 'json', 'tty'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_command_does_not_import_what_only_others_need() -> None:
+    code = """
+import sys
+from pycontain._cli import main
+main(["profile", "list"])
+print(*sorted({"json", "pwd", "pycontain._cgroup", "pycontain._living"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[len(profile.names()) :] == [""]

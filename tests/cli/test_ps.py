@@ -7,9 +7,11 @@ import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ import pytest
 import pycontain
 from _box import python, settles
 from _owners import kill, owner
+from pycontain._cgroup import detect
 from pycontain._cli import main
 
 LIMITS = {"memory": "64M", "pids": 20}
@@ -89,6 +92,21 @@ def test_groups_tell_use_and_limits(capsys: pytest.CaptureFixture[str], commands
             command.communicate()
 
 
+@pytest.mark.requires("cgroup_memory", "cgroup_pids")
+@pytest.mark.parametrize("without_v2", ["", "1"] if detect().v1_of("freezer") else [""])
+def test_groups_of_another_process(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, without_v2: str
+) -> None:
+    monkeypatch.setenv("WITHOUT_V2", without_v2)
+    with owner(LIMITS, {}) as (_, [limited, unlimited]):
+        found = listed(capsys)
+        entry = found[limited]
+        assert (entry["memory_limit"], entry["pids_limit"]) == (64 << 20, 20)
+        assert (entry["pids"], entry["paused"]) == (1, False)
+        assert os.path.isdir(entry["cgroup"])
+        assert (found[unlimited]["pids"], found[unlimited]["cgroup"]) == (1, None)
+
+
 @pytest.mark.requires("cgroup_pids")
 def test_a_limit_of_one_kind_leaves_the_other_unlimited(capsys: pytest.CaptureFixture[str]) -> None:
     with pycontain.Sandbox(pids=20) as sandbox:
@@ -132,6 +150,16 @@ def test_processes_inside_are_counted_wherever_they_went(
 def test_a_root_of_ones_own(capsys: pytest.CaptureFixture[str], rootfs: os.PathLike[str]) -> None:
     with pycontain.Sandbox(rootfs=rootfs) as sandbox:
         assert listed(capsys)[sandbox.pid]["root"] == "rootfs"
+
+
+def test_a_read_only_root_on_a_tmpfs(
+    capsys: pytest.CaptureFixture[str], rootfs: os.PathLike[str]
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        os.chmod(folder, 0o755)
+        shutil.copytree(rootfs, folder, symlinks=True, dirs_exist_ok=True)
+        with pycontain.Sandbox(rootfs=folder, read_only=True) as sandbox:
+            assert listed(capsys)[sandbox.pid]["root"] == "rootfs"
 
 
 def test_a_run_is_listed_while_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
