@@ -46,7 +46,7 @@ LACKS = {
         "userns_root",
         "rootrange",
         "idmap",
-        *(f"cgroup{suffix}" for suffix in ("", "_v2", "_cpu", "_memory", "_pids")),
+        *(f"cgroup{suffix}" for suffix in ("", "_v2", "_cpu", "_memory", "_pids", "_tracking")),
     },
 }
 LACKS["subids"] = LACKS["user"] - {"rootrange"} | {"single_id"}

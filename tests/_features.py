@@ -194,6 +194,8 @@ PROBES: dict[str, Callable[[], str]] = {
     "cgroup_cpu": lambda: _cgroup("cpu"),
     "cgroup_memory": lambda: _cgroup("memory"),
     "cgroup_pids": lambda: _cgroup("pids"),
+    # a group counts the processor time of all its processes
+    "cgroup_tracking": lambda: _cgroup("v2") and _cgroup("cpuacct"),
     # and counts the highest use
     "memory_peak": _memory_peak,
     "pids_peak": lambda: _linux(6, 1),

@@ -2,7 +2,7 @@
 /*
  * What tests of limits run inside a sandbox, as one static program. The first word says what:
  *
- *   memory KIND BYTES [FOLDER]   takes memory of one kind; tells how much, and what refused more
+ *   memory KIND BYTES [PATH]     takes memory of one kind; tells how much, and what refused more
  *   tree COUNT BYTES             that many children with so much each, all at once
  *   early BYTES                  a child has the memory and ends before its parent does
  *   late MS BYTES                waits first
@@ -134,6 +134,17 @@ static size_t take_file(size_t size, const char *folder)
 	snprintf(path, sizeof path, "%s/bomb", folder);
 	fd = open(path, O_CREAT | O_RDWR, 0600);
 	return fd < 0 ? 0 : write_to(fd, size);
+}
+
+static size_t take_cached(size_t size, const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < size && (n = read(fd, block, BLOCK)) > 0)
+		done += (size_t)n;
+	return done;
 }
 
 static size_t take_memfd(size_t size, const char *folder)
@@ -319,6 +330,7 @@ static const struct {
 } kinds[] = {
 	{ "anonymous", take_anonymous },
 	{ "file", take_file },
+	{ "cached", take_cached },
 	{ "memfd", take_memfd },
 	{ "memfd-mapped", take_memfd_mapped },
 	{ "sysv", take_sysv },
