@@ -257,6 +257,7 @@ COMPAT = Filter(
     default=deny(),
     known="rules",
     rules=(
+        NO_LIMITS_OF_OTHERS,  # Docker's PID 1 is the payload, ours is not
         Rule(("socket",), ALLOW, (Arg(0, "in", COMPAT_FAMILIES),)),
         PLAIN_CLONE,
         KNOWN_PERSONALITIES,

@@ -278,7 +278,13 @@ static _Noreturn void run(const struct policy *policy, int signal_fd)
 	};
 
 	for (;;) {
-		(void)sys5(__NR_ppoll, fds, 2, 0, 0, 8);
+		long n = sys5(__NR_ppoll, fds, 2, 0, 0, 8);
+
+		if (n == -E_INTR)
+			continue;
+		/* Without ears there is nothing to wait for: the caller sees our end. */
+		if (n < 0)
+			sys_exit(1);
 		if (fds[1].revents) {
 			while (sys_read(signal_fd, info, sizeof info) == (long)sizeof info)
 				;
