@@ -9,7 +9,7 @@ export PYTHON VENV
 BIN := $(VENV)/bin
 SETUP := scripts/setup.sh
 LANES := $(BIN)/python scripts/lanes.py
-C_OWN = $(wildcard src/_nsbind/*.c src/_nsbind/*.h tests/tools/*.c tests/tools/*.h benchmarks/*.c)
+C_OWN = $(wildcard src/*/*.c src/*/*.h tests/tools/*.c tests/tools/*.h benchmarks/*.c)
 C_UNITS = $(filter %.c,$(C_OWN))
 C_WARNINGS := -std=gnu11 -O2 -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wundef -Wpointer-arith \
 	-Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Werror
@@ -97,6 +97,6 @@ dist: ## sdist, a wheel built from it, and checks of both
 
 .PHONY: clean
 clean: ## remove what was built, and the virtual environment
-	rm -rf build dist *.egg-info $(VENV) pycontain/_init pycontain/_nsbind*.so
+	rm -rf build dist *.egg-info $(VENV) pycontain/_init pycontain/selftest/_probe pycontain/_nsbind*.so
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find . -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two native parts: the cffi extension and the PID 1 program. The rest is in pyproject.toml.
+"""The native parts: the cffi extension and two programs. The rest is in pyproject.toml.
 
 Environment: PYCONTAIN_WERROR=1 makes warnings errors; PYCONTAIN_SANITIZE=address,undefined builds
 for a sanitizer lane; CC chooses the compiler.
@@ -18,7 +18,12 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 CORE = Path("src/_nsbind")
-INIT = "_init"
+SELFTEST = Path("src/_selftest")
+# Static programs without libc, below the package: PID 1, and what `pycontain.selftest` runs inside.
+PROGRAMS = {
+    "_init": (*sorted(CORE.glob("init*.c")), CORE / "clone.c"),
+    "selftest/_probe": (*sorted(SELFTEST.glob("*.c")), CORE / "init_string.c"),
+}
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 SANITIZE = os.environ.get("PYCONTAIN_SANITIZE", "")
 
@@ -46,7 +51,7 @@ HARDENING = (
     "-Wl,-z,separate-code",
 )
 
-INIT_FLAGS = (
+PROGRAM_FLAGS = (
     "-std=gnu11",
     "-Os",
     "-ffreestanding",
@@ -70,7 +75,7 @@ INIT_FLAGS = (
     "-s",
 )
 # aarch64 kernels may have pages of 64 KiB, there the linker's default stays.
-INIT_MACHINE_FLAGS = {"x86_64": ("-Wl,-z,max-page-size=4096", "-fcf-protection=none")}
+MACHINE_FLAGS = {"x86_64": ("-Wl,-z,max-page-size=4096", "-fcf-protection=none")}
 
 
 def supported(compiler: list[str], flags: tuple[str, ...]) -> list[str]:
@@ -87,15 +92,16 @@ def supported(compiler: list[str], flags: tuple[str, ...]) -> list[str]:
 
 
 class BuildNative(build_ext):
-    """Add hardening to the extension and build the static PID 1 program beside it."""
+    """Add hardening to the extension and build the static programs beside it."""
 
     def build_extensions(self) -> None:
-        """Build the extension, then the program, both with the compiler in CC."""
+        """Build the extension, then the programs, all with the compiler in CC."""
         compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
         for extension in self.extensions:
             self._add_flags(extension, compiler)
         super().build_extensions()
-        self._build_init(compiler, Path(self.build_lib, "pycontain", INIT))
+        for name, sources in PROGRAMS.items():
+            self._build_program(compiler, sources, Path(self.build_lib, "pycontain", name))
 
     @staticmethod
     def _add_flags(extension: Extension, compiler: list[str]) -> None:
@@ -111,28 +117,29 @@ class BuildNative(build_ext):
         extension.extra_link_args += linked
 
     @staticmethod
-    def _build_init(compiler: list[str], target: Path) -> None:
-        sources = [*sorted(str(path) for path in CORE.glob("init*.c")), str(CORE / "clone.c")]
-        flags = [*INIT_FLAGS, *INIT_MACHINE_FLAGS.get(platform.machine(), ()), *WARNINGS]
+    def _build_program(compiler: list[str], sources: tuple[Path, ...], target: Path) -> None:
+        flags = [*PROGRAM_FLAGS, *MACHINE_FLAGS.get(platform.machine(), ()), *WARNINGS]
         if "undefined" in SANITIZE.split(","):
             flags += ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
         target.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([*compiler, *flags, f"-I{CORE}", *sources, "-o", str(target)], check=True)
+        subprocess.run(
+            [*compiler, *flags, f"-I{CORE}", *map(str, sources), "-o", str(target)], check=True
+        )
         target.chmod(0o755)
 
     def copy_extensions_to_source(self) -> None:
-        """Put both into the work tree, for an editable installation."""
+        """Put all into the work tree, for an editable installation."""
         super().copy_extensions_to_source()
-        built = Path(self.build_lib, "pycontain", INIT)
-        package = Path("pycontain")
-        # A new file instead of new contents: a running PID 1 keeps the old one busy.
-        staged = package / f"{INIT}.new"
-        shutil.copy2(built, staged)
-        staged.replace(package / INIT)
+        for name in PROGRAMS:
+            # A new file instead of new contents: a running PID 1 keeps the old one busy.
+            staged = Path("pycontain", f"{name}.new")
+            shutil.copy2(Path(self.build_lib, "pycontain", name), staged)
+            staged.replace(Path("pycontain", name))
 
     def get_outputs(self) -> list[str]:
         """Return what an installation owns."""
-        return [*super().get_outputs(), str(Path(self.build_lib, "pycontain", INIT))]
+        programs = [str(Path(self.build_lib, "pycontain", name)) for name in PROGRAMS]
+        return [*super().get_outputs(), *programs]
 
 
 OPTIONS: dict[str, dict[str, str]] = {}

@@ -83,7 +83,7 @@ def test_init_needs_nothing() -> None:
 
 def test_init_was_built_without_undefined_symbols(recipe: dict[str, Any], tmp_path: Path) -> None:
     # The linker accepts only undefined symbols that are weak, and the program itself is stripped.
-    flags = [flag for flag in recipe["INIT_FLAGS"] if flag != "-s"]
+    flags = [flag for flag in recipe["PROGRAM_FLAGS"] if flag != "-s"]
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
     sources = [*sorted(CORE.glob("init*.c")), CORE / "clone.c"]
     command = [*compiler, *flags, f"-I{CORE}", *sources, "-o", tmp_path / "init"]

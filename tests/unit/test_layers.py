@@ -26,7 +26,7 @@ LEVELS = {
     5: ("_configure", "_job", "_popen"),
     6: ("sandbox", "_aio"),
     7: ("",),
-    8: ("_cli", "__main__"),
+    8: ("_cli", "selftest", "__main__"),
 }
 PLACE = {name: place for place, name in enumerate(itertools.chain(*LEVELS.values()))}
 

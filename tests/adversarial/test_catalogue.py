@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every entry of the selftest's catalogue, in every profile, as root and not."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+import _features
+from pycontain import profile
+from pycontain.selftest import runner
+from pycontain.selftest._programs import Call, Outcome
+from pycontain.selftest.catalogue import ATTACKS, INSPECTIONS, Attack, Inspection
+from pycontain.selftest.runner import Cell, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENTRIES: tuple[Attack | Inspection, ...] = (*ATTACKS, *INSPECTIONS)
+IDS = sorted({entry.id for entry in ENTRIES}, key=lambda name: (name[0], int(name[1:])))
+
+# These have no control: the kernel has no such thing to give, or trying would change the host.
+UNPROVED = {"C1", "C6", "C10", "D1", "E10"}
+
+controls = functools.cache(runner.control)
+
+
+@functools.cache
+def examination(cell: Cell) -> runner.Examination:
+    return runner.examine(cell, controls())
+
+
+def all_cells() -> Iterator[object]:
+    for name in profile.names():
+        for uid in (0, 1000):
+            own = profile.get(name).user == uid
+            marks = () if own else (pytest.mark.requires("rootrange"),)
+            cell = Cell(name, uid)
+            yield pytest.param(cell, marks=marks, id=str(cell))
+
+
+@pytest.mark.parametrize("number", IDS)
+@pytest.mark.parametrize("cell", list(all_cells()))
+def test_nothing_of_the_catalogue_works_inside(cell: Cell, number: str) -> None:
+    rows = [row for row in examination(cell).rows if row.entry.id == number]
+    assert rows
+    broken = [f"{row.entry.what}: {row.seen}" for row in rows if row.verdict is Verdict.BROKEN]
+    assert broken == []
+
+
+@pytest.mark.requires("root")
+@pytest.mark.parametrize("number", [number for number in IDS if number not in UNPROVED])
+def test_some_of_each_kind_works_outside(number: str) -> None:
+    reasons = [controls()[entry.id, entry.what] for entry in ENTRIES if entry.id == number]
+    assert "" in reasons, reasons
+
+
+def test_the_cells_are_those_that_this_user_can_have() -> None:
+    expected = {Cell(name, profile.get(name).user) for name in profile.names()}
+    if not _features.missing("rootrange"):
+        expected |= {Cell(name, uid) for name in profile.names() for uid in (0, 1000)}
+    assert set(runner.cells()) == expected
+
+
+def test_nothing_is_tried_outside_that_would_change_this_process(tmp_path: object) -> None:
+    before = (os.uname(), os.getcwd(), os.listdir("/proc/self/fd"))
+    controls()
+    assert (os.uname(), os.getcwd(), os.listdir("/proc/self/fd")) == before
+
+
+ATTACK = Attack(
+    id="D0", what="nothing", programs=((Call("getpid", ()),),), denied=frozenset((errno.EPERM,))
+)
+OUTCOMES = {
+    "the error of a denial": (Outcome((-errno.EPERM,), 0, 0), True),
+    "another error": (Outcome((-errno.EINVAL,), 0, 0), False),
+    "success": (Outcome((7,), 0, 0), False),
+    "a blank": (Outcome((0,), 0, 0), False),
+    "an address": (Outcome((-5000,), 0, 0), False),
+    "a call that never comes back": (Outcome((), signal.SIGALRM, 0), False),
+    "the filter's signal": (Outcome((), signal.SIGSYS, 0), True),
+    "could not be tried": (Outcome((), 0, 5), False),
+}
+
+
+@pytest.mark.parametrize("outcome, expected", OUTCOMES.values(), ids=OUTCOMES)
+def test_what_counts_as_refused(outcome: Outcome, expected: bool) -> None:
+    assert runner.refused(ATTACK, outcome) is expected
