@@ -35,6 +35,10 @@ HINTS: Final[dict[tuple[str, int], str]] = {
     ("CLONE_NAMESPACES", errno.EAGAIN): (
         "The process limit is reached (RLIMIT_NPROC, pids.max or kernel.pid_max)"
     ),
+    **dict.fromkeys(
+        [("EXEC", errno.E2BIG), ("EXEC", errno.ENOMEM), ("START", errno.ENOMEM)],
+        "Give more memory=, or fewer arguments: they count too",
+    ),
     ("JOIN_CGROUP", errno.EACCES): (
         "The cgroup is not writable for this user; delegate it (systemd: Delegate=yes)"
     ),

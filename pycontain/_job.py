@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from subprocess import PIPE
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from ._process import BaseCommand, TextMode
 from ._streams import Capture, Flow, Plumbing, Stream
@@ -17,6 +17,9 @@ FlowT = TypeVar("FlowT", bound=Flow)
 MakeFlow: TypeAlias = Callable[
     [tuple[int, bytes] | None, Mapping[int, Capture], Callable[[], bool] | None], FlowT
 ]
+
+
+_OWN_ENDS: Final = (Reason.EXITED, Reason.SIGNALED)
 
 
 class Job(Generic[FlowT]):
@@ -86,12 +89,15 @@ class Job(Generic[FlowT]):
         assert command.usage is not None  # noqa: S101
         if self._ending == command.reason == Reason.KILLED:
             raise TimeoutExpired(command.args, self.timeout or 0.0, out, err, command.usage)
+        reason = command.reason
+        if self._config.kill_on_output and truncated and reason in _OWN_ENDS:
+            reason = Reason.OUTPUT_LIMIT  # it was quicker than we
         return Result(
             command.args,
             command.returncode,
             out,
             err,
-            reason=command.reason,
+            reason=reason,
             usage=command.usage,
             truncated=truncated,
         )

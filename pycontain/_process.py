@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S: Final = 30.0
 _BLOCK: Final = 512  # getrusage(2) counts in these
-# How a program ends when it cannot write: by its own decision, or on a mapped page.
-_DISK_SIGNALS: Final = frozenset({signals.SIGABRT, signals.SIGBUS, signals.SIGXFSZ})
+# How a program ends that cannot write: by its own decision, or on a mapped page.
+_DISK_SIGNALS: Final = frozenset({signals.SIGABRT, signals.SIGBUS})
 _CLOCK_ONLY: Final[Mapping[str, str]] = MappingProxyType({"wall_s": "CLOCK_MONOTONIC"})
 _SOURCES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -318,7 +318,7 @@ class BaseCommand:
         ):
             return Reason.CPU_LIMIT
         full = report.index and (returncode > 0 or -returncode in _DISK_SIGNALS)
-        return Reason.DISK_FULL if full or returncode == -signals.SIGXFSZ else None
+        return Reason.DISK_FULL if full else None
 
     def _lost(self) -> None:
         """PID 1 ended without a report: it was killed, or the set-up failed."""
