@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # PYTHON chooses the interpreter (>= 3.11); ARGS goes to pytest: make test-root ARGS="-k limits".
+# KERNEL, of the machines: 5.10, 6.1, 6.12, newest, or the path of an image.
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+KERNEL ?= 6.1
+ROLES ?= root user systemd session
+KIND ?= bare
 export PYTHON VENV
 
 BIN := $(VENV)/bin
@@ -30,8 +34,8 @@ demo: build ## run a real Python program in a sandbox: result, verdict, enforcem
 
 .PHONY: test
 test: ## the suite in all lanes; the last line adds them up
-	@$(SETUP) test
-	@$(LANES) $(if $(ARGS),-- $(ARGS))
+	@$(SETUP) test vm
+	@$(LANES) --kernel $(KERNEL) $(if $(ARGS),-- $(ARGS))
 
 # One lane each; their names are those of scripts/lanes.py.
 LANE_TARGETS := test-root test-user test-subids test-userns test-fork test-nosys
@@ -45,6 +49,16 @@ test-nosys: ## lane: no clone3, openat2 and new mount API
 $(LANE_TARGETS): test-%:
 	@$(SETUP) test
 	@$(LANES) $* $(if $(ARGS),-- $(ARGS))
+
+.PHONY: test-vm
+test-vm: ## lanes: cgroup v2 alone, in machines; KERNEL=6.12 ROLES="root user systemd session"
+	@$(SETUP) test vm
+	@$(LANES) --kernel $(KERNEL) $(ROLES:%=vm-%) $(if $(ARGS),-- $(ARGS))
+
+.PHONY: vm-shell
+vm-shell: ## a shell in such a machine; KERNEL=6.12 KIND=systemd
+	@$(SETUP) test vm
+	@$(BIN)/python scripts/vm.py --kernel $(KERNEL) --kind $(KIND)
 
 .PHONY: test-asan
 test-asan: ## the suite with AddressSanitizer and UBSan in the extension
@@ -71,7 +85,7 @@ lint-c-format:
 lint-spelling:
 	$(BIN)/codespell
 lint-shell:
-	shellcheck scripts/*.sh .ci/run
+	shellcheck scripts/*.sh scripts/machine/*.sh .ci/run
 
 .PHONY: fix
 fix: ## let ruff and clang-format mend what they can

@@ -22,6 +22,7 @@ SEARCH, READ = 0o001, 0o004  # for others; for the owner, six bits higher
 NAME = "pycontain-test"
 # Far above what a distribution hands out, and 64 Ki of them.
 SUBIDS = "1500000000:65536"
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def mount(source: str, target: str | Path, kind: str = "", flags: int = 0, data: str = "") -> None:
@@ -92,6 +93,32 @@ def grant_ids(uid: int) -> None:
             mount(copy.name, path, flags=MS_BIND)
 
 
+def delegate(uid: int) -> None:
+    """Move to a group of cgroup v2 within one that the user owns, as systemd's Delegate=yes does.
+
+    The group above ours can thus hand its controllers to groups that the user makes.
+    """
+    top = CGROUP / NAME
+    top.mkdir(exist_ok=True)
+    enable_controllers(CGROUP)
+    enable_controllers(top)
+    ours = top / "runner"
+    ours.mkdir(exist_ok=True)
+    (ours / "cgroup.procs").write_text("0")
+    files = Path("/sys/kernel/cgroup/delegate").read_text().split()
+    for group in (top, ours):
+        os.chown(group, uid, uid)
+        for name in files:
+            if (group / name).exists():
+                os.chown(group / name, uid, uid)
+
+
+def enable_controllers(group: Path) -> None:
+    """Let the groups below have every controller that this one has."""
+    names = (group / "cgroup.controllers").read_text().split()
+    (group / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in names))
+
+
 def become(uid: int) -> None:
     """Drop every privilege for good."""
     os.setgroups([])
@@ -104,6 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--uid", type=int, help="run as this ordinary user")
     parser.add_argument("--subids", action="store_true", help="with 64 Ki subordinate ids")
+    parser.add_argument("--delegate", action="store_true", help="in a cgroup v2 of the user's own")
     parser.add_argument("--need", type=Path, action="append", default=[], help="must be readable")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
@@ -115,6 +143,8 @@ def main() -> None:
         expose([path.resolve() for path in options.need], options.uid)
         if options.subids:
             grant_ids(options.uid)
+        if options.delegate:
+            delegate(options.uid)
         os.chdir(here)
         become(options.uid)
         unreadable = [path for path in options.need if not os.access(path, os.R_OK | os.X_OK)]

@@ -2,18 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the suite once per lane and add up the outcomes.
 
-    scripts/lanes.py [LANE...] [-- PYTEST ARGUMENTS]
+    scripts/lanes.py [--kernel KERNEL] [LANE...] [-- PYTEST ARGUMENTS]
 
-A lane is the same suite under other circumstances: another user, another way to clone, an older
-kernel. The last line is `N passed, N failed, N skipped`, the sums of all lanes; the exit code is
-not 0 if anything failed, if a lane left a process behind or if a test ran in no lane.
+A lane is the same suite under other circumstances: another user, another way to clone, another
+kernel in a machine of its own (docs/testing.md). The last line is `N passed, N failed, N skipped`,
+the sums of all lanes; the exit code is not 0 if anything failed, if a lane left a process behind
+or if a test ran in no lane.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import os
 import shlex
 import shutil
@@ -23,9 +23,12 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import vm_lanes
+from machine import kernels
+from outcomes import Outcome, conclude, impossible
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
@@ -33,7 +36,6 @@ UID = 54321
 TIMEOUT_S = 15 * 60
 GRACE_S = 2
 PR_SET_CHILD_SUBREAPER = 36
-MUST_WORK = os.environ.get("PYCONTAIN_MUST_WORK") == "1"
 IS_ROOT = os.geteuid() == 0
 
 NOSYS = "clone3,openat2,open_tree,move_mount,fsopen,fsconfig,fsmount,fspick,mount_setattr"
@@ -51,6 +53,16 @@ LACKS = {
 }
 LACKS["subids"] = LACKS["user"] - {"rootrange"} | {"single_id"}
 LACKS["userns"] = LACKS["user"] - {"userns_root"} | {"user"}
+LACKS["delegate"] = LACKS["session"] = {"root", "userns_root", "idmap", "single_id"}
+
+# What differs in a machine is the kernel and the control groups. Emulation is slow.
+KERNEL_FACING = ("tests/cgroup", "tests/limits", "tests/sandbox", "tests/core/test_old_kernels.py")
+LIMITS = (
+    "tests/cgroup",
+    "tests/limits",
+    "tests/sandbox/test_limits.py",
+    "tests/sandbox/test_living_limits.py",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +75,7 @@ class Lane:
     nosys: str = ""
     lacks: frozenset[str] = frozenset()
     paths: tuple[str, ...] = ("tests",)
+    machine: str = ""
 
     @property
     def absent(self) -> set[str]:
@@ -73,6 +86,11 @@ class Lane:
     def effective_caller(self) -> str:
         """Only root can choose; for anybody else, root's lanes without a need of root run too."""
         return self.caller if IS_ROOT or self.caller == "userns" else "user"
+
+    @property
+    def elsewhere(self) -> bool:
+        """Tell whether the lane needs a machine that has to be started first."""
+        return bool(self.machine) and vm_lanes.REPORT not in os.environ
 
     @property
     def possible(self) -> bool:
@@ -96,23 +114,31 @@ LANES = {
         nosys=NOSYS,
         lacks=frozenset({"clone3", "openat2", "mount_api", "idmap"}),
     ),
+    "vm-root": Lane(
+        summary="root, cgroup v2 alone",
+        caller="root",
+        machine="bare",
+        paths=KERNEL_FACING,
+    ),
+    "vm-user": Lane(
+        summary="an ordinary user in a delegated subtree of cgroup v2",
+        caller="delegate",
+        machine="bare",
+        paths=LIMITS,
+    ),
+    "vm-systemd": Lane(
+        summary="root in a service of systemd",
+        caller="root",
+        machine="systemd",
+        paths=LIMITS,
+    ),
+    "vm-session": Lane(
+        summary="an ordinary user in a service of the user's own systemd",
+        caller="session",
+        machine="systemd",
+        paths=LIMITS,
+    ),
 }
-
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """What came of one lane."""
-
-    counts: Counter[str]
-    ran: set[str] = field(default_factory=set)
-    dropped: set[str] = field(default_factory=set)
-    seconds: float = 0.0
-    note: str = ""
-
-    def fail(self, note: str) -> None:
-        """Count a failure of the lane itself."""
-        self.counts["failed"] += 1
-        self.note = "; ".join(filter(None, (self.note, note)))
 
 
 def build_nosys(folder: Path) -> Path:
@@ -128,23 +154,36 @@ def command_of(lane: Lane, folder: Path, pytest_arguments: list[str]) -> list[st
     """Return the command line: the wrappers of the lane around pytest."""
     prefix: list[str] = []
     caller = lane.effective_caller
-    if IS_ROOT:
+    if caller == "session":
+        prefix += session_command(environment_of(lane, folder))
+    elif IS_ROOT:
         prefix += ["unshare", "--mount", "--propagation", "private", "--"]
         prefix += [sys.executable, str(HERE / "enter_lane.py")]
         if caller != "root":
             prefix.append(f"--uid={UID}")
             needed = {REPOSITORY, folder, Path(sys.prefix), Path(sys.base_prefix)}
             prefix += [f"--need={path}" for path in sorted(needed)]
-        if caller == "subids":
-            prefix.append("--subids")
+        if caller in {"subids", "delegate"}:
+            prefix.append(f"--{caller}")
         prefix.append("--")
     if caller == "userns":
         prefix += ["unshare", "--map-root-user", "--"]
     if lane.nosys:
         prefix += [str(build_nosys(folder)), lane.nosys]
     arguments = ["-p", "no:cacheprovider", f"--basetemp={folder / 'tmp'}"]
+    if lane.machine:
+        arguments += ["-m", "not slow"]
     paths = [] if any(not word.startswith("-") for word in pytest_arguments) else lane.paths
     return [*prefix, sys.executable, "-m", "pytest", *arguments, *pytest_arguments, *paths]
+
+
+def session_command(env: dict[str, str]) -> list[str]:
+    """Return the wrapper that starts a command as a service of the ordinary user's manager."""
+    return [
+        *("systemd-run", "--user", f"--machine={UID}@.host", "--pipe", "--wait", "--collect"),
+        *("--quiet", f"--working-directory={REPOSITORY}"),
+        *(f"--setenv={name}={value}" for name, value in env.items() if name != "HOME"),
+    ]
 
 
 def environment_of(lane: Lane, folder: Path) -> dict[str, str]:
@@ -215,14 +254,11 @@ def cgroups_of(pid: int) -> list[str]:
 def read_report(path: Path) -> Outcome:
     """Return the outcome that tests/conftest.py wrote."""
     try:
-        report = json.loads(path.read_text())
+        return Outcome.from_json(path.read_text())
     except (OSError, ValueError):
-        outcome = Outcome(counts=Counter())
+        outcome = Outcome()
         outcome.fail("pytest wrote no report")
         return outcome
-    return Outcome(
-        counts=Counter(report["counts"]), ran=set(report["ran"]), dropped=set(report["dropped"])
-    )
 
 
 def run_lane(name: str, lane: Lane, pytest_arguments: list[str]) -> Outcome:
@@ -256,24 +292,20 @@ def run_lane(name: str, lane: Lane, pytest_arguments: list[str]) -> Outcome:
     return outcome
 
 
-def conclude(outcomes: dict[str, Outcome], *, whole: bool) -> int:
-    """Print the table and the closing line; return the exit code."""
-    total: Counter[str] = Counter(passed=0, failed=0, skipped=0)
-    print("\n=== lanes")
-    for name, outcome in outcomes.items():
-        total += Counter(outcome.counts)
-        row = ", ".join(f"{outcome.counts[key]} {key}" for key in ("passed", "failed", "skipped"))
-        left = f", {len(outcome.dropped)} for other lanes" if outcome.dropped else ""
-        note = f"  [{outcome.note}]" if outcome.note else ""
-        print(f"{name:8} {row}{left} in {outcome.seconds:.0f} s{note}")
-    if whole:
-        ran = set().union(*(outcome.ran for outcome in outcomes.values()))
-        nowhere = set().union(*(outcome.dropped for outcome in outcomes.values())) - ran
-        for test in sorted(nowhere):
-            print(f"ran in no lane: {test}")
-        total["failed" if MUST_WORK else "skipped"] += len(nowhere)
-    print(", ".join(f"{total[key]} {key}" for key in ("passed", "failed", "skipped")), flush=True)
-    return 1 if total["failed"] or not total["passed"] else 0
+def run_lanes(names: list[str], arguments: list[str], kernel: str) -> dict[str, Outcome]:
+    """Run lanes one after the other, and then those that need machines."""
+    outcomes = {}
+    for name in names:
+        lane = LANES[name]
+        if lane.elsewhere:
+            continue
+        if lane.possible:
+            outcomes[name] = run_lane(name, lane, arguments)
+        else:
+            outcomes[name] = impossible("needs root")
+    if elsewhere := {name: LANES[name].machine for name in names if LANES[name].elsewhere}:
+        outcomes |= vm_lanes.run(elsewhere, kernel, arguments)
+    return outcomes
 
 
 def main() -> int:
@@ -281,27 +313,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--kernel", default=kernels.DEFAULT, help="of the machines")
     parser.add_argument("lanes", nargs="*", metavar="LANE", help=", ".join(LANES))
     words = sys.argv[1:]
     split = words.index("--") if "--" in words else len(words)
-    names = parser.parse_args(words[:split]).lanes or list(LANES)
+    options = parser.parse_args(words[:split])
+    names = options.lanes or [name for name in LANES if not LANES[name].machine]
     if unknown := [name for name in names if name not in LANES]:
         parser.error(f"unknown lane {unknown[0]}: choose from {', '.join(LANES)}")
     arguments = words[split + 1 :]
 
     # Orphans of a test come to us, so that none survives unseen.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    outcomes = {}
-    for name in names:
-        if LANES[name].possible:
-            outcomes[name] = run_lane(name, LANES[name], arguments)
-        else:
-            outcomes[name] = Outcome(counts=Counter(skipped=1), note="needs root")
-    if MUST_WORK:
-        for outcome in outcomes.values():
-            if outcome.note == "needs root":
-                outcome.fail("and PYCONTAIN_MUST_WORK=1")
-    return conclude(outcomes, whole=set(names) == set(LANES) and not arguments)
+    outcomes = run_lanes(names, arguments, options.kernel)
+    if report := os.environ.get(vm_lanes.REPORT):
+        Path(report).write_text("".join(outcome.to_json() for outcome in outcomes.values()))
+        return 0
+    return conclude(outcomes, whole=not options.lanes and not arguments)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Makes everything a target needs: missing Debian packages, the virtual environment, the build in place.
 #
-#   scripts/setup.sh [test] [lint] [dist] [bench]     more than what building and the demo need
+#   scripts/setup.sh [test] [vm] [lint] [dist] [bench]     more than what building and the demo need
 #
+# Without what machines need (vm), their lanes are skipped; all the rest is a must.
 # Does nothing when nothing changed. PYTHON chooses the interpreter, VENV the directory.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -94,13 +95,21 @@ build_in_place() {
 }
 
 main() {
-	local purposes=(base "$@") group inputs
+	local purposes=(base) groups=(build) purpose group inputs
 	is_debian_python && purposes+=(python)
+	for purpose in "$@"; do
+		if [[ $purpose == vm ]]; then
+			(install_packages vm) || say "no machines: their lanes will say so"
+		else
+			purposes+=("$purpose")
+			groups+=("$purpose")
+		fi
+	done
 	install_packages "${purposes[@]}"
 	check_python
 	is_debian_python && install_packages "${@/#/python-}"
 	make_venv
-	for group in build "$@"; do
+	for group in "${groups[@]}"; do
 		once "group-$group" "$(sha256sum <pyproject.toml)" pip_group "$group"
 	done
 	inputs=$({

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What came of the lanes, and the closing line that adds them up."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+MUST_WORK = os.environ.get("PYCONTAIN_MUST_WORK") == "1"
+COLUMNS = ("passed", "failed", "skipped")
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What came of one lane."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    ran: set[str] = field(default_factory=set)
+    dropped: set[str] = field(default_factory=set)
+    seconds: float = 0.0
+    note: str = ""
+
+    def fail(self, note: str) -> None:
+        """Count a failure of the lane itself."""
+        self.counts["failed"] += 1
+        self.note = "; ".join(filter(None, (self.note, note)))
+
+    def to_json(self) -> str:
+        """Return the outcome as one line of JSON."""
+        return json.dumps(
+            {
+                "counts": self.counts,
+                "ran": sorted(self.ran),
+                "dropped": sorted(self.dropped),
+                "seconds": self.seconds,
+                "note": self.note,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Outcome:
+        """Return the outcome that `to_json`, or tests/conftest.py, wrote.
+
+        Raises:
+            ValueError, KeyError: It is none.
+        """
+        fields = json.loads(text)
+        return cls(
+            counts=Counter(fields["counts"]),
+            ran=set(fields["ran"]),
+            dropped=set(fields["dropped"]),
+            seconds=fields.get("seconds", 0.0),
+            note=fields.get("note", ""),
+        )
+
+
+def impossible(reason: str) -> Outcome:
+    """Return the outcome of a lane that cannot run here: a skip, or a failure if all must work."""
+    outcome = Outcome(counts=Counter(skipped=1), note=reason)
+    if MUST_WORK:
+        outcome.fail("and PYCONTAIN_MUST_WORK=1")
+    return outcome
+
+
+def conclude(outcomes: Mapping[str, Outcome], *, whole: bool) -> int:
+    """Print the table and the closing line; return the exit code.
+
+    With `whole`, a test that ran in no lane counts as skipped.
+    """
+    total: Counter[str] = Counter(dict.fromkeys(COLUMNS, 0))
+    width = max(map(len, outcomes))
+    print("\n=== lanes")
+    for name, outcome in outcomes.items():
+        total += Counter(outcome.counts)
+        row = ", ".join(f"{outcome.counts[key]} {key}" for key in COLUMNS)
+        left = f", {len(outcome.dropped)} for other lanes" if outcome.dropped else ""
+        note = f"  [{outcome.note}]" if outcome.note else ""
+        print(f"{name:{width}} {row}{left} in {outcome.seconds:.0f} s{note}")
+    if whole:
+        nowhere = _nowhere(outcomes.values())
+        for test in sorted(nowhere):
+            print(f"ran in no lane: {test}")
+        total["failed" if MUST_WORK else "skipped"] += len(nowhere)
+    print(", ".join(f"{total[key]} {key}" for key in COLUMNS), flush=True)
+    return 1 if total["failed"] or not total["passed"] else 0
+
+
+def _nowhere(outcomes: Iterable[Outcome]) -> set[str]:
+    ran, dropped = set[str](), set[str]()
+    for outcome in outcomes:
+        ran |= outcome.ran
+        dropped |= outcome.dropped
+    return dropped - ran
