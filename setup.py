@@ -21,7 +21,7 @@ CORE = Path("src/_nsbind")
 SELFTEST = Path("src/_selftest")
 # Static programs without libc, below the package: PID 1, and what `pycontain.selftest` runs inside.
 PROGRAMS = {
-    "_init": (*sorted(CORE.glob("init*.c")), CORE / "clone.c"),
+    "_init": (*sorted(CORE.glob("init*.c")), CORE / "child.c", CORE / "clone.c"),
     "selftest/_probe": (*sorted(SELFTEST.glob("*.c")), CORE / "init_string.c"),
 }
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))

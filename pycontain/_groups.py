@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from ._identity import Identity
+from ._keeper import Keeper
 from .config import SandboxConfig
 from .enforcement import GROUP_CONTROLS, Control, check_required
 from .errors import UnsupportedError
@@ -62,6 +63,7 @@ def create(config: SandboxConfig, ids: Identity, *, single: bool) -> SandboxTree
         counters=("memory", "pids"),
         owner_uid=ids.host_uid(ids.init_uid) if ids.mapping == "range" else None,
         single=single,
+        start_keeper=Keeper,
     )
     try:
         accepted = [name for name in config.accept_missing if name in GROUP_CONTROLS]

@@ -42,6 +42,9 @@ HINTS: Final[dict[tuple[str, int], str]] = {
     ("JOIN_CGROUP", errno.EACCES): (
         "The cgroup is not writable for this user; delegate it (systemd: Delegate=yes)"
     ),
+    ("KEEPER", ANY): (
+        "The process that starts sandboxes in the systemd scope is gone: was the scope stopped?"
+    ),
     ("SOCKETPAIR", errno.EMFILE): (
         "The open file limit is reached (RLIMIT_NOFILE); raise it or close sandboxes"
     ),

@@ -21,6 +21,8 @@ from typing import Any, Final, NamedTuple
 
 from pycontain._nsbind import ffi, lib
 
+from .errors import PycontainError
+
 
 def _members(name: str, prefix: str) -> dict[str, int]:
     elements: dict[int, str] = ffi.typeof(f"enum {name}").elements
@@ -144,6 +146,7 @@ _EXEC_FIELDS = (
     "reserved",
 )
 _MFD_EXEC = 0x10
+_CLONE_MODE = "PYCONTAIN_CLONE"
 
 
 class Failure(NamedTuple):
@@ -379,6 +382,18 @@ class Trees:
         self.cdata = ffi.new("struct nsb_tree[]", rows)
 
 
+def spawn_flags() -> int:
+    """Return the clone mode: shared memory, unless PYCONTAIN_CLONE=fork asks for a fork-like one.
+
+    Raises:
+        PycontainError: It asks for something else.
+    """
+    mode = os.environ.get(_CLONE_MODE, "vm")
+    if mode not in ("vm", "fork"):
+        raise PycontainError(f"{_CLONE_MODE}={mode!r}: known are 'vm' and 'fork'")
+    return SPAWN_FORK if mode == "fork" else 0
+
+
 class Pid1:
     """A running PID 1, killed with this object unless its descriptors were taken over.
 
@@ -433,8 +448,11 @@ def spawn(  # noqa: PLR0913 - the fields of struct nsb_spawn_args
     setup: bytes,
     command: bytes | None,
     command_fds: Sequence[int],
+    keeper_fd: int = -1,
 ) -> Pid1:
     """Clone PID 1 of a new sandbox, with its set-up and perhaps its first command queued.
+
+    With `keeper_fd`, the control socket of a keeper, that clones it in our place.
 
     Raises:
         NativeError: A step before the execution of PID 1 failed; nothing is left.
@@ -449,6 +467,7 @@ def spawn(  # noqa: PLR0913 - the fields of struct nsb_spawn_args
     ]
     args.namespaces, args.flags, args.userns_fd = namespaces, flags, userns_fd
     args.init_fd, args.null_fd = _program.fds()
+    args.keeper_fd = keeper_fd
     args.cgroup_fd, args.tasks_fds, args.n_tasks = cgroup_fd, keep[1], len(tasks_fds)
     args.trees, args.n_trees = trees.cdata, len(trees.paths)
     args.setup, args.setup_size = keep[0], len(setup)
@@ -459,6 +478,25 @@ def spawn(  # noqa: PLR0913 - the fields of struct nsb_spawn_args
     if lib.nsb_spawn(args, pid1.raw, error) < 0:
         raise NativeError(_failure(error))
     return pid1
+
+
+def spawn_keeper(flags: int) -> Pid1:
+    """Start a keeper (struct nsb_clone in api.h) in our own control group.
+
+    Raises:
+        NativeError: A step before its execution failed; nothing is left.
+    """
+    return spawn(
+        namespaces=0,
+        flags=flags,
+        userns_fd=-1,
+        cgroup_fd=-1,
+        tasks_fds=(),
+        trees=Trees(()),
+        setup=_Message("nsb_clone").finish(lib.NSB_REQUEST_KEEP),
+        command=None,
+        command_fds=(),
+    )
 
 
 def make_user_namespace(

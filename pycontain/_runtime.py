@@ -19,7 +19,7 @@ from . import _groups, _native
 from ._hints import hint
 from ._native import Event, Failure, Report
 from ._plan import Plan
-from .errors import PycontainError, SandboxClosedError, SpawnError
+from .errors import SandboxClosedError, SpawnError
 
 if TYPE_CHECKING:
     from ._cgroup import SandboxTree
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 SETUP_TIMEOUT_S: Final = 30.0
 KILL_TIMEOUT_S: Final = 10.0
 PAUSE_TIMEOUT_S: Final = 5.0
-_CLONE_MODE: Final = "PYCONTAIN_CLONE"
 
 _living: weakref.WeakSet[Runtime] = weakref.WeakSet()
 
@@ -41,14 +40,6 @@ def _forget_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_in_child)
-
-
-def _spawn_flags() -> int:
-    """The clone mode: shared memory, unless PYCONTAIN_CLONE=fork asks for a fork-like one."""
-    mode = os.environ.get(_CLONE_MODE, "vm")
-    if mode not in ("vm", "fork"):
-        raise PycontainError(f"{_CLONE_MODE}={mode!r}: known are 'vm' and 'fork'")
-    return _native.SPAWN_FORK if mode == "fork" else 0
 
 
 def spawn_error(failure: Failure, path: str | None) -> SpawnError:
@@ -199,7 +190,7 @@ class Runtime:
         try:
             pid1 = _native.spawn(
                 namespaces=plan.namespaces,
-                flags=_spawn_flags(),
+                flags=_native.spawn_flags(),
                 userns_fd=plan.identity.userns_fd,
                 cgroup_fd=cgroup_fd,
                 tasks_fds=(),
@@ -207,6 +198,7 @@ class Runtime:
                 setup=plan.setup,
                 command=command,
                 command_fds=command_fds,
+                keeper_fd=-1 if tree is None else tree.keeper_fd,
             )
         except _native.NativeError as error:
             if tree is not None:

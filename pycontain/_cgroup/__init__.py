@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Control groups: where to make them, limits, counters, and the end of a sandbox's processes.
 
-Files only: discovery (`_hierarchy`), the choice of a place (`_place`), this process as an owner
+Files only: discovery (`_hierarchy`), the choice of a place (`_place*`), this process as an owner
 (`_owner`, `_state`), what dead ones left (`_records`, `_sweep`), limits (`_limits`, `_controls`),
 counters (`_counters`), the end (`_remove`), on top of them the groups of a sandbox (`_tree`,
-`_build`) and of a command (`_command`), and those of other processes' sandboxes (`_observe`).
+`_build`) and of a command (`_command`), and those of other processes' sandboxes (`_observe`). And a
+conversation: this process's scope of systemd's (`_scope`, `_systemd`, `_dbus`).
 """
 
 from ._command import CommandGroup
@@ -13,7 +14,8 @@ from ._hierarchy import Hierarchy, Host, detect
 from ._limits import Limits, parse_cpuset
 from ._observe import Observed, observe
 from ._owner import Owner, current_owner
-from ._place import Missing, Places, find
+from ._place import Places, find
+from ._place_v2 import Missing
 from ._records import OwnerRecord
 from ._sweep import Collected, Leftover, owners, sweep
 from ._tree import SandboxTree

@@ -27,7 +27,8 @@ from ._owner import Owner, inherit_cpuset
 
 if TYPE_CHECKING:
     from ._limits import Limits
-    from ._place import Missing, Places
+    from ._place import Places
+    from ._place_v2 import Missing
 
 COUNTED = frozenset({"memory", "pids", "freezer", "cpuacct"})
 """Controllers with a group for each command; the others only limit the sandbox."""
@@ -185,8 +186,9 @@ class Groups:
         if "core" in self.dirs:
             by_file = _has_kill_file(os.path.dirname(f"{self.root}"))
             kill = "cgroup.kill" if by_file else "cgroup.freeze and a signal to each process"
+            where = f", systemd scope {self.places.scope}" if self.places.scope else ""
             found = {
-                "tracking": Control(in_force=True, by="cgroup v2"),
+                "tracking": Control(in_force=True, by=f"cgroup v2{where}"),
                 "kill": Control(in_force=True, by=f"cgroup v2 {kill}"),
                 "freeze": Control(in_force=True, by="cgroup v2 cgroup.freeze"),
             }

@@ -6,12 +6,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
+import functools
 import os
 import threading
 
 from . import _files, _remove, _state
 from ._hierarchy import Host, detect
 from ._place import Places, find
+from ._scope import OwnScope, StartKeeper
 from ._sweep import sweep
 
 _CLOSE_SECONDS = 0.2
@@ -27,12 +29,17 @@ class Owner:
     Args:
         state_directory: For the state file, instead of the user's run-time directory.
         host: The hierarchies to use, instead of all that `detect` finds.
+
+    Attributes:
+        identity: The name of its directories.
+        scope: Its systemd scope, if one was needed.
     """
 
     def __init__(self, state_directory: str | None = None, host: Host | None = None) -> None:
         self._host = host
         self.identity = _state.new_identity()
         self.pid = os.getpid()
+        self.scope = OwnScope(self.identity)
         self._lock = threading.Lock()
         self._directories: dict[str, str] = {}
         self._enabled: dict[str, frozenset[str]] = {}
@@ -47,12 +54,24 @@ class Owner:
         _state.held.add(self.identity)
         os.rename(draft, self._state_path)
 
-    def places(self, wanted: frozenset[str], cgroup: tuple[str, ...] = ()) -> Places:
-        """Return where groups with the `wanted` controllers go; the choice is remembered."""
+    def places(
+        self,
+        wanted: frozenset[str],
+        cgroup: tuple[str, ...] = (),
+        start_keeper: StartKeeper | None = None,
+    ) -> Places:
+        """Return where groups with the `wanted` controllers go; the choice is remembered.
+
+        Args:
+            wanted: Controllers by their v2 names.
+            cgroup: Directories to use instead of a choice of ours.
+            start_keeper: Starts what a systemd scope needs; without it none is asked for.
+        """
         key = (wanted, cgroup)
         places = self._places.get(key)
         if places is None:
-            places = self._places[key] = find(self._host or detect(), wanted, cgroup)
+            ask = None if start_keeper is None else functools.partial(self.scope.get, start_keeper)
+            places = self._places[key] = find(self._host or detect(), wanted, cgroup, ask)
         return places
 
     def serial(self) -> int:
@@ -92,6 +111,7 @@ class Owner:
             self._places.clear()
             self._directories.clear()
             self._enabled.clear()
+        self.scope.refresh()
 
     def close(self) -> None:
         """Remove this owner's directories, as far as they are empty, and give up the lock.
@@ -104,10 +124,12 @@ class Owner:
         if not left:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._state_path)
+        self.scope.close()
         self.abandon()
 
     def abandon(self) -> None:
         """Give up the lock and leave everything else to `sweep`."""
+        self.scope.forget()
         _state.held.discard(self.identity)
         fd, self._state_fd = self._state_fd, -1
         if fd >= 0:

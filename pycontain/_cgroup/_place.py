@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decide where groups can be made, and say why where they cannot.
 
-On v2 a group that holds processes cannot hand controllers to children ("no internal processes",
-cgroup-v2.rst), and processes may only move below a common ancestor whose cgroup.procs is writable
-("Delegation Containment"). On v1 any group that the caller may write to will do.
+On v2, see `_place_v2`. On v1 any group that the caller may write to will do.
 """
 
 from __future__ import annotations
@@ -14,25 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from pycontain.errors import ConfigError
 
 from . import _files
+from ._place_v2 import Missing, choose, type_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from ._hierarchy import Hierarchy, Host
+    from ._place_v2 import AskSystemd
 
 V1_NAMES: Mapping[str, str] = {"io": "blkio"}
-
-
-class Missing(NamedTuple):
-    """Why a controller cannot be used: the file that says so, and what would change it."""
-
-    controller: str
-    file: str
-    why: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.controller}: {self.why} ({self.file}); {self.remedy}"
 
 
 class Places(NamedTuple):
@@ -43,12 +31,16 @@ class Places(NamedTuple):
         v2_controllers: The wanted controllers that are in force through it.
         v1: Directory for each v1 hierarchy in use, with the wanted controllers it carries.
         missing: What is wanted and not to be had, `tracking` standing for v2 itself.
+        scope: The systemd unit that `v2` is the directory of; empty: it is not one of ours.
+        outside: This process may not clone into `v2`; its keeper there has to.
     """
 
     v2: str | None
     v2_controllers: frozenset[str]
     v1: Mapping[str, frozenset[str]]
     missing: Mapping[str, Missing]
+    scope: str = ""
+    outside: bool = False
 
 
 def v1_name(controller: str) -> str:
@@ -56,13 +48,22 @@ def v1_name(controller: str) -> str:
     return V1_NAMES.get(controller, controller)
 
 
-def find(host: Host, wanted: frozenset[str], cgroup: Iterable[str] = ()) -> Places:
+def find(
+    host: Host,
+    wanted: frozenset[str],
+    cgroup: Iterable[str] = (),
+    ask_systemd: AskSystemd | None = None,
+) -> Places:
     """Choose the places for the `wanted` controllers (v2 names).
+
+    In this order: what was given; a delegated subtree that we are in; a systemd scope; a group that
+    we may write to, though it is systemd's.
 
     Args:
         host: From `detect`.
         wanted: Controllers by their v2 names; `freezer` and `cpuacct` are v1 only.
         cgroup: Directories to use in their hierarchies instead of a choice of ours.
+        ask_systemd: Gets a scope, why there is none, or None where there is no systemd.
 
     Raises:
         ConfigError: A directory in `cgroup` that cannot serve.
@@ -89,13 +90,20 @@ def find(host: Host, wanted: frozenset[str], cgroup: Iterable[str] = ()) -> Plac
             v1[place] = v1.get(place, frozenset()) | {controller}
 
     rest = frozenset(c for c in wanted if host.v1_of(v1_name(c)) is None)
-    v2, in_force = None, frozenset[str]()
-    if host.v2 is not None:
-        v2, in_force, refused = _v2_place(host.v2, rest, explicit.get(host.v2.mount))
-        missing |= {m.controller: m for m in refused}
-    else:
+    if host.v2 is None:
         missing |= {c: _not_mounted(c) for c in rest}
-    return Places(v2=v2, v2_controllers=in_force, v1=v1, missing=missing)
+        return Places(v2=None, v2_controllers=frozenset(), v1=v1, missing=missing)
+    if host.mode != "v2":  # the limits are v1's, where any writable group will do
+        ask_systemd = None
+    chosen = choose(host.v2, rest, explicit.get(host.v2.mount), ask_systemd)
+    return Places(
+        v2=chosen.directory,
+        v2_controllers=chosen.usable,
+        v1=v1,
+        missing=missing | {m.controller: m for m in chosen.refused},
+        scope=chosen.scope,
+        outside=bool(chosen.scope and _outside_ancestor(host.v2, f"{chosen.directory}")),
+    )
 
 
 def _not_mounted(controller: str) -> Missing:
@@ -136,7 +144,7 @@ def _check_explicit(host: Host, path: str) -> Hierarchy:
             "chown the directory, its cgroup.procs and cgroup.subtree_control to this user"
         )
     if owner.version == 2:
-        if (kind := _type_of(path)) != "domain":
+        if (kind := type_of(path)) != "domain":
             raise ConfigError(
                 f"{trouble} is {kind!r} ({path}/cgroup.type), where only threads can live: "
                 "choose a group of the type 'domain'"
@@ -152,11 +160,6 @@ def _check_explicit(host: Host, path: str) -> Hierarchy:
 
 def _below(path: str, mount: str) -> bool:
     return path == mount or path.startswith(mount.rstrip("/") + "/")
-
-
-def _type_of(directory: str) -> str:
-    """Return the v2 group's type; the hierarchy's real root has no such file and is a domain."""
-    return (_files.read_optional(f"{directory}/cgroup.type") or "domain").strip()
 
 
 def _outside_ancestor(hierarchy: Hierarchy, path: str) -> str | None:
@@ -186,108 +189,3 @@ def _v1_place(hierarchy: Hierarchy, controller: str) -> str | Missing:
             f"cgroup={directory}/NAME",
         )
     return directory
-
-
-class _Candidate(NamedTuple):
-    directory: str
-    usable: frozenset[str]
-    refused: tuple[Missing, ...]
-
-
-def _v2_place(
-    hierarchy: Hierarchy, wanted: frozenset[str], explicit: str | None
-) -> tuple[str | None, frozenset[str], tuple[Missing, ...]]:
-    """Return the nearest v2 directory that serves most of `wanted`, what it serves and what not."""
-    best: _Candidate | None = None
-    for directory in [explicit] if explicit else candidates(hierarchy):
-        candidate = _examine(directory, wanted)
-        if best is None or len(candidate.usable) > len(best.usable):
-            best = candidate
-        if candidate.usable == wanted:
-            break
-    if best is not None:
-        return best.directory, best.usable, best.refused
-    refused = [_no_v2_place(hierarchy, controller) for controller in (*wanted, "tracking")]
-    return None, frozenset(), tuple(refused)
-
-
-def _no_v2_place(hierarchy: Hierarchy, controller: str) -> Missing:
-    remedy = (
-        "run below a delegated group (systemd-run --user --scope -p Delegate=yes COMMAND), or "
-        "hand in a writable one with cgroup="
-    )
-    if hierarchy.read_only:
-        why, file = "cgroup2 is mounted read-only", hierarchy.mount
-    else:
-        why = "this user may not make groups in or above its own group"
-        file = f"{hierarchy.own or hierarchy.mount}/cgroup.procs"
-    return Missing(controller=controller, file=file, why=why, remedy=remedy)
-
-
-def candidates(hierarchy: Hierarchy) -> Iterator[str]:
-    """Yield the writable domains from our own group upwards.
-
-    Where systemd manages the tree, root may write everywhere, but only groups marked as delegated
-    are free for others to change (systemd's CGROUP_DELEGATION.md); the root group comes last, as
-    for any container manager that makes its own groups.
-    """
-    directory = hierarchy.own or hierarchy.mount
-    managed = os.geteuid() == 0 and os.path.isdir("/run/systemd/system")
-    chain = [directory]
-    while directory != hierarchy.mount and hierarchy.own is not None:
-        directory = os.path.dirname(directory)
-        chain.append(directory)
-    if managed:
-        depth = max((i for i, d in enumerate(chain) if _is_delegated(d)), default=-1)
-        chain = [*chain[: depth + 1], *chain[max(depth + 1, len(chain) - 1) :]]
-    for directory in chain:
-        if hierarchy.read_only or not _files.writable(directory):
-            return
-        if _files.writable(f"{directory}/cgroup.procs") and _type_of(directory) == "domain":
-            yield directory
-
-
-def _is_delegated(directory: str) -> bool:
-    for name in ("user.delegate", "trusted.delegate"):
-        try:
-            if os.getxattr(directory, name) == b"1":
-                return True
-        except OSError:
-            continue
-    return False
-
-
-def _examine(directory: str, wanted: frozenset[str]) -> _Candidate:
-    """Tell which of `wanted` a directory can hand to groups below it."""
-    available = frozenset((_files.read_optional(f"{directory}/cgroup.controllers") or "").split())
-    control = f"{directory}/cgroup.subtree_control"
-    enabled = frozenset((_files.read_optional(control) or "").split())
-    is_root = not os.path.exists(f"{directory}/cgroup.type")
-    busy = not is_root and bool(_files.read_optional(f"{directory}/cgroup.procs"))
-    may_enable = not busy and _files.writable(control)
-    usable = frozenset(c for c in wanted & available if c in enabled or may_enable)
-    refused = []
-    for controller in sorted(wanted - usable):
-        if controller not in available:
-            file, why = (
-                f"{directory}/cgroup.controllers",
-                "the controller is not handed down to this group",
-            )
-            remedy = (
-                f"as root: echo +{controller} into cgroup.subtree_control of each group above it "
-                f"(systemd: Delegate={controller}), or hand in another group with cgroup="
-            )
-        elif busy:
-            file, why = (
-                f"{directory}/cgroup.procs",
-                "the group holds processes and so cannot limit children",
-            )
-            remedy = (
-                "move its processes into a child group first, start this one with "
-                "systemd-run --scope -p Delegate=yes, or hand in an empty group with cgroup="
-            )
-        else:
-            file, why = control, "this user may not enable the controller"
-            remedy = f"as root: chown {control} to this user"
-        refused.append(Missing(controller=controller, file=file, why=why, remedy=remedy))
-    return _Candidate(directory, usable, tuple(refused))

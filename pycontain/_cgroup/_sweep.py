@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import math
 import os
 import time
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from . import _files, _remove, _state
 from ._hierarchy import Host, detect
-from ._place import candidates
+from ._place_v2 import candidates
 from ._records import OwnerRecord, is_unlocked, named, records
 
 if TYPE_CHECKING:
@@ -275,6 +276,6 @@ def _name(pid: int) -> str:
 def _bases(host: Host) -> Iterator[str]:
     """Yield the directories in which owners like us make theirs, as far as we know them."""
     if host.v2 is not None:
-        yield from candidates(host.v2)
+        yield from itertools.chain(*candidates(host.v2))
     for hierarchy in host.v1:
         yield hierarchy.own or hierarchy.mount

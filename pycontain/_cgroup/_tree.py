@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pycontain.enforcement import Control
 
     from ._place import Places
+    from ._scope import StartKeeper
 
 FREEZE_SECONDS = 5.0
 RETIRED_MAX = 8
@@ -41,10 +42,13 @@ def _on_machine(limits: Limits) -> Limits:
 class SandboxTree:
     """A sandbox's groups: made by `create`, given back by `remove`. Any thread may use it."""
 
-    def __init__(self, groups: Groups, cgroup: tuple[str, ...]) -> None:
+    def __init__(
+        self, groups: Groups, cgroup: tuple[str, ...], start_keeper: StartKeeper | None
+    ) -> None:
         self._pid = os.getpid()
         self._groups = groups
         self._cgroup = cgroup
+        self._start_keeper = start_keeper
         self._lock = threading.Lock()
         self._commands = 0
         self._retired: collections.deque[CommandGroup] = collections.deque()
@@ -59,6 +63,7 @@ class SandboxTree:
         owner_uid: int | None = None,
         single: bool = False,
         owner: Owner | None = None,
+        start_keeper: StartKeeper | None = None,
     ) -> SandboxTree:
         """Make the groups of a sandbox and write its limits.
 
@@ -71,6 +76,7 @@ class SandboxTree:
             owner_uid: The host's uid of PID 1, if it is to start commands in v2 groups.
             single: The sandbox is for one command only, which saves a level of groups.
             owner: This process's by default.
+            start_keeper: Starts what a systemd scope needs; without it none is asked for.
 
         Raises:
             ConfigError: Limits beyond the machine, or a directory in `cgroup` that cannot serve.
@@ -80,16 +86,17 @@ class SandboxTree:
         given = (cgroup,) if isinstance(cgroup, str) else tuple(cgroup)
         extra = frozenset(counters)
         make = functools.partial(Groups, owner=owner, single=single, owner_uid=owner_uid)
+        choose = functools.partial(_places, owner, limits.controllers | extra, given, start_keeper)
         try:
-            groups = make(places=_places(owner, limits.controllers | extra, given))
+            groups = make(places=choose())
             _make(groups, limits, extra)
         except UnsupportedError as error:
             if error.errno != errno.ENOENT:
                 raise
             owner.forget()  # the directory that was chosen earlier has been removed since
-            groups = make(places=_places(owner, limits.controllers | extra, given))
+            groups = make(places=choose())
             _make(groups, limits, extra)
-        return cls(groups, given)
+        return cls(groups, given, start_keeper)
 
     def open_init(self) -> int:
         """Open the v2 directory that PID 1 is to be born into; -1 without v2.
@@ -99,6 +106,12 @@ class SandboxTree:
         if self._groups.init is None:
             return -1
         return os.open(self._groups.init, os.O_DIRECTORY | os.O_PATH | os.O_CLOEXEC)
+
+    @property
+    def keeper_fd(self) -> int:
+        """The control socket of the keeper that has to clone PID 1 there; -1: we may do it."""
+        groups = self._groups
+        return groups.owner.scope.keeper_fd if groups.places.outside else -1
 
     def command_group(self) -> CommandGroup:
         """Make the group of one command.
@@ -159,7 +172,7 @@ class SandboxTree:
     def _add_controller(self, controller: str) -> None:
         """Hand a further v2 controller down; on v1 the processes would have to be moved."""
         groups = self._groups
-        places = groups.owner.places(frozenset({controller}), self._cgroup)
+        places = groups.owner.places(frozenset({controller}), self._cgroup, self._start_keeper)
         base = groups.places.v2
         if missing := places.missing.get(controller):
             raise UnsupportedError(errno.EOPNOTSUPP, str(missing))
@@ -266,10 +279,15 @@ class SandboxTree:
         return not self._groups.made
 
 
-def _places(owner: Owner, wanted: frozenset[str], cgroup: tuple[str, ...]) -> Places:
-    places = owner.places(wanted, cgroup)
+def _places(
+    owner: Owner,
+    wanted: frozenset[str],
+    cgroup: tuple[str, ...],
+    start_keeper: StartKeeper | None,
+) -> Places:
+    places = owner.places(wanted, cgroup, start_keeper)
     if places.v2 is None:  # without v2, only v1's freezer can stop and find every process
-        places = owner.places(wanted | {"freezer", "cpuacct"}, cgroup)
+        places = owner.places(wanted | {"freezer", "cpuacct"}, cgroup, start_keeper)
     return places
 
 

@@ -27,6 +27,7 @@ enum nsb_step {
 	NSB_STEP_OPEN_TREE,
 	NSB_STEP_IDMAP,
 	NSB_STEP_SEND,
+	NSB_STEP_KEEPER,
 	NSB_STEP_CLONE,
 	/* child, before the execution of PID 1 */
 	NSB_STEP_JOIN_USER_NAMESPACE,
@@ -169,7 +170,9 @@ enum nsb_request_kind {
 	NSB_REQUEST_SETUP = 1,
 	NSB_REQUEST_EXEC,
 	NSB_REQUEST_KILL,
-	NSB_REQUEST_OPEN
+	NSB_REQUEST_OPEN,
+	NSB_REQUEST_KEEP, /* instead of a set-up: be a keeper */
+	NSB_REQUEST_CLONE
 };
 
 /* Every message starts so. payload_fd: the message is in the first descriptor, a memfd of size
@@ -269,6 +272,25 @@ struct nsb_open {
 	uint32_t path;
 };
 
+/*
+ * A keeper is PID 1's program in no namespace of its own. It lives in a subtree of control groups,
+ * which keeps a systemd scope alive, and clones PID 1s there for a caller that lives outside and so
+ * may not clone into it (cgroup-v2.rst, "Delegation Containment"). They become the caller's
+ * children. EOF on its control socket is its end.
+ *
+ * Descriptors: reply socket, program, /dev/null, control socket, [cgroup directory], [user
+ * namespace]. The reply has the pidfd, in pid the new process and in status the helper that joined
+ * the user namespace; the caller reaps both, on failure too.
+ */
+struct nsb_clone {
+	struct nsb_header header;
+	uint64_t namespaces;
+	uint32_t flags; /* of nsb_spawn_flag */
+	uint32_t has_cgroup;
+	uint32_t has_userns;
+	uint32_t reserved;
+};
+
 /* A detached, idmapped copy of a directory tree, made by the parent before the clone. */
 struct nsb_tree {
 	const char *path;
@@ -288,6 +310,7 @@ struct nsb_spawn_args {
 	int32_t init_fd;          /* the program of PID 1 */
 	int32_t null_fd;          /* /dev/null */
 	int32_t cgroup_fd;        /* -1: the caller's cgroup */
+	int32_t keeper_fd;        /* control socket of a keeper that is to clone; -1: nsb_spawn() */
 	const int32_t *tasks_fds; /* v1 `tasks` files that PID 1 joins */
 	uint32_t n_tasks;
 	const struct nsb_tree *trees; /* appended to the set-up message's descriptors, in order */

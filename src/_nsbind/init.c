@@ -76,7 +76,7 @@ int take_fd(struct message *message, uint32_t index)
 	return fd;
 }
 
-static void message_release(struct message *message)
+void message_release(struct message *message)
 {
 	for (uint32_t i = 0; i < message->n_fds; i++)
 		if (message->fds[i] >= 0)
@@ -135,7 +135,7 @@ static void collect_fds(struct message *message, const char *control, size_t con
 }
 
 /* Returns 1 with a message, 0 at the end of the control socket, or a negative errno. */
-static long receive(struct message *message, char *buffer)
+static long receive_into(struct message *message, char *buffer)
 {
 	static char control[sizeof(struct cmsghdr) + sizeof message->fds]
 		__attribute__((aligned(16)));
@@ -162,6 +162,11 @@ static long receive(struct message *message, char *buffer)
 		return n;
 	start = (const void *)message->bytes;
 	return start->size == message->size ? 1 : -E_PROTO;
+}
+
+long receive(struct message *message)
+{
+	return receive_into(message, inline_buffer);
 }
 
 /*
@@ -257,7 +262,7 @@ static void serve(struct message *message, const struct policy *policy)
 static bool serve_next(const struct policy *policy)
 {
 	struct message message;
-	long n = receive(&message, inline_buffer);
+	long n = receive(&message);
 
 	if (n == 0)
 		return false;
@@ -313,10 +318,12 @@ __attribute__((used, noinline)) static _Noreturn void init_main(void)
 
 	(void)sys3(__NR_fcntl, NSB_CONTROL_FD, 2 /* F_SETFD */, 1 /* FD_CLOEXEC */);
 	reset_signals();
-	n = receive(&message, setup_buffer);
+	n = receive_into(&message, setup_buffer);
 	if (n <= 0)
 		give_up(failed(NSB_STEP_RECEIVE, n ? n : -E_PROTO, 0));
 	setup = (const void *)message.bytes;
+	if (setup->header.kind == NSB_REQUEST_KEEP)
+		keep();
 	if (setup->header.kind != NSB_REQUEST_SETUP || message.size < sizeof *setup)
 		give_up(failed(NSB_STEP_RECEIVE, -E_PROTO, 0));
 	outcome = set_up(&message, setup, &policy);

@@ -6,8 +6,7 @@
  */
 #pragma once
 
-#include "syscalls.h"
-#include "api.h"
+#include "child.h"
 
 enum {
 	COMMAND_STACK_SIZE = 32768,
@@ -49,6 +48,8 @@ struct policy {
 const void *message_at(const struct message *message, uint32_t offset, uint32_t count, size_t size);
 const char *message_string(const struct message *message, uint32_t offset);
 int take_fd(struct message *message, uint32_t index);
+long receive(struct message *message); /* until the next call; 0: the control socket has ended */
+void message_release(struct message *message);
 void send_report(int fd, const struct nsb_report *report, int attached_fd, int pid_to_tell);
 void send_failure(int fd, struct outcome outcome);
 void send_done(int fd, int attached_fd);
@@ -60,6 +61,9 @@ static inline struct outcome succeeded(void)
 {
 	return (struct outcome){ 0 };
 }
+
+/* init_keeper.c */
+_Noreturn void keep(void);
 
 /* init_setup.c */
 struct outcome set_up(struct message *message, const struct nsb_setup *setup,

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "child.h"
+#include "spawn.h"
 
 enum {
 	GUARD_SIZE = 16384, /* a whole number of pages for every page size but 64 KiB, where
@@ -37,14 +37,14 @@ struct arena {
 	struct child_plan *plan;
 };
 
-static void close_fd(int *fd)
+void close_fd(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
 	*fd = -1;
 }
 
-static int set_failure(struct nsb_failure *reterr, enum nsb_step step, int err, uint32_t index)
+int set_failure(struct nsb_failure *reterr, enum nsb_step step, int err, uint32_t index)
 {
 	*reterr = (struct nsb_failure){ .step = step, .err = err, .index = index };
 	return -1;
@@ -84,7 +84,7 @@ static int64_t now_ms(void)
 }
 
 /* A signal does not end the wait: the caller's handlers run when it is back. */
-static int wait_ready(int fd, short events, int timeout_ms)
+int wait_ready(int fd, short events, int timeout_ms)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = events };
 	int64_t end = timeout_ms < 0 ? 0 : now_ms() + timeout_ms;
@@ -279,7 +279,7 @@ out:
 	return err;
 }
 
-static void reap_pid(int pid)
+void reap_pid(int pid)
 {
 	siginfo_t info;
 
@@ -368,6 +368,14 @@ int nsb_spawn(const struct nsb_spawn_args *args, struct nsb_sandbox *ret,
 	err = queue_messages(args, control_fd, reterr);
 	if (err < 0)
 		goto out;
+	if (args->keeper_fd >= 0) {
+		err = keeper_clone(args, init_control_fd, ret, reterr);
+		if (!err) {
+			ret->control_fd = control_fd;
+			control_fd = -1;
+		}
+		goto out;
+	}
 	err = arena_map(&arena, args->flags & NSB_SPAWN_FORK);
 	if (err < 0) {
 		err = set_failure(reterr, NSB_STEP_STACK, -err, 0);

@@ -85,7 +85,7 @@ def test_init_was_built_without_undefined_symbols(recipe: dict[str, Any], tmp_pa
     # The linker accepts only undefined symbols that are weak, and the program itself is stripped.
     flags = [flag for flag in recipe["PROGRAM_FLAGS"] if flag != "-s"]
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    sources = [*sorted(CORE.glob("init*.c")), CORE / "clone.c"]
+    sources = [REPOSITORY / path for path in recipe["PROGRAMS"]["_init"]]
     command = [*compiler, *flags, f"-I{CORE}", *sources, "-o", tmp_path / "init"]
     subprocess.run(command, check=True)
     assert _nm("--undefined-only", tmp_path / "init") == set()

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ask a keeper to clone PID 1 (init_keeper.c is its side). */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "spawn.h"
+
+enum { KEEPER_TIMEOUT_MS = 30000 }; /* it serves one caller's threads in turn */
+
+static int ask(const struct nsb_spawn_args *args, int reply_fd, int init_control_fd)
+{
+	struct nsb_clone request = {
+		.header = { .kind = NSB_REQUEST_CLONE, .size = sizeof request },
+		.namespaces = args->namespaces,
+		.flags = args->flags,
+		.has_cgroup = args->cgroup_fd >= 0,
+		.has_userns = args->userns_fd >= 0,
+	};
+	int32_t fds[6] = { reply_fd, args->init_fd, args->null_fd, init_control_fd };
+	uint32_t n_fds = 4;
+
+	if (request.has_cgroup)
+		fds[n_fds++] = args->cgroup_fd;
+	if (request.has_userns)
+		fds[n_fds++] = args->userns_fd;
+	return nsb_send(args->keeper_fd, &request, sizeof request, fds, n_fds);
+}
+
+/* Returns 0 or a negative errno; *ret_pidfd is -1 if none came. */
+static int receive_reply(int fd, struct nsb_report *ret, int *ret_pidfd)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = ret, .iov_len = sizeof *ret };
+	struct msghdr message = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.space,
+		.msg_controllen = sizeof control.space,
+	};
+	const struct cmsghdr *item;
+	ssize_t n;
+	int err = wait_ready(fd, POLLIN, KEEPER_TIMEOUT_MS);
+
+	*ret_pidfd = -1;
+	if (err < 0)
+		return err == -EAGAIN ? -ETIMEDOUT : err;
+	n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	if (n < 0)
+		return -errno;
+	item = CMSG_FIRSTHDR(&message);
+	if (item && item->cmsg_level == SOL_SOCKET && item->cmsg_type == SCM_RIGHTS)
+		memcpy(ret_pidfd, CMSG_DATA(item), sizeof *ret_pidfd);
+	return n == sizeof *ret ? 0 : -ECONNRESET;
+}
+
+int keeper_clone(const struct nsb_spawn_args *args, int init_control_fd, struct nsb_sandbox *ret,
+		 struct nsb_failure *reterr)
+{
+	struct nsb_report report = { 0 };
+	int pair[2], pidfd = -1, err;
+
+	if (args->n_tasks)
+		return set_failure(reterr, NSB_STEP_KEEPER, EINVAL, 0);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return set_failure(reterr, NSB_STEP_SOCKETPAIR, errno, 0);
+	err = ask(args, pair[1], init_control_fd);
+	close_fd(&pair[1]);
+	if (!err)
+		err = receive_reply(pair[0], &report, &pidfd);
+	close_fd(&pair[0]);
+	if (report.status > 0)
+		reap_pid(report.status);
+	if (!err && report.event == NSB_EVENT_DONE && pidfd >= 0) {
+		*ret = (struct nsb_sandbox){ .pid = report.pid, .pidfd = pidfd, .control_fd = -1 };
+		return 0;
+	}
+	if (report.pid > 0)
+		reap_pid(report.pid);
+	close_fd(&pidfd);
+	if (!err && report.event == NSB_EVENT_FAILED)
+		return set_failure(reterr, report.step, report.err, report.index);
+	return set_failure(reterr, NSB_STEP_KEEPER, err ? -err : EPROTO, 0);
+}
