@@ -70,6 +70,7 @@ LOOK_ALIKES: dict[str, Case] = {
     "as many as allowed": Case(("forks", 7, 5), PIDS, Reason.EXITED, 5),
     # of a limit of output
     "output up to the limit": Case(("output", 1000), {"output_limit": 1000}, Reason.EXITED, 0),
+    "its own SIGXFSZ": Case(("signal", 25), {"output_limit": 1000}, Reason.SIGNALED, -25),
     # of a disk
     "exit 28": Case(("end", 28), {"disk": "1M"}, Reason.EXITED, 28),
     "a disk that is nearly full": Case(
@@ -240,3 +241,21 @@ def test_of_a_timeout_and_an_oom_at_the_same_time_one_speaks(once: Once) -> None
         except TimeoutExpired:
             seen.add((Reason.KILLED, KILLED))
     assert seen == {(Reason.OOM, KILLED), (Reason.KILLED, KILLED)}
+
+
+@pytest.mark.parametrize("size", [1, 1 * KIB, 64 * KIB, MIB])
+@pytest.mark.parametrize("where", ["once", "living"])
+def test_one_byte_more_than_the_output_limit_is_too_much(
+    where: str, size: int, once: Once, box: Callable[..., Sandbox]
+) -> None:
+    with box(output_limit=size) as sb:
+        for _ in range(10):
+            if where == "once":
+                exact = once("output", size, output_limit=size, text=False)
+                more = once("output", size + 1, output_limit=size, text=False)
+            else:
+                exact = sb.run(bomb("output", size), timeout=60)
+                more = sb.run(bomb("output", size + 1), timeout=60)
+            assert (*ending(exact), len(exact.stdout)) == (Reason.EXITED, 0, size)
+            assert (more.reason, len(more.stdout)) == (Reason.OUTPUT_LIMIT, size)
+            assert more.returncode in (0, KILLED)  # it may end before it is killed
