@@ -56,18 +56,26 @@ static struct outcome write_maps(const struct message *message, const struct nsb
 	return succeeded();
 }
 
-/* The offsets can be set until a process enters, which a command does with its exec. */
+/* The offsets can be set until a process enters. We do, since before Linux 6.3 a process whose
+ * children are to be in another time namespace cannot clone with CLONE_VM. */
 static struct outcome enter_time_namespace(const struct message *message,
 					   const struct nsb_setup *setup)
 {
 	const char *offsets = message_string(message, setup->timens_offsets);
-	long err;
+	long err, fd = -1;
 
 	if (!setup->time_namespace)
 		return succeeded();
 	err = sys1(__NR_unshare, CLONE_NEWTIME);
 	if (!err && offsets)
 		err = write_text(AT_FDCWD_, "/proc/self/timens_offsets", offsets);
+	if (err >= 0)
+		err = fd = sys_openat(AT_FDCWD_, "/proc/self/ns/time_for_children",
+				      O_RDONLY_ | O_CLOEXEC_, 0);
+	if (err >= 0)
+		err = sys2(__NR_setns, fd, CLONE_NEWTIME);
+	if (fd >= 0)
+		sys_close((int)fd);
 	return err < 0 ? failed(NSB_STEP_TIME_NAMESPACE, err, 0) : succeeded();
 }
 
