@@ -27,7 +27,24 @@ LIMITS: Final = ("memory", "pids", "cpus", "cpuset", "io")
 def asked(config: SandboxConfig) -> tuple[str, ...]:
     """Return the names of the limits that a configuration has."""
     names = (*LIMITS, "cpu_limit")
-    return tuple(name for name in names if getattr(config, name) not in (None, ()))
+    return tuple(
+        name
+        for name in names
+        if getattr(config, name) not in (None, ()) and not (name == "cpuset" and config.pinned)
+    )
+
+
+def pinned(config: SandboxConfig) -> frozenset[int] | None:
+    """Return the processors to set by sched_setaffinity(2), if any.
+
+    Raises:
+        ConfigError: One that this process cannot give.
+    """
+    if not config.pinned:
+        return None
+    from ._cgroup import check_affinity  # noqa: PLC0415 - see below
+
+    return check_affinity(f"{config.cpuset}")
 
 
 def limits(config: SandboxConfig) -> Limits:
@@ -36,7 +53,8 @@ def limits(config: SandboxConfig) -> Limits:
     # time.
     from ._cgroup import Limits  # noqa: PLC0415
 
-    return Limits(**{name: getattr(config, name) for name in LIMITS})
+    values = {name: getattr(config, name) for name in (*LIMITS, "cpuset_exclusive")}
+    return Limits(**values | {"cpuset": None} if config.pinned else values)
 
 
 def create(config: SandboxConfig, ids: Identity, *, single: bool) -> SandboxTree | None:
@@ -52,7 +70,8 @@ def create(config: SandboxConfig, ids: Identity, *, single: bool) -> SandboxTree
         UnsupportedError: A limit cannot be enforced here, and may not be missing.
     """
     names = asked(config)
-    required = [name for name in config.require if name in GROUP_CONTROLS]
+    pinned = {"cpuset"} if config.pinned else set()
+    required = [name for name in config.require if name in GROUP_CONTROLS and name not in pinned]
     if not (names or required or config.cgroup):
         return None
     from ._cgroup import SandboxTree  # noqa: PLC0415 - see above
@@ -130,6 +149,12 @@ def update(tree: SandboxTree, config: SandboxConfig, changes: Mapping[str, Any])
         ConfigError: Limits beyond the machine.
         UnsupportedError: The kernel refused one, such as less memory than is in use.
     """
+    if "cpuset" in changes and not config.cpuset_exclusive:
+        raise UnsupportedError(
+            errno.EOPNOTSUPP,
+            "cpuset: sched_setaffinity(2) cannot change all threads of a living sandbox at once; "
+            "make it with cpuset_exclusive=True",
+        )
     changed = dataclasses.replace(config, **changes)
     try:
         tree.update(limits(changed))

@@ -45,6 +45,10 @@ HINTS: Final[dict[tuple[str, int], str]] = {
     ("KEEPER", ANY): (
         "The process that starts sandboxes in the systemd scope is gone: was the scope stopped?"
     ),
+    ("AFFINITY", errno.EINVAL): (
+        "The cpuset that this process is in does not have these processors: see Cpus_allowed_list "
+        "in /proc/self/status"
+    ),
     ("SOCKETPAIR", errno.EMFILE): (
         "The open file limit is reached (RLIMIT_NOFILE); raise it or close sandboxes"
     ),

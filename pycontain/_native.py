@@ -13,7 +13,7 @@ import os
 import signal
 import struct
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -437,6 +437,14 @@ def _failure(error: Any) -> Failure:
     return Failure(Step(error.step), error.err, error.index)
 
 
+def _cpu_mask(cpus: Collection[int]) -> Any:
+    """Return the processors as sched_setaffinity(2) takes them."""
+    mask = ffi.new("uint64_t[]", max(cpus) // 64 + 1)
+    for cpu in cpus:
+        mask[cpu // 64] |= 1 << cpu % 64
+    return mask
+
+
 def spawn(  # noqa: PLR0913 - the fields of struct nsb_spawn_args
     *,
     namespaces: int,
@@ -444,6 +452,7 @@ def spawn(  # noqa: PLR0913 - the fields of struct nsb_spawn_args
     userns_fd: int,
     cgroup_fd: int,
     tasks_fds: Sequence[int],
+    cpus: Collection[int] | None = None,
     trees: Trees,
     setup: bytes,
     command: bytes | None,
@@ -469,11 +478,15 @@ def spawn(  # noqa: PLR0913 - the fields of struct nsb_spawn_args
     args.init_fd, args.null_fd = _program.fds()
     args.keeper_fd = keeper_fd
     args.cgroup_fd, args.tasks_fds, args.n_tasks = cgroup_fd, keep[1], len(tasks_fds)
+    if cpus is not None:
+        mask = _cpu_mask(cpus)
+        keep.append(mask)
+        args.affinity, args.n_affinity = mask, len(mask)
     args.trees, args.n_trees = trees.cdata, len(trees.paths)
     args.setup, args.setup_size = keep[0], len(setup)
     if command is not None:
         keep.append(ffi.from_buffer(command))
-        args.command, args.command_size = keep[3], len(command)
+        args.command, args.command_size = keep[-1], len(command)
         args.command_fds, args.n_command_fds = keep[2], len(command_fds)
     if lib.nsb_spawn(args, pid1.raw, error) < 0:
         raise NativeError(_failure(error))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import math
 import os
@@ -413,6 +412,8 @@ def _enforcement(
     kept = " ".join(profile.capabilities)
     rows["capabilities"] = Control(in_force=True, by=f"only {kept}" if kept else "none in any set")
     rows["seccomp"] = Control(in_force=True, by=f"filter of the profile {profile.name}")
+    if config.pinned:
+        rows["cpuset"] = Control(in_force=True, by="sched_setaffinity(2), locked by seccomp")
     choices = {
         "no_new_privileges": (profile.no_new_privileges, "PR_SET_NO_NEW_PRIVS"),
         "no nested user namespaces": (
@@ -427,11 +428,18 @@ def _enforcement(
 
 
 def _filter(config: SandboxConfig, profile: Profile, ids: Identity) -> _seccomp.Filter:
-    """The profile's filter, and no set-id bits on files that would be the host's root's."""
+    """The profile's filter, and what this configuration adds to it.
+
+    No other processors than those of `cpuset`; no set-id bits on files that would be the host's
+    root's.
+    """
+    filter_ = profile.seccomp
+    if config.pinned:
+        filter_ = filter_.first(_policy.NO_OTHER_PROCESSORS)
     writable = any(isinstance(mount, Bind) and not mount.read_only for mount in config.mounts)
     if not writable or ids.mapping != "range":
-        return profile.seccomp
-    return dataclasses.replace(profile.seccomp, rules=(*_policy.NO_SET_ID, *profile.seccomp.rules))
+        return filter_
+    return filter_.first(*_policy.NO_SET_ID)
 
 
 def _check_controls(config: SandboxConfig, enforcement: Mapping[str, Control]) -> None:

@@ -189,6 +189,7 @@ class BaseCommand:
         """Start a sandbox that consists of one command."""
         command = cls(args, str(options.cwd or packer.plan.cwd))
         command._only = True
+        cpus = _groups.pinned(packer.config)
         tree = _groups.create(packer.config, packer.plan.identity, single=True)
         if tree is not None:
             command._group = tree.command_group()
@@ -197,7 +198,11 @@ class BaseCommand:
             request = command._pack(packer, options, plumbing, pass_fds, flags)
             with request.reply:
                 command._runtime = Runtime.start(
-                    packer.plan, request.message, request.all_fds, tree=tree
+                    packer.plan,
+                    request.message,
+                    request.all_fds,
+                    tree=tree,
+                    cpus=cpus,
                 )
                 # Ours, since what it counted is read when PID 1 is dead.
                 command._tree, command._runtime.tree = tree, None

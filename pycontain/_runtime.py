@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 from . import _groups, _native
@@ -174,6 +174,7 @@ class Runtime:
         command_fds: Sequence[int] = (),
         *,
         tree: SandboxTree | None = None,
+        cpus: Collection[int] | None = None,
     ) -> Runtime:
         """Clone PID 1, perhaps with its only command; its set-up goes on while this returns.
 
@@ -182,6 +183,7 @@ class Runtime:
             command: The only command's request, with its descriptors.
             command_fds: These.
             tree: The sandbox's control groups, which it owns from now on.
+            cpus: The processors of everything inside; None: the caller's.
 
         Raises:
             SpawnError: A step before its execution failed; nothing is left.
@@ -194,6 +196,7 @@ class Runtime:
                 userns_fd=plan.identity.userns_fd,
                 cgroup_fd=cgroup_fd,
                 tasks_fds=(),
+                cpus=cpus,
                 trees=plan.trees,
                 setup=plan.setup,
                 command=command,

@@ -320,6 +320,7 @@ class SandboxConfig:
         mounts: In the order in which they are mounted.
         network: "none" (a loopback interface alone) or "host".
         namespaces: Which are new.
+        cpuset_exclusive: The processors are for this sandbox alone.
         memory, pids, cpus, cpuset, io: Limits of all commands together; bytes, number, processors,
             list, bounds per device.
         cgroup: Directories to make control groups in, at most one for each hierarchy.
@@ -335,6 +336,7 @@ class SandboxConfig:
         profile: Name of the policy.
         require: Controls that must be in force.
         accept_missing: Controls that may be missing.
+        pinned: The cpuset holds by sched_setaffinity(2), without a control group.
     """
 
     rootfs: str | None = None
@@ -345,6 +347,7 @@ class SandboxConfig:
     pids: int | None = field(default=None, compare=False)
     cpus: float | None = field(default=None, compare=False)
     cpuset: str | None = field(default=None, compare=False)
+    cpuset_exclusive: bool = field(default=False, compare=False)
     io: tuple[IoLimit, ...] = field(default=(), compare=False)
     cgroup: tuple[str, ...] = field(default=(), compare=False)
     disk: int = 64 << 20
@@ -361,9 +364,13 @@ class SandboxConfig:
     profile: str = "default"
     require: tuple[str, ...] = ()
     accept_missing: tuple[str, ...] = ()
+    pinned: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Check what is not checked by the types of the fields."""
+        object.__setattr__(self, "pinned", self.cpuset is not None and not self.cpuset_exclusive)
+        if self.cpuset_exclusive and self.cpuset is None:
+            raise ConfigError("cpuset_exclusive: which processors? Name them with cpuset=")
         if not _HOSTNAME.fullmatch(self.hostname):
             raise ConfigError(
                 f"hostname: {self.hostname!r} is not a host name of at most 64 characters"
@@ -385,6 +392,8 @@ class SandboxOptions(TypedDict, total=False):
         cpus: Processors' worth of time, 1.5 being one and a half.
         pids: Processes and threads at once.
         cpuset: The processors to run on, such as "0-2,5".
+        cpuset_exclusive: Those processors are for this sandbox alone; `enforcement` says against
+            whom.
         io: Bounds of what goes from and to block devices.
         cgroup: The cgroup directory to make groups in, or one for each hierarchy; left out: a
             delegated one, else none.
@@ -413,6 +422,7 @@ class SandboxOptions(TypedDict, total=False):
     disk: Size
     inodes: int
     cpuset: str | None
+    cpuset_exclusive: bool
     io: Sequence[IoLimit]
     cgroup: StrPath | Sequence[StrPath] | None
     wall_limit: float | None

@@ -164,8 +164,9 @@ class Sandbox(Configured):
         """
         if self._runtime is not None and not self._runtime.closed:
             raise SandboxClosedError("the sandbox has been started already")
+        cpus = _groups.pinned(self._config)
         tree = _groups.create(self._config, self._packer.plan.identity, single=False)
-        runtime = Runtime.start(self._packer.plan, tree=tree)
+        runtime = Runtime.start(self._packer.plan, tree=tree, cpus=cpus)
         runtime.wait_ready()
         self._runtime = runtime
         return self

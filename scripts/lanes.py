@@ -48,7 +48,8 @@ LACKS = {
         "userns_root",
         "rootrange",
         "idmap",
-        *(f"cgroup{suffix}" for suffix in ("", "_v2", "_cpu", "_memory", "_pids", "_tracking")),
+        *("cgroup", "cgroup_v2", "cgroup_cpu", "cgroup_memory", "cgroup_pids"),
+        *("cgroup_tracking", "cgroup_exclusive"),
     },
 }
 LACKS["subids"] = LACKS["user"] - {"rootrange"} | {"single_id"}

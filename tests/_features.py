@@ -136,6 +136,18 @@ def _cgroup(*controllers: str) -> str:
     return f"no cgroup can be made ({', '.join(controllers) or 'in any hierarchy'})"
 
 
+def _cgroup_exclusive() -> str:
+    """On v1, root of the machine's own cpuset; on v2, a group with the file of Linux 6.7."""
+    for names, home in cgroup_homes():
+        if "cpuset" not in names:
+            continue
+        if "v2" not in names:
+            alone = (home / "cpuset.cpu_exclusive").read_text() == "1\n"
+            return _cgroup("cpuset") if alone else "the own cpuset is not exclusive"
+        return _root() or _cgroup("cpuset") or _linux(6, 7)
+    return "no cpuset controller"
+
+
 def _linux(*least: int) -> str:
     release = tuple(map(int, re.findall(r"\d+", os.uname().release)[: len(least)]))
     return "" if release >= least else f"before Linux {'.'.join(map(str, least))}"
@@ -196,10 +208,13 @@ PROBES: dict[str, Callable[[], str]] = {
     "cgroup_pids": lambda: _cgroup("pids"),
     # a group counts the processor time of all its processes
     "cgroup_tracking": lambda: _cgroup("v2") and _cgroup("cpuacct"),
+    # and gives processors to one alone
+    "cgroup_exclusive": _cgroup_exclusive,
     # and counts the highest use
     "memory_peak": _memory_peak,
     "pids_peak": lambda: _linux(6, 1),
     # the machine
+    "processors_2": lambda: "" if len(os.sched_getaffinity(0)) > 1 else "one processor only",
     "memory_4g": _memory_4g,
     "overlay": _overlay,
     "x86_64": _x86_64,

@@ -90,8 +90,9 @@ class AsyncSandbox(Configured):
         """
         if self._pid1 is not None and not self._pid1.closed:
             raise SandboxClosedError("the sandbox has been started already")
+        cpus = _groups.pinned(self._config)
         tree = _groups.create(self._config, self._packer.plan.identity, single=False)
-        self._pid1 = AsyncRuntime(Runtime.start(self._packer.plan, tree=tree))
+        self._pid1 = AsyncRuntime(Runtime.start(self._packer.plan, tree=tree, cpus=cpus))
         await self._pid1.wait_ready()
         return self
 

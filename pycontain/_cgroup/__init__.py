@@ -8,6 +8,7 @@ counters (`_counters`), the end (`_remove`), on top of them the groups of a sand
 conversation: this process's scope of systemd's (`_scope`, `_systemd`, `_dbus`).
 """
 
+from ._affinity import check_affinity
 from ._command import CommandGroup
 from ._counters import Reading
 from ._hierarchy import Hierarchy, Host, detect
@@ -34,6 +35,7 @@ __all__ = [
     "Places",
     "Reading",
     "SandboxTree",
+    "check_affinity",
     "current_owner",
     "detect",
     "find",

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 
 from pycontain.enforcement import Control
 
-from . import _controls, _files
+from . import _controls, _files, _remove
 from ._counters import Dir
+from ._limits import parse_cpuset
 from ._owner import Owner, inherit_cpuset
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Groups:
         except OSError as error:
             raise _controls.refused(" ".join(sorted(controllers)), 2, error) from error
         for controller in controllers:
-            self.controls |= _controls.apply(controller, limits, self.dirs[controller])
+            self.apply(controller, limits)
 
     def _make_v1(self, base: str, name: str, controllers: frozenset[str], limits: Limits) -> None:
         try:
@@ -122,13 +123,39 @@ class Groups:
             path = f"{parent}/{name}"
             os.mkdir(path)
             self.made.append(path)
-            if "cpuset" in controllers:
+            if "cpuset" in controllers and not limits.cpuset_exclusive:
+                if not _files.read(f"{parent}/cpuset.cpus").strip():
+                    inherit_cpuset(base, parent)
                 inherit_cpuset(parent, path)
         except OSError as error:
             raise _controls.refused(" ".join(sorted(controllers)), 1, error) from error
         for controller in controllers:
             self.dirs[controller] = Dir(1, path)
+            self.apply(controller, limits)
+
+    def apply(self, controller: str, limits: Limits) -> None:
+        """Write the limits of one controller, and take note of what is then in force.
+
+        Raises as `_controls.apply`, and UnsupportedError where processors are not to be had alone.
+        """
+        if controller == "cpuset" and limits.cpuset is not None and limits.cpuset_exclusive:
+            control = self.owner.exclusive.claim(self._cpuset, parse_cpuset(limits.cpuset))
+            self.controls["cpuset"] = control
+        else:
             self.controls |= _controls.apply(controller, limits, self.dirs[controller])
+
+    @property
+    def _cpuset(self) -> str:
+        """The directory that can have processors for itself: next below the owner's."""
+        directory = self.dirs["cpuset"]
+        return f"{self.root}" if directory.is_v2 else directory.path
+
+    def remove(self, timeout_s: float) -> bool:
+        """Remove the directories that are empty within this time; tell whether all are gone."""
+        self.made = _remove.all_of(self.made, timeout_s)
+        if not self.made and "cpuset" in self.dirs:
+            self.owner.exclusive.release(self._cpuset)
+        return not self.made
 
     def _mkdir(self, path: str) -> None:
         """Make a v2 directory, to be removed before those that it lies in and before v1's.

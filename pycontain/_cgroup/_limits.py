@@ -90,6 +90,7 @@ class Limits:
         cpus: Processors' worth of time, 1.5 being one and a half.
         pids: Processes and threads at once.
         cpuset: The CPUs to run on, such as `0-2,5`.
+        cpuset_exclusive: No other group is to have these CPUs.
         io: Bounds per block device.
 
     Raises:
@@ -101,6 +102,7 @@ class Limits:
     cpus: float | None = None
     pids: int | None = None
     cpuset: str | None = None
+    cpuset_exclusive: bool = False
     io: tuple[IoLimit, ...] = ()
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ import os
 import threading
 
 from . import _files, _remove, _state
+from ._exclusive import Exclusive
 from ._hierarchy import Host, detect
 from ._place import Places, find
 from ._scope import OwnScope, StartKeeper
@@ -45,6 +46,7 @@ class Owner:
         self._enabled: dict[str, frozenset[str]] = {}
         self._places: dict[tuple[frozenset[str], tuple[str, ...]], Places] = {}
         self._serial = 0
+        self.exclusive = Exclusive()
         self._state_path = f"{state_directory or _state.runtime_directory()}/{self.identity}"
         # Renamed into place only once locked, so that no sweeper finds it without its lock.
         draft = f"{self._state_path}.new"
@@ -90,7 +92,7 @@ class Owner:
             os.write(self._state_fd, f"{path}\n".encode())  # first: a sweeper must know of it
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path)
-            inherit_cpuset(base, path)
+            inherit_cpuset(base, path, "cpuset.mems")
             self._directories[base] = path
         return path
 
@@ -146,11 +148,11 @@ def enable(directory: str, controllers: frozenset[str]) -> None:
         _files.write(control, " ".join(f"+{name}" for name in sorted(new)))
 
 
-def inherit_cpuset(parent: str, path: str) -> None:
+def inherit_cpuset(parent: str, path: str, *names: str) -> None:
     """Give a new v1 cpuset its parent's CPUs and nodes: an empty one takes no task (cpuset(7))."""
     if _remove.is_v2(path):  # an empty v2 cpuset means the parent's
         return
-    for name in ("cpuset.cpus", "cpuset.mems"):
+    for name in names or ("cpuset.cpus", "cpuset.mems"):
         if value := _files.read_optional(f"{parent}/{name}"):
             _files.write(f"{path}/{name}", value)
 

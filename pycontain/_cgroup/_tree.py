@@ -165,9 +165,9 @@ class SandboxTree:
         for controller in limits.controllers - self._groups.dirs.keys():
             self._add_controller(controller)
         self._groups.raise_ceilings(limits)
-        for controller, directory in self._groups.dirs.items():
+        for controller in self._groups.dirs:
             if controller in LIMITS:
-                self._groups.controls |= _controls.apply(controller, limits, directory)
+                self._groups.apply(controller, limits)
 
     def _add_controller(self, controller: str) -> None:
         """Hand a further v2 controller down; on v1 the processes would have to be moved."""
@@ -275,8 +275,7 @@ class SandboxTree:
         if os.getpid() != self._pid:
             return False
         self.remove_retired()
-        self._groups.made = _remove.all_of(self._groups.made, timeout_s)
-        return not self._groups.made
+        return self._groups.remove(timeout_s)
 
 
 def _places(
@@ -297,5 +296,5 @@ def _make(groups: Groups, limits: Limits, counters: frozenset[str]) -> None:
         groups.make(limits)
     except BaseException:
         with contextlib.suppress(OSError):
-            _remove.all_of(groups.made, 0.0)
+            groups.remove(0.0)
         raise

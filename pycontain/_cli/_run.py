@@ -96,6 +96,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add("--memory", metavar="SIZE", help="limit of memory and swap, such as 512M")
     add("--pids", metavar="N", type=int, help="limit of processes and threads at once")
     add("--cpus", metavar="N", type=float, help="limit of processor time, such as 1.5")
+    add("--cpuset", metavar="LIST", help="processors to run on, such as 0-2,5")
+    add("--cpuset-exclusive", action="store_true", help="and nobody else's: see the enforcement")
     add(
         "--accept-missing",
         metavar="CONTROL",
@@ -125,6 +127,8 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "memory": args.memory,
         "pids": args.pids,
         "cpus": args.cpus,
+        "cpuset": args.cpuset,
+        "cpuset_exclusive": args.cpuset_exclusive,
         "accept_missing": args.accept_missing,
     }
 

@@ -15,7 +15,8 @@ enum nsb_constants {
 	NSB_KEEP_ID = -1,       /* an id that is not to be changed */
 	NSB_INLINE_MAX = 65536, /* longer messages travel in a sealed memfd */
 	NSB_FDS_MAX = 250,      /* SCM_MAX_FD is 253 */
-	NSB_CONTROL_FD = 3      /* PID 1's end of the control socket */
+	NSB_CONTROL_FD = 3,     /* PID 1's end of the control socket */
+	NSB_CPU_WORDS = 128     /* of 64 processors; no kernel knows more than 8192 */
 };
 
 /* Which step failed. Python builds its Step enum from these names. */
@@ -33,6 +34,7 @@ enum nsb_step {
 	NSB_STEP_JOIN_USER_NAMESPACE,
 	NSB_STEP_CLONE_NAMESPACES,
 	NSB_STEP_JOIN_CGROUP,
+	NSB_STEP_AFFINITY,
 	NSB_STEP_STDIO,
 	NSB_STEP_AMBIENT,
 	NSB_STEP_EXEC_INIT,
@@ -288,7 +290,8 @@ struct nsb_clone {
 	uint32_t flags; /* of nsb_spawn_flag */
 	uint32_t has_cgroup;
 	uint32_t has_userns;
-	uint32_t reserved;
+	uint32_t n_affinity;
+	uint64_t affinity[NSB_CPU_WORDS];
 };
 
 /* A detached, idmapped copy of a directory tree, made by the parent before the clone. */
@@ -313,6 +316,9 @@ struct nsb_spawn_args {
 	int32_t keeper_fd;        /* control socket of a keeper that is to clone; -1: nsb_spawn() */
 	const int32_t *tasks_fds; /* v1 `tasks` files that PID 1 joins */
 	uint32_t n_tasks;
+	const uint64_t *affinity;     /* processors of PID 1 and of all that it starts, a bit each;
+				     NULL: the caller's */
+	uint32_t n_affinity;          /* words */
 	const struct nsb_tree *trees; /* appended to the set-up message's descriptors, in order */
 	uint32_t n_trees;
 	const void *setup;

@@ -36,6 +36,24 @@ static long join_cgroup(int cgroup_fd)
 	return fd < 0 ? fd : join_tasks_file((int)fd);
 }
 
+/* The kernel leaves out in silence what the cpuset does not have, so compare with what came out. */
+static long set_affinity(const uint64_t *wanted, uint32_t n_wanted)
+{
+	uint64_t got[NSB_CPU_WORDS];
+	long n = sys3(__NR_sched_setaffinity, 0, n_wanted * sizeof *wanted, wanted);
+
+	if (n < 0)
+		return n;
+	n = sys3(__NR_sched_getaffinity, 0, sizeof got, got);
+	if (n < 0)
+		return n;
+	n /= sizeof *got;
+	for (uint32_t i = 0; i < n_wanted; i++)
+		if (wanted[i] != (i < n ? got[i] : 0))
+			return -E_INVAL;
+	return 0;
+}
+
 /*
  * Standard streams on /dev/null, the control socket on its fixed number, nothing else. The parent
  * made sure that the descriptors it passes are above the numbers that are overwritten here.
@@ -103,6 +121,8 @@ static int become_init(void *argument)
 	for (uint32_t i = 0; i < plan->n_tasks; i++)
 		if ((err = join_tasks_file(plan->tasks_fds[i])) < 0)
 			return fail(plan, NSB_STEP_JOIN_CGROUP, err, i + 1);
+	if (plan->affinity && (err = set_affinity(plan->affinity, plan->n_affinity)) < 0)
+		return fail(plan, NSB_STEP_AFFINITY, err, 0);
 	if ((err = arrange_fds(plan)) < 0)
 		return fail(plan, NSB_STEP_STDIO, err, 0);
 	if ((err = raise_ambient()) < 0)

@@ -16,6 +16,8 @@ struct child_plan {
 	int32_t cgroup_fd;
 	const int32_t *tasks_fds;
 	uint32_t n_tasks;
+	const uint64_t *affinity;
+	uint32_t n_affinity;
 	void *stack_top; /* of the process that becomes PID 1 */
 
 	/* written by the child */

@@ -48,7 +48,7 @@ static void clone_request(const struct message *message)
 	if (message->size >= sizeof *request && request->has_userns)
 		userns_fd = message->fds[n_fds++];
 	if (request->header.kind != NSB_REQUEST_CLONE || message->size < sizeof *request ||
-	    message->n_fds != n_fds) {
+	    message->n_fds != n_fds || request->n_affinity > NSB_CPU_WORDS) {
 		send_failure(message->fds[0], failed(NSB_STEP_KEEPER, -E_PROTO, 0));
 		return;
 	}
@@ -60,6 +60,8 @@ static void clone_request(const struct message *message)
 		.control_fd = message->fds[3],
 		.cgroup_fd = cgroup_fd,
 		.userns_fd = userns_fd,
+		.affinity = request->n_affinity ? request->affinity : NULL,
+		.n_affinity = request->n_affinity,
 		.stack_top = init_stack + sizeof init_stack,
 		.pid = -1,
 		.pidfd = -1,

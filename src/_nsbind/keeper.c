@@ -19,10 +19,13 @@ static int ask(const struct nsb_spawn_args *args, int reply_fd, int init_control
 		.flags = args->flags,
 		.has_cgroup = args->cgroup_fd >= 0,
 		.has_userns = args->userns_fd >= 0,
+		.n_affinity = args->n_affinity,
 	};
 	int32_t fds[6] = { reply_fd, args->init_fd, args->null_fd, init_control_fd };
 	uint32_t n_fds = 4;
 
+	if (args->n_affinity)
+		memcpy(request.affinity, args->affinity, args->n_affinity * sizeof *args->affinity);
 	if (request.has_cgroup)
 		fds[n_fds++] = args->cgroup_fd;
 	if (request.has_userns)
@@ -68,6 +71,8 @@ int keeper_clone(const struct nsb_spawn_args *args, int init_control_fd, struct 
 
 	if (args->n_tasks)
 		return set_failure(reterr, NSB_STEP_KEEPER, EINVAL, 0);
+	if (args->n_affinity > NSB_CPU_WORDS)
+		return set_failure(reterr, NSB_STEP_AFFINITY, EINVAL, 0);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return set_failure(reterr, NSB_STEP_SOCKETPAIR, errno, 0);
 	err = ask(args, pair[1], init_control_fd);

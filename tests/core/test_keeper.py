@@ -18,7 +18,9 @@ import pycontain
 from _box import settles, started
 from _features import cgroup_homes
 from pycontain import Sandbox, SpawnError, _native
+from pycontain._configure import Configured
 from pycontain._keeper import Keeper
+from pycontain._runtime import Runtime
 
 MODES = ["vm", "fork"]
 
@@ -56,6 +58,21 @@ def test_sandboxes_and_their_verdicts_are_the_same(
     with Sandbox(**box_options) as sb:
         assert sb.run(["echo", "again"]).stdout == b"again\n"
         assert sb.run(["sh", "-c", "kill -9 $$"]).returncode == -9
+
+
+@pytest.mark.parametrize("cpu", sorted(os.sched_getaffinity(0)))
+def test_it_runs_on_the_processors_that_were_asked_for(
+    keeper: Keeper, box: Callable[..., Sandbox], cpu: int
+) -> None:
+    with box(cpuset=str(cpu)) as sb, started(sb):
+        assert os.sched_getaffinity(pid_of(sb)) == {cpu}
+
+
+@pytest.mark.parametrize("cpus", [{4000}, {9000}])
+def test_processors_that_it_cannot_give_are_an_error(keeper: Keeper, cpus: set[int]) -> None:
+    with pytest.raises(SpawnError) as caught:
+        Runtime.start(Configured().plan, cpus=cpus)
+    assert (caught.value.step, caught.value.errno) == ("AFFINITY", errno.EINVAL)
 
 
 def test_pid_1_is_our_own_child(keeper: Keeper, box: Callable[..., Sandbox]) -> None:
