@@ -306,10 +306,13 @@ def _name_table(rootfs: str | None, name: str, ids: tuple[int, int], limit: int 
             )
         finally:
             os.close(etc)
-        with os.fdopen(fd, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301
-            return file.read(limit).decode(errors="replace")
+                raise OSError(errno.EINVAL, "not a regular file")
+            with open(fd, "rb", closefd=False) as file:
+                return file.read(limit).decode(errors="replace")
+        finally:
+            os.close(fd)
     except OSError as error:
         raise ConfigError(
             f"user: names need /etc/{name} of the root: {error.strerror}; give numbers"
