@@ -57,12 +57,12 @@ def facts_of(sandbox: Sandbox, profile: Profile, uid: int) -> Facts:
         bounding=kept,
         enforcement=sandbox.enforcement,
         namespaces={name: os.readlink(f"/proc/self/ns/{name}") for name in NAMESPACES},
-        secrets=_secrets(),
+        secrets=secrets(),
     )
 
 
-def _secrets() -> frozenset[Object]:
-    """Our interpreter and the extension: what CVE-2019-5736 would overwrite."""
+def secrets() -> frozenset[Object]:
+    """Return our interpreter and the extension: what CVE-2019-5736 would overwrite."""
     paths = {sys.executable, "/proc/self/exe"}
     rows = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     paths |= {row[row.index("/") :] for row in rows if "python" in row or "pycontain" in row}
