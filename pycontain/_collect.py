@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from . import _cgroup
-from ._cgroup import Collected, Leftover
+from ._cgroup._collected import Collected, Leftover
 
 __all__ = ["Collected", "Leftover", "gc"]
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ._cgroup import Observed, observe
+from ._cgroup._observe import Observed, observe
 from ._processes import TICKS_PER_S, Process, descendants, namespace_pids, processes, user_of
 
 # As /proc/PID/exe names the memfd that _native makes. Whoever made a sandbox may read the link, as

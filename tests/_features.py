@@ -52,6 +52,11 @@ def _userns_root() -> str:
     return "" if os.geteuid() == 0 and not maps_all_ids() else "not root in a user namespace"
 
 
+def _first_pid_namespace() -> str:
+    first = os.stat("/proc/self/ns/pid").st_ino == 0xEFFFFFFC  # PROC_PID_INIT_INO
+    return "" if first else "in a PID namespace, as in a container"
+
+
 def _output(*command: str) -> str:
     """Return what the command prints, "" if it fails or does not exist."""
     try:
@@ -190,6 +195,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "root": _root,
     "user": _user,
     "userns_root": _userns_root,
+    "first_pid_namespace": _first_pid_namespace,
     # ids
     "userns": _userns,
     "rootrange": _rootrange,

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pycontain._cgroup import _state
+from pycontain._cgroup._collected import Collected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +50,8 @@ def owner(
             assert len(pids) == len(options)
             yield process, pids
         finally:
-            process.kill()
+            process.send_signal(signal.SIGCONT)
+            process.communicate()
 
 
 def kill(process: subprocess.Popen[str]) -> None:
@@ -59,11 +62,26 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 def left_of(*pids: int) -> list[str]:
     """Return the groups of owners with these pids in all hierarchies, and their state files."""
-    homes = [Path("/sys/fs/cgroup"), *map(Path, _state.runtime_directories())]
     names = tuple(f"-{pid}-" for pid in pids)
     return [
-        str(path)
-        for home in homes
-        for path in home.glob("**/pycontain-*")
-        if any(name in path.name for name in names)
+        os.path.join(folder, name)
+        for home in ("/sys/fs/cgroup", *_state.runtime_directories())
+        for folder, folders, files in os.walk(home)  # others' groups come and go meanwhile
+        for name in (*folders, *files)
+        if name.startswith("pycontain-") and any(part in name for part in names)
     ]
+
+
+def only(found: Collected, *names: str) -> Collected:
+    """Return what was found with one of these names in its path."""
+
+    def has_one(path: str) -> bool:
+        return any(name in path for name in names)
+
+    return Collected(
+        directories=tuple(filter(has_one, found.directories)),
+        processes=found.processes,
+        files=tuple(filter(has_one, found.files)),
+        remaining=tuple(left for left in found.remaining if has_one(left.path)),
+        dry_run=found.dry_run,
+    )

@@ -15,7 +15,7 @@ from ._exclusive import Exclusive
 from ._hierarchy import Host, detect
 from ._place import Places, find
 from ._scope import OwnScope, StartKeeper
-from ._sweep import sweep
+from ._sweep import Sweep
 
 _CLOSE_SECONDS = 0.2
 # The first sandbox of a process does not wait longer for what others left.
@@ -174,7 +174,7 @@ def current_owner() -> Owner:
     with _current_lock:
         if _current is None:
             with contextlib.suppress(OSError):
-                sweep(_state.runtime_directory(), seconds=_SWEEP_SECONDS)
+                Sweep(seconds=_SWEEP_SECONDS).run([_state.runtime_directory()])
             _current = Owner()
             atexit.register(_current.close)
         return _current

@@ -28,7 +28,6 @@ class OwnerRecord(NamedTuple):
         path: The state file.
         identity: The name of its directories.
         pid: Its process, in the PID namespace with the inode number `pid_namespace`.
-        is_here: That is this process's PID namespace.
         alive: False only when it is provably gone.
         is_lock_only: Its process is gone, but another one has its lock: a sweeper, or a fork of it.
         directories: Its directories, one per hierarchy in use.
@@ -38,7 +37,6 @@ class OwnerRecord(NamedTuple):
     identity: str
     pid: int
     pid_namespace: int
-    is_here: bool
     alive: bool
     is_lock_only: bool
     directories: tuple[str, ...]
@@ -56,9 +54,8 @@ def named(directory: str) -> list[tuple[str, re.Match[str]]]:
 
 def records(directory: str) -> Iterator[OwnerRecord]:
     """Yield each owner that has a state file, holding a dead one's lock until the next."""
-    for name, match in named(directory):
-        if name.endswith(".new") and not _is_here(match):  # perhaps just about to be locked
-            continue
+    names, others = named(directory), _state.OtherNamespaces()
+    for name, match in names:
         path = f"{directory}/{name}"
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -66,7 +63,7 @@ def records(directory: str) -> Iterator[OwnerRecord]:
             continue
         try:
             if _is_own_file(fd):
-                yield _record(path, match, fd)
+                yield _record(path, match, fd, others)
         finally:
             os.close(fd)
 
@@ -77,9 +74,11 @@ def _is_own_file(fd: int) -> bool:
     return stat.S_ISREG(found.st_mode) and private and found.st_size <= _SIZE_MAX
 
 
-def _record(path: str, match: re.Match[str], fd: int) -> OwnerRecord:
+def _record(
+    path: str, match: re.Match[str], fd: int, others: _state.OtherNamespaces
+) -> OwnerRecord:
     locked = not _lock(fd)
-    running = _is_running(match)
+    dead = is_dead(match, others)
     host = detect()
     lines = _files.read(f"/proc/self/fd/{fd}").splitlines()
     return OwnerRecord(
@@ -87,9 +86,8 @@ def _record(path: str, match: re.Match[str], fd: int) -> OwnerRecord:
         identity=match[0],
         pid=int(match[3]),
         pid_namespace=int(match[2]),
-        is_here=_is_here(match),
-        alive=locked or running,
-        is_lock_only=locked and not running and _is_here(match),
+        alive=locked or not dead,
+        is_lock_only=locked and dead,
         directories=tuple(line for line in lines if _is_group_of(match[0], line, host)),
     )
 
@@ -115,17 +113,17 @@ def _lock(fd: int) -> bool:
     return True
 
 
-def _is_here(match: re.Match[str]) -> bool:
-    return int(match[2]) == _state.pid_namespace()
-
-
-def _is_running(match: re.Match[str]) -> bool:
-    """Tell whether an owner lives without its lock, as after closing all descriptors."""
-    pid, start = int(match[3]), int(match[4])
-    if match[1] != _state.boot() or not _is_here(match) or _state.start_time(pid) != start:
-        return False
+def is_dead(match: re.Match[str], others: _state.OtherNamespaces) -> bool:
+    """Tell by its identity, whatever its lock says, whether an owner is provably gone."""
+    boot, namespace, pid, start = match[1], int(match[2]), int(match[3]), int(match[4])
+    if boot != _state.boot():
+        return True
+    if namespace != _state.pid_namespace():
+        return others.is_gone(namespace)
+    if _state.start_time(pid) != start:
+        return True
     # After an exec a process still has the pid and the start time of the owner that it was before.
-    return pid != os.getpid() or match[0] in _state.held
+    return pid == os.getpid() and match[0] not in _state.held
 
 
 def _is_group_of(identity: str, path: str, host: Host) -> bool:

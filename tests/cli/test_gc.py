@@ -14,24 +14,13 @@ from pathlib import Path
 import pytest
 
 import pycontain
-from _owners import kill, left_of, owner
+from _owners import kill, left_of, only, owner
 from pycontain import _cgroup
 from pycontain._cgroup import Host, _state
 from pycontain._cli import main
 
 LIMITS: dict[str, object] = {"pids": 20}
 NOTHING = Host(v2=None, v1=())
-
-
-def mine(found: pycontain.Collected, pid: int) -> pycontain.Collected:
-    """Return what was found of one owner: others' tests may leave something meanwhile."""
-    name = f"-{pid}-"
-    return pycontain.Collected(
-        directories=tuple(path for path in found.directories if name in path),
-        files=tuple(path for path in found.files if name in path),
-        remaining=tuple(left for left in found.remaining if name in left.path),
-        dry_run=found.dry_run,
-    )
 
 
 @pytest.mark.requires("cgroup_pids")
@@ -45,7 +34,7 @@ def test_nothing_remains_of_a_killed_process() -> None:
         before = left_of(process.pid)
         assert len(before) > 1
         kill(process)
-        found = mine(pycontain.gc(), process.pid)
+        found = only(pycontain.gc(), f"-{process.pid}-")
         assert sorted((*found.directories, *found.files)) == sorted(before)
         assert found.remaining == ()
         assert left_of(process.pid) == []
@@ -54,8 +43,8 @@ def test_nothing_remains_of_a_killed_process() -> None:
         assert after[living] == other.pid
         assert left_of(other.pid) != []
         assert other.poll() is None
-        again = mine(pycontain.gc(), process.pid)
-        assert again == pycontain.Collected()
+        again = only(pycontain.gc(), f"-{process.pid}-")
+        assert (again.directories, again.files, again.remaining) == ((), (), ())
 
 
 @pytest.mark.requires("cgroup_pids")
@@ -63,7 +52,7 @@ def test_nothing_is_touched_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> 
     with owner(LIMITS) as (process, _):
         kill(process)
         before = left_of(process.pid)
-        found = mine(pycontain.gc(dry_run=True), process.pid)
+        found = only(pycontain.gc(dry_run=True), f"-{process.pid}-")
         assert sorted((*found.directories, *found.files)) == sorted(before) != []
         assert found.dry_run
         assert left_of(process.pid) == before
