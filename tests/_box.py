@@ -106,10 +106,16 @@ def settles(condition: Callable[[], bool]) -> bool:
     return True
 
 
+LIST = "for t in /proc/[0-9]*/task/*; do echo $(grep -E '^(Name|State|Tgid)' $t/status); done"
+
+
 def processes(sandbox: pycontain.Sandbox) -> list[str]:
     """Return the name of each thread inside that lives, but for PID 1 and those that look."""
-    script = "for t in /proc/[0-9]*/task/*; do echo $(grep -E '^(Name|State|Tgid)' $t/status); done"
-    listing = sandbox.run(["sh", "-c", script], text=True, check=True).stdout
+    return listed(sandbox.run(["sh", "-c", LIST], text=True, check=True).stdout)
+
+
+def listed(listing: str) -> list[str]:
+    """Return the names in what LIST prints."""
     found = []
     for line in listing.splitlines():
         words = line.split()
