@@ -19,11 +19,15 @@ from ._identity import Identity, identity
 from ._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Op, OpKind
 from .config import Bind, Overlay, SandboxConfig, Tmpfs, User
 from .enforcement import GROUP_CONTROLS, Control, check_required
-from .errors import ConfigError
+from .errors import ConfigError, SpawnError
 from .profile import Profile
 from .profile import get as get_profile
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What a file system cannot do stays so; this may be otherwise in a moment.
+PASSING: Final = frozenset(
+    (errno.EINTR, errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.ENOSPC)
+)
 RESTRICTED: Final = MOUNT_NOSUID | MOUNT_NODEV
 SHM_SIZE: Final = 64 << 20
 # Character devices: name, major << 8 | minor (Documentation/admin-guide/devices.txt).
@@ -102,6 +106,8 @@ class _Builder:
         problem = errno.ENOSYS
         if cloned:
             problem = _native.can_idmap(path, idmap_fd)
+            if problem in PASSING:
+                raise SpawnError("IDMAP", problem, os.strerror(problem), path)
         if problem:
             self.notes[f"idmap {path}"] = Control(
                 in_force=False,

@@ -28,6 +28,7 @@ from .errors import (
     ProgramNotFoundError,
     PycontainError,
     SandboxPausedError,
+    SpawnError,
 )
 from .result import Reason, Usage
 
@@ -100,6 +101,12 @@ def start_error(report: Report, argv: Sequence[bytes], cwd: str) -> PycontainErr
         text = "cannot be executed: no permission, a directory, or on a noexec mount"
         return ProgramNotExecutableError(errno.EACCES, text, program)
     return spawn_error(failure, cwd if failure.step.name == "CWD" else program)
+
+
+def never_started() -> SpawnError:
+    """Return the exception for a command of which nothing was heard before its sandbox ended."""
+    text = "the sandbox ended before the program was started"
+    return SpawnError("START", errno.ECONNRESET, text)
 
 
 class Request(NamedTuple):
@@ -467,6 +474,8 @@ class Command(BaseCommand):
                 self.kill(Reason.KILLED)
                 raise TimeoutError(errno.ETIMEDOUT, "PID 1 does not answer")
             self.collect()
+        if not self.executed:
+            raise never_started()
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the command itself; nothing if it has ended.

@@ -50,6 +50,12 @@ def spawn_error(failure: Failure, path: str | None) -> SpawnError:
     )
 
 
+def _refused(step: str, error: OSError) -> SpawnError:
+    """Return the exception for a call of ours that the kernel refused."""
+    number = error.errno or 0
+    return SpawnError(step, number, os.strerror(number), None, hint(step, number))
+
+
 def set_up_hangs() -> SpawnError:
     """Return the exception for a set-up that does not end."""
     return SpawnError(
@@ -287,6 +293,7 @@ class Runtime:
 
         Raises:
             SandboxClosedError: The sandbox was closed, or has ended.
+            SpawnError: The kernel refused to take it.
         """
         with self._lock:
             if self._control_fd < 0:
@@ -295,6 +302,8 @@ class Runtime:
                 _native.send(self._control_fd, message, fds)
             except (BrokenPipeError, ConnectionResetError):
                 raise SandboxClosedError("the sandbox has ended: its PID 1 is gone") from None
+            except OSError as error:
+                raise _refused("SEND", error) from None
 
     def ask(self, message: bytes, timeout_s: float = KILL_TIMEOUT_S) -> tuple[Report, int | None]:
         """Send a request and wait for its reply; returns it with the descriptor that came along.
@@ -342,6 +351,10 @@ class Runtime:
         Returns:
             PID 1's wait status, or None if it did not die in time (0: an event loop waits for
             `pidfd`; more: a process in an uninterruptible wait). Call again then.
+
+        Raises:
+            SpawnError: The kernel refused to kill or to wait. The sandbox is still ours: call
+                again.
         """
         with self._lock:
             if self._pidfd < 0:
@@ -349,8 +362,11 @@ class Runtime:
             if self.tree is not None:
                 with contextlib.suppress(OSError):
                     self.tree.kill(0.0)
-            _native.kill(self._pidfd, signal.SIGKILL)
-            self._status = _native.reap(self._pidfd, timeout_s)
+            try:
+                _native.kill(self._pidfd, signal.SIGKILL)
+                self._status = _native.reap(self._pidfd, timeout_s)
+            except OSError as error:
+                raise _refused("KILL", error) from None
             if self._status is None:
                 return None
             self._close()

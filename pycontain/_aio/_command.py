@@ -12,7 +12,7 @@ from typing import Self
 
 from pycontain._command import Argument, Options, Packer
 from pycontain._job import Job
-from pycontain._process import START_TIMEOUT_S, BaseCommand, killed
+from pycontain._process import START_TIMEOUT_S, BaseCommand, killed, never_started
 from pycontain._runtime import KILL_TIMEOUT_S
 from pycontain._streams import Capture, Flow, Plumbing
 from pycontain._watch import shortest
@@ -128,6 +128,8 @@ class AsyncCommand(BaseCommand):
             raise TimeoutError(errno.ETIMEDOUT, "PID 1 does not answer")
         if self.failure is not None:
             raise self.failure
+        if not self.executed:
+            raise never_started()
 
     def close_pty(self) -> None:
         """Close the master of the pty, when streams have copies of it."""

@@ -44,6 +44,7 @@ enum {
 	MSG_DONTWAIT_ = 0x40,
 	MSG_NOSIGNAL_ = 0x4000,
 	MSG_CMSG_CLOEXEC_ = 0x40000000,
+	SEND_TRIES = 8,
 };
 
 static char inline_buffer[NSB_INLINE_MAX] __attribute__((aligned(16)));
@@ -171,14 +172,16 @@ long receive(struct message *message)
 
 /*
  * attached_fd < 0: none. pid_to_tell: the kernel translates the pid in SCM_CREDENTIALS to the
- * receiver's PID namespace (unix(7)); 0: none.
+ * receiver's PID namespace (unix(7)); 0: none. Returns a negative errno if it cannot be sent; who
+ * waits for it then sees the end of the socket, once that is closed.
  */
-void send_report(int fd, const struct nsb_report *report, int attached_fd, int pid_to_tell)
+long send_report(int fd, const struct nsb_report *report, int attached_fd, int pid_to_tell)
 {
 	char control[64] __attribute__((aligned(16)));
 	struct iovec iov = { (void *)(uintptr_t)report, sizeof *report };
 	struct msghdr header = { .iov = &iov, .n_iov = 1, .control = control };
 	struct cmsghdr *item = (void *)control;
+	long n = -E_AGAIN;
 
 	if (pid_to_tell) {
 		struct credentials *credentials = (void *)(item + 1);
@@ -199,7 +202,10 @@ void send_report(int fd, const struct nsb_report *report, int attached_fd, int p
 	}
 	if (!header.control_size)
 		header.control = NULL;
-	(void)sys3(__NR_sendmsg, fd, &header, MSG_NOSIGNAL_ | MSG_DONTWAIT_);
+	/* There is room for it: what fails is the kernel's memory, and that may pass. */
+	for (int i = 0; n < 0 && i < SEND_TRIES; i++)
+		n = sys3(__NR_sendmsg, fd, &header, MSG_NOSIGNAL_ | MSG_DONTWAIT_);
+	return n < 0 ? n : 0;
 }
 
 void send_failure(int fd, struct outcome outcome)
@@ -209,27 +215,46 @@ void send_failure(int fd, struct outcome outcome)
 				     .err = outcome.err,
 				     .index = outcome.index };
 
-	send_report(fd, &report, -1, 0);
+	(void)send_report(fd, &report, -1, 0);
 }
 
 void send_done(int fd, int attached_fd)
 {
 	struct nsb_report report = { .event = NSB_EVENT_DONE };
 
-	send_report(fd, &report, attached_fd, 0);
+	(void)send_report(fd, &report, attached_fd, 0);
 }
 
 /* The caller blocks signals around the clone and Python ignores SIGPIPE and SIGXFSZ; exec keeps
  * both. Commands inherit our dispositions, so one sweep serves them all. Signals stay blocked here:
  * SIGCHLD comes by signalfd. */
-static void reset_signals(void)
+static long reset_signals(void)
 {
 	struct {
 		uint64_t handler, flags, restorer, mask;
 	} action = { 0 };
+	long err = 0;
 
-	for (int signal = 1; signal <= SIGNAL_COUNT; signal++)
-		(void)sys4(__NR_rt_sigaction, signal, &action, 0, sizeof action.mask);
+	for (int signal = 1; signal <= SIGNAL_COUNT && err >= 0; signal++)
+		if (signal != SIG_KILL && signal != SIG_STOP)
+			err = sys4(__NR_rt_sigaction, signal, &action, 0, sizeof action.mask);
+	return err;
+}
+
+/* Linux < 5.9, or an outer filter, lacks close_range. */
+static long close_from(unsigned first)
+{
+	struct {
+		uint64_t soft, hard;
+	} nofile = { 0, 0 };
+	long err = sys_close_range(first, ~0u, 0);
+
+	if (err != -E_NOSYS)
+		return err;
+	err = sys4(__NR_prlimit64, 0, 7 /* RLIMIT_NOFILE */, 0, &nofile);
+	for (uint64_t fd = first; fd < nofile.soft; fd++)
+		sys_close((int)fd);
+	return err;
 }
 
 static int open_child_signal(void)
@@ -285,7 +310,8 @@ static _Noreturn void run(const struct policy *policy, int signal_fd)
 	for (;;) {
 		long n = sys5(__NR_ppoll, fds, 2, 0, 0, 8);
 
-		if (n == -E_INTR)
+		/* A passing want of memory (poll(2)). */
+		if (n == -E_INTR || n == -E_AGAIN || n == -E_NOMEM)
 			continue;
 		/* Without ears there is nothing to wait for: the caller sees our end. */
 		if (n < 0)
@@ -316,8 +342,9 @@ __attribute__((used, noinline)) static _Noreturn void init_main(void)
 	int signal_fd;
 	long n;
 
-	(void)sys3(__NR_fcntl, NSB_CONTROL_FD, 2 /* F_SETFD */, 1 /* FD_CLOEXEC */);
-	reset_signals();
+	if ((n = sys3(__NR_fcntl, NSB_CONTROL_FD, 2 /* F_SETFD */, 1 /* FD_CLOEXEC */)) < 0 ||
+	    (n = reset_signals()) < 0)
+		give_up(failed(NSB_STEP_RECEIVE, n, 0));
 	n = receive_into(&message, setup_buffer);
 	if (n <= 0)
 		give_up(failed(NSB_STEP_RECEIVE, n ? n : -E_PROTO, 0));
@@ -331,11 +358,13 @@ __attribute__((used, noinline)) static _Noreturn void init_main(void)
 		give_up(outcome);
 	/* Of the set-up only its volumes stay open: no later command can find a way to the host
 	 * through us. */
-	(void)sys_close_range((unsigned)volumes_compact(NSB_CONTROL_FD + 1), ~0u, 0);
+	if ((n = close_from((unsigned)volumes_compact(NSB_CONTROL_FD + 1))) < 0)
+		give_up(failed(NSB_STEP_FDS, n, 0));
 	signal_fd = open_child_signal();
 	if (signal_fd < 0)
 		give_up(failed(NSB_STEP_REQUEST, signal_fd, 0));
-	send_report(NSB_CONTROL_FD, &ready, -1, 0);
+	if (send_report(NSB_CONTROL_FD, &ready, -1, 0) < 0)
+		sys_exit(1);
 	run(&policy, signal_fd);
 }
 

@@ -50,7 +50,7 @@ const char *message_string(const struct message *message, uint32_t offset);
 int take_fd(struct message *message, uint32_t index);
 long receive(struct message *message); /* until the next call; 0: the control socket has ended */
 void message_release(struct message *message);
-void send_report(int fd, const struct nsb_report *report, int attached_fd, int pid_to_tell);
+long send_report(int fd, const struct nsb_report *report, int attached_fd, int pid_to_tell);
 void send_failure(int fd, struct outcome outcome);
 void send_done(int fd, int attached_fd);
 static inline struct outcome failed(enum nsb_step step, long err, uint32_t index)

@@ -87,7 +87,7 @@ void commands_reap(void)
 			};
 
 			report.index = status && volume_full();
-			send_report(commands[i].reply_fd, &report, -1, 0);
+			(void)send_report(commands[i].reply_fd, &report, -1, 0);
 			if (commands[i].only)
 				sys_exit(0);
 			sys_close(commands[i].reply_fd);
@@ -149,7 +149,11 @@ static bool session(struct start *start)
  */
 static bool place_fds(struct start *start)
 {
-	(void)sys_close_range(0, ~0u, CLOSE_RANGE_CLOEXEC_);
+	long err = sys_close_range(0, ~0u, CLOSE_RANGE_CLOEXEC_);
+
+	/* Linux < 5.11 lacks the flag, < 5.9 the call. */
+	if (err != -E_NOSYS && err != -E_INVAL && step_failed(start, NSB_STEP_FDS, err, 0))
+		return false;
 	if (start->request->flags & NSB_EXEC_PTY) {
 		for (int fd = 0; fd <= 2; fd++)
 			if (step_failed(start, NSB_STEP_FDS, sys_dup3(start->pty_slave, fd, 0),
@@ -291,7 +295,8 @@ static void execute(struct start *start)
 	long verdict = -E_NOENT;
 	uint32_t index = 0;
 
-	(void)sys_sigmask(&no_signals);
+	if (step_failed(start, NSB_STEP_EXEC, sys_sigmask(&no_signals), 0))
+		return;
 	for (uint32_t i = 0; i < start->request->n_paths; i++) {
 		long err = sys3(__NR_execve, start->paths[i], start->argv, start->envp);
 
@@ -428,12 +433,15 @@ static bool parse(struct message *message, struct start *start, const char **poi
 	       start->groups && start->targets;
 }
 
-static void reply_started(const struct start *start, int reply_fd, int32_t pid)
+/* A command whose pid or pty cannot be handed out is of no use to anybody. */
+static void reply_started(struct start *start, int reply_fd, int32_t pid)
 {
 	struct nsb_report report = { .event = NSB_EVENT_STARTED, .pid = pid };
 
-	if (start->request->flags & (NSB_EXEC_TELL_START | NSB_EXEC_PTY))
-		send_report(reply_fd, &report, start->pty_master, pid);
+	if (start->request->flags & (NSB_EXEC_TELL_START | NSB_EXEC_PTY) &&
+	    step_failed(start, NSB_STEP_START,
+			send_report(reply_fd, &report, start->pty_master, pid), 1))
+		(void)sys2(__NR_kill, pid, SIG_KILL);
 }
 
 static void command_start(struct message *message, struct start *start, const char **pointers)
@@ -453,7 +461,8 @@ static void command_start(struct message *message, struct start *start, const ch
 		start->cgroup_fd = message->fds[1]; /* raised, too */
 	if (ready) {
 		pid = clone_command(start);
-		step_failed(start, NSB_STEP_START, pid, 0);
+		if (!step_failed(start, NSB_STEP_START, pid, 0) && !start->outcome.step)
+			reply_started(start, message->fds[0], (int32_t)pid);
 	}
 	if (start->outcome.step) {
 		if (pid > 0)
@@ -462,7 +471,6 @@ static void command_start(struct message *message, struct start *start, const ch
 		if (request->flags & NSB_EXEC_ONLY)
 			sys_exit(0);
 	} else {
-		reply_started(start, message->fds[0], (int32_t)pid);
 		commands[n_commands++] = (struct command){
 			.id = request->header.id,
 			.pid = (int32_t)pid,

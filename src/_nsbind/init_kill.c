@@ -51,7 +51,7 @@ static long namespace_of_threads(const char *pid, char link[64])
 	static char buffer[TASKS_BUFFER] __attribute__((aligned(16)));
 	char path[64];
 	char *end = text_append(path, path + sizeof path, "/proc/");
-	long tasks, n, found = -E_SRCH;
+	long tasks, n = 0, found = -E_SRCH;
 
 	end = text_append(text_append(end, path + sizeof path, pid), path + sizeof path, "/task");
 	tasks = end ? sys_openat(AT_FDCWD_, path, O_RDONLY_ | O_DIRECTORY_ | O_CLOEXEC_, 0)
@@ -72,7 +72,13 @@ static long namespace_of_threads(const char *pid, char link[64])
 		}
 	}
 	sys_close((int)tasks);
-	return found;
+	return n < 0 ? n : found;
+}
+
+/* Any other errno says nothing of the process, which may be one of those that are looked for. */
+static bool is_gone(long err)
+{
+	return err == -E_SRCH || err == -E_NOENT;
 }
 
 static long namespace_of_process(const char *pid, char link[64])
@@ -101,9 +107,9 @@ static long signal_marked(const char *mark, uint32_t signal)
 
 			at += entry->length;
 			err = pid <= 1 ? -E_SRCH : namespace_of_process(entry->name, link);
-			/* It runs a program that nobody inside may read (would_dump() in
+			/* EACCES: it runs a program that nobody inside may read (would_dump() in
 			 * fs/exec.c). */
-			hidden |= err == -E_ACCES;
+			hidden |= err < 0 && !is_gone(err);
 			if (err < 0 || !text_equal(link, mark))
 				continue;
 			found++;
@@ -120,13 +126,16 @@ static long kill_marked(int pid, uint32_t signal)
 	char own[64], mark[64], text[16];
 	long found = 0;
 
-	if (!number_append(text, text + sizeof text, (uint64_t)pid) || namespace_of("1", own) < 0)
-		return -E_SRCH;
+	(void)number_append(text, text + sizeof text, (uint64_t)pid);
+	if (namespace_of("1", own) < 0)
+		return -E_ACCES;
 	/* A zombie has no namespaces: its children were reparented and cannot be told apart any
 	 * more. */
 	found = namespace_of_process(text, mark);
-	if (found < 0 || text_equal(own, mark))
-		return found == -E_ACCES ? found : -E_SRCH;
+	if (found < 0)
+		return is_gone(found) ? -E_SRCH : -E_ACCES;
+	if (text_equal(own, mark))
+		return -E_ACCES;
 	/* A process may fork between the look and the kill, so until a pass finds nobody; zombies
 	 * have no link. */
 	for (int pass = 0; pass < PASSES_MAX; pass++) {

@@ -155,7 +155,8 @@ void act_as_ourselves(void)
 {
 	act_as((uint32_t)sys0(__NR_geteuid), (uint32_t)sys0(__NR_getegid));
 	/* Another id makes us what fs.suid_dumpable says. */
-	(void)sys_prctl(PR_SET_DUMPABLE_, 0, 0, 0, 0);
+	if (sys_prctl(PR_SET_DUMPABLE_, 0, 0, 0, 0) < 0)
+		sys_exit(1);
 }
 
 /* Step from parent_fd, which is closed, into name; make it where it is missing and the file system

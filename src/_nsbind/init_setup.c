@@ -92,7 +92,8 @@ static struct outcome take_ids(const struct nsb_setup *setup)
 	/* Not to be traced or read through /proc/1 by what runs here later, whatever ids it has
 	 * (ptrace(2)). Not before: the id maps of an undumpable process belong to the host's root,
 	 * and a change of ids resets this. */
-	(void)sys_prctl(PR_SET_DUMPABLE_, 0, 0, 0, 0);
+	if (!err)
+		err = sys_prctl(PR_SET_DUMPABLE_, 0, 0, 0, 0);
 	return err ? failed(NSB_STEP_SET_ID, err, 0) : succeeded();
 }
 

@@ -83,14 +83,15 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* A signal does not end the wait: the caller's handlers run when it is back. */
+/* A signal does not end the wait: the caller's handlers run when it is back. EAGAIN of poll(2) is a
+ * passing want of memory, while ours is that time is over. */
 int wait_ready(int fd, short events, int timeout_ms)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = events };
 	int64_t end = timeout_ms < 0 ? 0 : now_ms() + timeout_ms;
 	int n;
 
-	while ((n = poll(&poll_fd, 1, timeout_ms)) < 0 && errno == EINTR) {
+	while ((n = poll(&poll_fd, 1, timeout_ms)) < 0 && (errno == EINTR || errno == EAGAIN)) {
 		int64_t left = end - now_ms();
 
 		if (timeout_ms >= 0)
@@ -335,10 +336,12 @@ static int clone_init(const struct nsb_spawn_args *args, struct arena *arena,
 	if (fork_like && pipe2(exec_pipe, O_CLOEXEC) < 0)
 		return set_failure(reterr, NSB_STEP_CLONE, errno, 0);
 	/* The child must not run the caller's handlers: they would act on shared memory. */
-	(void)sys_sigmask_all(&old_mask);
-	pid = plan->userns_fd >= 0 ? clone_through_helper(plan, arena->helper_stack_top)
-				   : child_clone(plan, 0);
-	(void)sys_sigmask(&old_mask);
+	pid = sys_sigmask_all(&old_mask);
+	if (pid == 0) {
+		pid = plan->userns_fd >= 0 ? clone_through_helper(plan, arena->helper_stack_top)
+					   : child_clone(plan, 0);
+		(void)sys_sigmask(&old_mask);
+	}
 	close_fd(&exec_pipe[1]);
 	if (fork_like && pid > 0)
 		wait_for_exec(exec_pipe[0]);
@@ -441,7 +444,7 @@ int nsb_userns_hold(uint32_t spawn_flags, struct nsb_userns_holder *ret, struct 
 	int lifeline[2], err;
 	int32_t pidfd = -1;
 	uint64_t old_mask;
-	long pid = -ENOSYS;
+	long pid;
 
 	if (pipe2(lifeline, O_CLOEXEC) < 0)
 		return set_failure(reterr, NSB_STEP_SOCKETPAIR, errno, 0);
@@ -461,12 +464,16 @@ int nsb_userns_hold(uint32_t spawn_flags, struct nsb_userns_holder *ret, struct 
 		.stack_size = STACK_SIZE,
 	};
 
-	(void)sys_sigmask_all(&old_mask);
-	if (!(spawn_flags & NSB_SPAWN_CLONE2))
-		pid = sys_clone3(&args, sizeof args, hold_userns, arguments);
-	if (pid == -ENOSYS)
-		pid = sys_clone2(flags, arena.init_stack_top, &pidfd, hold_userns, arguments);
-	(void)sys_sigmask(&old_mask);
+	pid = sys_sigmask_all(&old_mask);
+	if (pid == 0) {
+		pid = -ENOSYS;
+		if (!(spawn_flags & NSB_SPAWN_CLONE2))
+			pid = sys_clone3(&args, sizeof args, hold_userns, arguments);
+		if (pid == -ENOSYS)
+			pid = sys_clone2(flags, arena.init_stack_top, &pidfd, hold_userns,
+					 arguments);
+		(void)sys_sigmask(&old_mask);
+	}
 	close(lifeline[0]);
 	if (pid < 0) {
 		close(lifeline[1]);

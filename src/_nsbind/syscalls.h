@@ -17,23 +17,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* In a build for the fault tests (tests/tools/fault.h), an error to return instead of the call. */
 #ifdef NSB_FAULT_INJECTION
-long nsb_fault(long number);
+long nsb_fault(long number, long a, long b);
 #else
-#define nsb_fault(number) 0
+#define nsb_fault(number, a, b) 0
 #endif
 
 #if defined(__x86_64__)
 
 static inline long sys_call6(long n, long a, long b, long c, long d, long e, long f)
 {
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-	long ret = nsb_fault(n);
+	long ret = nsb_fault(n, a, b);
 
 	if (ret)
 		return ret;
+
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+
 	__asm__ volatile("syscall"
 			 : "=a"(ret)
 			 : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
@@ -45,7 +48,7 @@ static inline long sys_call6(long n, long a, long b, long c, long d, long e, lon
 
 static inline long sys_call6(long n, long a, long b, long c, long d, long e, long f)
 {
-	long ret = nsb_fault(n);
+	long ret = nsb_fault(n, a, b);
 
 	if (ret)
 		return ret;
@@ -179,6 +182,7 @@ struct sys_statfs {
 #define E_PERM        1
 #define E_NOENT       2
 #define E_INTR        4
+#define E_NOMEM       12
 #define E_ACCES       13
 #define E_EXIST       17
 #define E_NOTDIR      20
@@ -201,6 +205,7 @@ struct sys_statfs {
 
 #define SIG_KILL     9
 #define SIG_CHLD     17
+#define SIG_STOP     19
 #define SIGNAL_COUNT 64
 
 /* clone3's argument block up to the cgroup field (88 bytes, Linux 5.7). */
