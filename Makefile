@@ -38,7 +38,7 @@ test: ## the suite in all lanes; the last line adds them up
 	@$(LANES) --kernel $(KERNEL) $(if $(ARGS),-- $(ARGS))
 
 # One lane each; their names are those of scripts/lanes.py.
-LANE_TARGETS := test-root test-user test-subids test-userns test-fork test-nosys
+LANE_TARGETS := test-root test-user test-subids test-userns test-fork test-nosys test-faults
 .PHONY: $(LANE_TARGETS)
 test-root: ## lane: root, ids and cgroups at will
 test-user: ## lane: an ordinary user with one id
@@ -46,6 +46,7 @@ test-subids: ## lane: an ordinary user with newuidmap and a range of ids
 test-userns: ## lane: root of a user namespace (unshare -r)
 test-fork: ## lane: cloning without shared memory
 test-nosys: ## lane: no clone3, openat2 and new mount API
+test-faults: ## lane: each system call of the core fails (PYCONTAIN_FAULTS_WHOLE=1: with each errno)
 $(LANE_TARGETS): test-%:
 	@$(SETUP) test
 	@$(LANES) $* $(if $(ARGS),-- $(ARGS))

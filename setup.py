@@ -2,7 +2,7 @@
 """The native parts: the cffi extension and two programs. The rest is in pyproject.toml.
 
 Environment: PYCONTAIN_WERROR=1 makes warnings errors; PYCONTAIN_SANITIZE=address,undefined builds
-for a sanitizer lane; CC chooses the compiler.
+for a sanitizer lane; PYCONTAIN_FAULTS=1 builds for the fault tests; CC chooses the compiler.
 """
 
 import os
@@ -18,10 +18,16 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 CORE = Path("src/_nsbind")
+FAULTS = os.environ.get("PYCONTAIN_FAULTS") == "1"
 SELFTEST = Path("src/_selftest")
+FAULT_SOURCE = Path("tests/tools/fault.c")
 # Static programs without libc, below the package: PID 1, and what `pycontain.selftest` runs inside.
 PROGRAMS = {
-    "_init": (*sorted(CORE.glob("init*.c")), CORE / "child.c", CORE / "clone.c"),
+    "_init": (
+        *sorted(CORE.glob("init*.c")),
+        *(CORE / "child.c", CORE / "clone.c"),
+        *((FAULT_SOURCE,) if FAULTS else ()),
+    ),
     "selftest/_probe": (*sorted(SELFTEST.glob("*.c")), CORE / "init_string.c"),
 }
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
@@ -91,6 +97,14 @@ def supported(compiler: list[str], flags: tuple[str, ...]) -> list[str]:
         ]
 
 
+# With these, each system call of ours asks FAULT_SOURCE first.
+FAULT_FLAGS = ("-DNSB_FAULT_INJECTION", "-Wl,--wrap=sys_clone3,--wrap=sys_clone2")
+FAULT_WRAPPED = (  # the libc calls of spawn.c
+    *("close", "fcntl", "memfd_create", "mmap", "mprotect", "munmap", "pipe2", "poll", "read"),
+    *("sendmsg", "socketpair", "waitid", "write"),
+)
+
+
 class BuildNative(build_ext):
     """Add hardening to the extension and build the static programs beside it."""
 
@@ -111,6 +125,10 @@ class BuildNative(build_ext):
         else:
             flags = supported(compiler, HARDENING)
             compile_only = ["-O2", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]
+        if FAULTS:  # fortified calls have other names
+            flags += [*FAULT_FLAGS, *(f"-Wl,--wrap={name}" for name in FAULT_WRAPPED)]
+            compile_only.append("-U_FORTIFY_SOURCE")
+            extension.sources = [*extension.sources, str(FAULT_SOURCE)]
         linked = [flag for flag in flags if flag.startswith(("-Wl,", "-fsanitize="))]
         compiled = [flag for flag in flags if not flag.startswith("-Wl,")]
         extension.extra_compile_args += [*compile_only, *compiled, *WARNINGS]
@@ -119,6 +137,8 @@ class BuildNative(build_ext):
     @staticmethod
     def _build_program(compiler: list[str], sources: tuple[Path, ...], target: Path) -> None:
         flags = [*PROGRAM_FLAGS, *MACHINE_FLAGS.get(platform.machine(), ()), *WARNINGS]
+        if FAULT_SOURCE in sources:
+            flags += FAULT_FLAGS
         if "undefined" in SANITIZE.split(","):
             flags += ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -42,9 +42,10 @@ NOSYS = "clone3,openat2,open_tree,move_mount,fsopen,fsconfig,fsmount,fspick,moun
 
 # What each kind of caller lacks by nature: tests that require it are left to the other lanes.
 LACKS = {
-    "root": {"user", "userns_root", "single_id"},
+    "root": {"user", "userns_root", "single_id", "faults"},
     "user": {
         "root",
+        "faults",
         "userns_root",
         "rootrange",
         "idmap",
@@ -75,13 +76,14 @@ class Lane:
     env: dict[str, str] = field(default_factory=dict)
     nosys: str = ""
     lacks: frozenset[str] = frozenset()
+    has: frozenset[str] = frozenset()
     paths: tuple[str, ...] = ("tests",)
     machine: str = ""
 
     @property
     def absent(self) -> set[str]:
         """Features whose tests are left to other lanes."""
-        return LACKS[self.effective_caller] | self.lacks
+        return (LACKS[self.effective_caller] | self.lacks) - self.has
 
     @property
     def effective_caller(self) -> str:
@@ -114,6 +116,13 @@ LANES = {
         caller="user",
         nosys=NOSYS,
         lacks=frozenset({"clone3", "openat2", "mount_api", "idmap"}),
+    ),
+    "faults": Lane(
+        summary="root, a build in which system calls fail",
+        caller="root",
+        env={"PYCONTAIN_LANE": "faults"},
+        has=frozenset({"faults"}),
+        paths=("tests/faults",),
     ),
     "vm-root": Lane(
         summary="root, cgroup v2 alone",

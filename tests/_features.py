@@ -186,6 +186,10 @@ def _native() -> str:
     return "" if importlib.util.find_spec("pycontain._nsbind") else "the extension is not built"
 
 
+def _faults() -> str:
+    return "" if os.environ.get("PYCONTAIN_LANE") == "faults" else "run by `make test-faults`"
+
+
 def _x86_64() -> str:
     return "" if platform.machine() == "x86_64" else "another machine"
 
@@ -225,6 +229,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "overlay": _overlay,
     "x86_64": _x86_64,
     # programs and libraries
+    "faults": _faults,
     "native": _native,
     "busybox": lambda: _tool("busybox"),
     "gcc": lambda: _tool("gcc"),

@@ -104,6 +104,14 @@ def test_init_is_small() -> None:
     assert INIT.stat().st_size < 64 << 10
 
 
+def test_what_is_shipped_has_no_trace_of_fault_injection() -> None:
+    (library,) = INIT.parent.glob("_nsbind*.so")
+    for binary in (INIT, library):
+        content = binary.read_bytes()
+        assert b"nsb_fault" not in content
+        assert b"pycontain faults" not in content
+
+
 def test_the_extension_has_one_public_name() -> None:
     (library,) = INIT.parent.glob("_nsbind*.so")
     exported = {name for name in _nm("--dynamic", "--defined-only", library) if name[0] != "_"}

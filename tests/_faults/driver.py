@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PID 1 of a sweep's namespaces: reads a job from stdin, prints what is wrong. See conftest.py.
+
+A job is {"sweep", "scenario", "rootfs", "probe", "every"}; a report is {"runs", "kinds",
+"findings"}.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pycontain
+
+from . import victim
+from .page import FAIL, Call, Page, Rule
+from .scenarios import SCENARIOS, Options
+from .tables import ERRNOS, NEVER_FAILS, OPTIONAL, OPTIONAL_IN, OPTIONAL_WITH
+from .victim import Verdict
+
+FEW = 3
+FINE = ("error", "success", "missed", "declared")
+
+
+class CoreFaults(victim.Faults):
+    """Faults in the C core, by rules."""
+
+    def __init__(self, page: Page, *rules: Rule) -> None:
+        self._page = page
+        self._rules = rules
+
+    def arm(self) -> None:
+        """Begin."""
+        self._page.arm(*self._rules)
+
+    def disarm(self) -> None:
+        """End."""
+        self._page.disarm()
+
+
+def chosen(calls: list[Call], *, every: bool) -> list[Call]:
+    """Return the calls to fail: all, or the first few and the last one of each site."""
+    sizes = Counter(call.site for call in calls)
+    seen: Counter[str] = Counter()
+    found = []
+    for call in calls:
+        seen[call.site] += 1
+        if every or seen[call.site] in (*range(1, FEW), sizes[call.site]):
+            found.append(call)
+    return found
+
+
+class Sweep:
+    """One scenario, with one fault after the other."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self._every: bool = job["every"]
+        self._scenario = SCENARIOS[job["scenario"]]
+        self._optional_here = OPTIONAL_IN.get(job["scenario"], {})
+        mounts = (pycontain.Bind(job["probe"], "/probe"),)
+        self._options: Options = {"rootfs": job["rootfs"], "mounts": mounts}
+        pycontain.run(["true"], **self._options)
+        victim.prepare()
+        self._page = Page()
+        self.runs = 0
+        self.kinds: Counter[str] = Counter()
+        self.findings: list[str] = []
+        self._baseline = self._run()
+        if self._baseline.kind != "success":
+            raise SystemExit(f"without faults: {self._baseline}")
+        self._calls = self._page.calls()
+
+    def _run(self, *rules: Rule) -> Verdict:
+        return victim.run(self._scenario, self._options, CoreFaults(self._page, *rules))
+
+    def _judge(self, verdict: Verdict, errs: set[int]) -> tuple[str, str]:
+        """Return the kind of a verdict, with what a process inside saw taken into account."""
+        hits = [call for call in self._page.calls() if call.hit]
+        if any(call.site in NEVER_FAILS for call in hits):  # another call than at the first time
+            return "missed", ""
+        if verdict.kind != "success":
+            return verdict.kind, verdict.text
+        if worse := self._compare(verdict.facts):
+            return worse
+        if not hits:
+            return "missed", ""
+        fine = all(self._optional(call, errs) for call in hits)
+        return ("success" if fine else "silent"), ""
+
+    def _compare(self, facts: str) -> tuple[str, str] | None:
+        """Return how a sandbox differs from the one without faults; None if it does not."""
+        (expected, declared), (found, now_declared) = (
+            text.partition("\nenforcement ")[::2] for text in (self._baseline.facts, facts)
+        )
+        if declared != now_declared:
+            return "declared", ""
+        if changed := sorted(set(expected.splitlines()) ^ set(found.splitlines())):
+            return "weak", f"{changed}"
+        return None
+
+    def _optional(self, call: Call, errs: set[int]) -> bool:
+        return (
+            call.site in OPTIONAL
+            or call.site in self._optional_here
+            or any((call.site, err) in OPTIONAL_WITH for err in errs)
+        )
+
+    def _note(self, rules: tuple[Rule, ...]) -> None:
+        verdict = self._run(*rules)
+        self.runs += 1
+        kind, text = self._judge(verdict, {rule.err for rule in rules})
+        hits = [f"{call.site}#{call.n}" for call in self._page.calls() if call.hit]
+        self.kinds[kind] += 1
+        if kind not in FINE:
+            self.findings.append(f"{kind}: {hits} {' '.join(map(str, rules))}: {text}")
+
+    def _points(self) -> Iterator[Call]:
+        for call in chosen(self._calls, every=self._every):
+            if call.site not in NEVER_FAILS:
+                yield call
+
+    def errors(self) -> None:
+        """Each call fails once, with each errno or, if there is little time, with one."""
+        for i, call in enumerate(self._points()):
+            for err in ERRNOS if self._every else (ERRNOS[i % len(ERRNOS)],):
+                self._note((Rule(call.role, call.n, FAIL, err),))
+
+
+def main() -> None:
+    """Run the job."""
+    job = json.load(sys.stdin)
+    if os.geteuid() == 0:  # state files of our own
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"mode=755"):
+            raise OSError(ctypes.get_errno(), "mount")
+    sweep = Sweep(job)
+    getattr(sweep, job["sweep"])()
+    report = {"runs": sweep.runs, "kinds": sweep.kinds, "findings": sweep.findings}
+    print(json.dumps(report))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a fault may do, apart from making an exception of ours: each exception here has its reason.
+
+Sites are those of `page.Call.site`.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from types import MappingProxyType
+
+ERRNOS = (
+    *(errno.ENOMEM, errno.EMFILE, errno.EPERM, errno.ENOSPC),
+    *(errno.EINTR, errno.EAGAIN),
+)
+
+NEVER_FAILS: Mapping[str, str] = MappingProxyType(
+    {
+        "init umask": "umask(2): always succeeds",
+        "command umask": "umask(2): always succeeds",
+        "init getuid": "getuid(2): always successful",
+        "init getgid": "getgid(2): always successful",
+        "init geteuid": "geteuid(2): always successful",
+        "init getegid": "getegid(2): always successful",
+        "init setfsuid": "setfsuid(2): returns no error",
+        "init setfsgid": "setfsgid(2): returns no error",
+        "init wait4": "wait4(2): with WNOHANG and valid arguments only ECHILD",
+        "init sched_yield": "sched_yield(2): always succeeds",
+        "parent rt_sigprocmask": "rt_sigprocmask(2): only EFAULT and EINVAL",
+        "parent read": "read(2) of a blocking pipe of ours: only EINTR",
+        "parent waitid": "waitid(2): of a child of ours only EINTR",
+    }
+)
+"""Sites that are left out, with the page that says why."""
+
+OPTIONAL: Mapping[str, str] = MappingProxyType(
+    {
+        "parent close": "the descriptor is closed whatever close(2) returns",
+        "helper close": "as above",
+        "child close": "as above",
+        "init close": "as above",
+        "command close": "as above",
+        "parent munmap": "address space is lost, which nobody can do anything about",
+        "init munmap": "as above",
+        "init ppoll": "asked again",
+        "init read": "the signal stays pending, and children are looked for all the same",
+        "init recvmsg": "the message stays queued, and is asked for again",
+        "init sendmsg": "sent again",
+        "init statx": "what cannot be told counts as a foreign file, where nothing is made",
+        "parent open_tree:probe": "asks only whether the call exists",
+        "parent mount_setattr:probe": "as above",
+    }
+)
+"""Sites whose failure need not be told."""
+
+_KILL = "looked again, and what cannot be found ends with the whole sandbox"
+OPTIONAL_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "kill": {
+            f"init {name}": _KILL
+            for name in ("kill", "nanosleep", "openat", "getdents64", "readlinkat")
+        }
+    }
+)
+"""The same in one scenario."""
+
+OPTIONAL_WITH: Mapping[tuple[str, int], str] = MappingProxyType(
+    {
+        ("parent sendmsg", errno.EINTR): "sent again",
+        ("parent sendmsg", errno.EAGAIN): "sent again, when there is room",
+        ("parent ppoll", errno.EINTR): "asked again",
+        ("parent ppoll", errno.EAGAIN): "asked again",
+        ("parent write", errno.EINTR): "written again",
+        ("helper read", errno.EINTR): "asked again",
+        ("init openat2", errno.EAGAIN): "openat2(2): a rename raced, try again",
+        ("command openat2", errno.EAGAIN): "openat2(2): a rename raced, try again",
+    }
+)
+"""The same for one errno."""
