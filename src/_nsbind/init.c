@@ -358,7 +358,8 @@ __attribute__((used, noinline)) static _Noreturn void init_main(void)
 		give_up(outcome);
 	/* Of the set-up only its volumes stay open: no later command can find a way to the host
 	 * through us. */
-	if ((n = close_from((unsigned)volumes_compact(NSB_CONTROL_FD + 1))) < 0)
+	n = volumes_compact(NSB_CONTROL_FD + 1);
+	if (n < 0 || (n = close_from((unsigned)n)) < 0)
 		give_up(failed(NSB_STEP_FDS, n, 0));
 	signal_fd = open_child_signal();
 	if (signal_fd < 0)

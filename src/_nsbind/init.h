@@ -114,7 +114,7 @@ void open_request(struct message *message);
 
 /* init_volume.c */
 void volume_add(int fd);
-int volumes_compact(int first);
+long volumes_compact(int first);
 bool volume_full(void);
 
 /* init_string.c */

@@ -27,13 +27,16 @@ void volume_add(int fd)
 	n_volumes++;
 }
 
-/* Moves the descriptors to the lowest numbers from `first` on and returns the next one. Ascending,
- * each is at or above its new number, so none is overwritten before its turn. */
-int volumes_compact(int first)
+/* Moves the descriptors to the lowest numbers from `first` on and returns the next one, or a
+ * negative errno. Ascending, each is at or above its new number, so none is overwritten before its
+ * turn. */
+long volumes_compact(int first)
 {
 	for (uint32_t i = 0; i < n_volumes; i++, first++) {
-		if (volumes[i] != first)
-			(void)sys3(__NR_dup3, volumes[i], first, O_CLOEXEC_);
+		long err = volumes[i] == first ? 0 : sys_dup3(volumes[i], first, O_CLOEXEC_);
+
+		if (err < 0)
+			return err;
 		volumes[i] = first;
 	}
 	return first;
