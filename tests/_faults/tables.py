@@ -48,6 +48,8 @@ OPTIONAL: Mapping[str, str] = MappingProxyType(
         "init recvmsg": "the message stays queued, and is asked for again",
         "init sendmsg": "sent again",
         "init statx": "what cannot be told counts as a foreign file, where nothing is made",
+        "init fcntl:406": "F_DUPFD_CLOEXEC: of a volume that cannot be kept nothing is said",
+        "init fstatfs": "nothing is said of whether this volume is full",
         "parent open_tree:probe": "asks only whether the call exists",
         "parent mount_setattr:probe": "as above",
     }
