@@ -20,7 +20,7 @@ import pycontain
 from . import victim
 from .page import FAIL, Call, Page, Rule
 from .scenarios import SCENARIOS, Options
-from .tables import ERRNOS, NEVER_FAILS, OPTIONAL, OPTIONAL_IN, OPTIONAL_WITH
+from .tables import ERRNOS, MAY_END, NEVER_FAILS, OPTIONAL, OPTIONAL_IN, OPTIONAL_WITH
 from .victim import Verdict
 
 FEW = 3
@@ -83,6 +83,8 @@ class Sweep:
         hits = [call for call in self._page.calls() if call.hit]
         if any(call.site in NEVER_FAILS for call in hits):  # another call than at the first time
             return "missed", ""
+        if verdict.kind == "lost" and all(call.site in MAY_END for call in hits):
+            return "error", ""
         if verdict.kind != "success":
             return verdict.kind, verdict.text
         if worse := self._compare(verdict.facts):

@@ -56,6 +56,11 @@ OPTIONAL: Mapping[str, str] = MappingProxyType(
 )
 """Sites whose failure need not be told."""
 
+MAY_END: Mapping[str, str] = MappingProxyType(
+    {"init ppoll": "ppoll(2): of two valid descriptors only ENOMEM; else PID 1 ends, and is missed"}
+)
+"""Sites whose failure may end a living sandbox."""
+
 _KILL = "looked again, and what cannot be found ends with the whole sandbox"
 OPTIONAL_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
