@@ -20,7 +20,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.runners import RUNNERS
-from benchmarks.site import Site
+from benchmarks.site import MEMORY, PIDS, Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +52,32 @@ def timed(run: Callable[[str], bytes], program: str = "true") -> float:
     return seconds
 
 
+def in_threads(run: Callable[[str], bytes], number: int, count: int) -> dict[str, Any]:
+    """Return how long `count` runs in each of `number` threads took, each and all together."""
+    barrier = threading.Barrier(number + 1)
+    seconds: list[float] = []
+    failures: list[str] = []
+
+    def work() -> None:
+        barrier.wait()
+        try:
+            seconds.extend([timed(run) for _ in range(count)])
+        except Exception as error:  # noqa: BLE001  reported below, whatever it is
+            failures.append(f"{type(error).__name__}: {error}")
+
+    threads = [threading.Thread(target=work) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    barrier.wait()
+    start = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    wall = time.perf_counter() - start
+    if failures:
+        raise RuntimeError(f"{len(failures)} of {number} threads failed: {failures[0]}")
+    return {"seconds": seconds, "wall": wall}
+
+
 class Worker:
     """Carries out commands; each method's result becomes JSON."""
 
@@ -60,6 +86,7 @@ class Worker:
         self._living = contextlib.ExitStack()
         self._held = contextlib.ExitStack()
         self._in_living: Callable[[str], bytes] | None = None
+        self._limits: dict[tuple[int, int], Callable[[str], bytes]] = {}
 
     def probe(self) -> dict[str, Any]:
         """Let the probe print what it sees."""
@@ -91,28 +118,17 @@ class Worker:
 
     def threads(self, number: int, count: int) -> dict[str, Any]:
         """Run `count` times in each of `number` threads at once."""
-        barrier = threading.Barrier(number + 1)
-        seconds: list[float] = []
-        failures: list[str] = []
+        return in_threads(self._runner.run, number, count)
 
-        def work() -> None:
-            barrier.wait()
-            try:
-                seconds.extend([timed(self._runner.run) for _ in range(count)])
-            except Exception as error:  # noqa: BLE001  reported below, whatever it is
-                failures.append(f"{type(error).__name__}: {error}")
-
-        threads = [threading.Thread(target=work) for _ in range(number)]
-        for thread in threads:
-            thread.start()
-        barrier.wait()
-        start = time.perf_counter()
-        for thread in threads:
-            thread.join()
-        wall = time.perf_counter() - start
-        if failures:
-            raise RuntimeError(f"{len(failures)} of {number} threads failed: {failures[0]}")
-        return {"seconds": seconds, "wall": wall}
+    def limits(self, limited: int, living: int, number: int, count: int) -> dict[str, Any]:
+        """Do so with or without limits, in fresh sandboxes or in one that is made once."""
+        run = self._limits.get((limited, living))
+        if run is None:
+            asked = {"memory": MEMORY, "pids": 4 * PIDS} if limited else {}
+            runner = self._runner.limited_to(asked)
+            run = self._living.enter_context(runner.living()) if living else runner.run
+            self._limits[limited, living] = run
+        return in_threads(run, number, count)
 
     def hold(self, count: int) -> dict[str, Any]:
         """Make sandboxes that live until `release`."""

@@ -34,6 +34,9 @@ HEAPS_MB = (20, 2048)
 HEAP_TURNS = 25
 THREADS = (1, 2, 8, 64)
 THREAD_TURNS = 2
+LIMITS = {"no limits": 0, "memory and pids": 1}
+LIMIT_THREADS = (1, 8, 64)
+LIMIT_TURNS = 40
 SANDBOXES = 200
 IMPORT_TURNS = 40
 # Started as programs, their cost cannot depend on the caller's heap: one stands for all.
@@ -139,6 +142,31 @@ def threads(site: Site, names: tuple[str, ...], number: int) -> dict[str, Sample
                 samples.failure = str(error)
             finally:
                 worker.close()
+    return results
+
+
+def limits(site: Site, _names: tuple[str, ...], *, living: bool, number: int) -> dict[str, Samples]:
+    """Run `true` with and without limits, from many threads; cases are those of LIMITS.
+
+    A sample is the time of a turn over the number of its runs: what one takes from the machine.
+    """
+    results = {case: Samples(extra={"limits": case, "threads": number}) for case in LIMITS}
+    per_thread = max(1, 32 // number)
+    order = random.Random(number)
+    worker = Worker("pycontain", site)
+    try:
+        for turn in range(-1, LIMIT_TURNS):  # the first one is not counted
+            for case in order.sample(list(LIMITS), len(LIMITS)):
+                answer = worker.ask("limits", LIMITS[case], int(living), number, per_thread)
+                if turn >= 0:
+                    results[case].seconds.append(answer["wall"] / (number * per_thread))
+    except RunnerFailedError as error:
+        for samples in results.values():
+            samples.failure = str(error)
+    finally:
+        worker.close()
+    for samples in results.values():
+        samples.extra["turns"] = list(samples.seconds)
     return results
 
 
@@ -271,6 +299,11 @@ WORKLOADS: dict[str, Callable[[Site, tuple[str, ...]], dict[str, Samples]]] = {
     "living_bare": living_bare,
     "heap": heap,
     **{f"threads_{number}": functools.partial(threads, number=number) for number in THREADS},
+    **{
+        f"limits_{kind}_{number}": functools.partial(limits, living=living, number=number)
+        for kind, living in (("oneshot", False), ("living", True))
+        for number in LIMIT_THREADS
+    },
     "footprint": footprint,
     "import": imports,
 }

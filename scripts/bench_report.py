@@ -32,6 +32,11 @@ TITLES = {
     "threads_2": "One-shot from 2 threads at once",
     "threads_8": "One-shot from 8 threads at once",
     "threads_64": "One-shot from 64 threads at once",
+    **{
+        f"limits_{kind}_{number}": f"{what}, from {number} at once, with and without limits"
+        for kind, what in (("oneshot", "One-shot"), ("living", "A command in a living sandbox"))
+        for number in (1, 8, 64)
+    },
     "footprint": "Living sandboxes",
     "import": "An interpreter that starts, imports and ends",
 }
@@ -72,6 +77,8 @@ class Results:
             case = extra["runner"]
             if "heap_mb" in extra:
                 case += f" {extra['heap_mb']} MB"
+            if "limits" in extra:
+                case += f", {extra['limits']}"
             self.workloads[extra["workload"]][case] = _summary(benchmark)
 
     def median(self, workload: str, case: str) -> float | None:
@@ -88,6 +95,16 @@ class Results:
         theirs: list[float] = cases[to]["turns"]
         pairs = zip(ours, theirs, strict=len(ours) == len(theirs))
         return statistics.median(mine / other for mine, other in pairs)
+
+    def difference(self, workload: str, case: str, to: str) -> float | None:
+        """Return the median of the differences that two cases had in each turn, in seconds."""
+        cases = self.workloads[workload]
+        if case not in cases or to not in cases:
+            return None
+        ours: list[float] = cases[case]["turns"]
+        theirs: list[float] = cases[to]["turns"]
+        pairs = zip(ours, theirs, strict=True)
+        return statistics.median(mine - other for mine, other in pairs)
 
     def figure(self, workload: str, case: str, name: str) -> float | None:
         """Return a figure other than time."""
@@ -124,6 +141,14 @@ def _heap_factor(results: Results, case: str) -> float | None:
     return results.ratio("heap", f"{case} 2048 MB", f"{case} 20 MB")
 
 
+def _cost_of_limits(workload: str) -> Callable[[Results, str], float | None]:
+    def measure(results: Results, case: str) -> float | None:
+        cost = results.difference(workload, f"{case}, memory and pids", f"{case}, no limits")
+        return None if cost is None else cost * 1000
+
+    return measure
+
+
 GOALS = (
     Goal(
         "one-shot, times the floor in C", 1.3, False, "x", lambda r, c: r.ratio("oneshot", c, FLOOR)
@@ -146,6 +171,10 @@ GOALS = (
         False,
         " KB",
         lambda r, c: r.figure("footprint", c, "memory_kb"),
+    ),
+    *(
+        Goal(f"limits of {what}, over none", 0.3, False, " ms", _cost_of_limits(f"limits_{kind}_1"))
+        for kind, what in (("oneshot", "a one-shot"), ("living", "a command"))
     ),
     Goal("import, over Python + cffi", 15, False, " ms", _import_cost),
 )
@@ -191,7 +220,8 @@ def _workload_table(results: Results, workload: str) -> list[str]:
         for name in ("per_second", *MEMORY, "importtime_us")
         if any(name in found["extra"] for found in cases.values())
     ]
-    ours = OURS if OURS in cases else f"{OURS} 20 MB"
+    bases = (OURS, f"{OURS} 20 MB", f"{OURS}, no limits")
+    ours = next((case for case in bases if case in cases), OURS)
     rows = []
     for case, found in sorted(cases.items(), key=lambda item: item[1]["median"]):
         ratio = _figure(results.ratio(workload, case, ours))

@@ -49,6 +49,10 @@ class Runner:
         )
         return done.stdout.splitlines()[0] if done.stdout else ""
 
+    def limited_to(self, limits: dict[str, int]) -> Runner:
+        """Return the same runner with these limits, by the names of its options, and no others."""
+        raise NotOfferedError(f"{self.name} has no way to do without")
+
     def run(self, program: str) -> bytes:
         """Run /bin/`program` in a fresh sandbox and return its output; raise if it fails."""
         raise NotImplementedError

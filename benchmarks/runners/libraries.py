@@ -40,6 +40,11 @@ class Pycontain(Runner):
         self._package = importlib.import_module("pycontain")
         self._options: dict[str, Any] = {"rootfs": site.root, "memory": MEMORY, "pids": PIDS}
 
+    def limited_to(self, limits: dict[str, int]) -> Runner:
+        runner = Pycontain(self.site)
+        runner._options = {"rootfs": self.site.root, **limits}
+        return runner
+
     @classmethod
     def missing(cls) -> str | None:
         reason = why_not("pycontain")
