@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from ._identity import Identity
+from ._identity import Lease
 from ._keeper import Keeper
 from .config import SandboxConfig
 from .enforcement import GROUP_CONTROLS, Control, check_required
@@ -57,12 +57,12 @@ def limits(config: SandboxConfig) -> Limits:
     return Limits(**values | {"cpuset": None} if config.pinned else values)
 
 
-def create(config: SandboxConfig, ids: Identity, *, single: bool) -> SandboxTree | None:
+def create(config: SandboxConfig, lease: Lease, *, single: bool) -> SandboxTree | None:
     """Make the groups of a sandbox; None if it needs none.
 
     Args:
         config: The limits, and which of them may be missing.
-        ids: Whose PID 1 is to start commands in the groups.
+        lease: The ids of the PID 1 that is to start commands in the groups.
         single: The sandbox is for one command only.
 
     Raises:
@@ -80,7 +80,7 @@ def create(config: SandboxConfig, ids: Identity, *, single: bool) -> SandboxTree
         limits(config),
         cgroup=config.cgroup,
         counters=("memory", "pids"),
-        owner_uid=ids.host_uid(ids.init_uid) if ids.mapping == "range" else None,
+        owner_uid=lease.init_host_uid,
         single=single,
         start_keeper=Keeper,
     )

@@ -4,17 +4,18 @@
 Three ways, the first that this host and this user allow:
 
 * range: the caller may map any id (root, in a user namespace with room): 64 Ki ids that belong to
-  nobody on the host.
+  nobody on the host and to no other living sandbox (`_ranges`).
 * subids: the caller's /etc/subuid range through newuidmap(1); the sandbox's default user is the
   caller's own id.
 * single: one id, the caller's own.
 
-A user namespace with a range is made once per mapping, kept as a descriptor and joined by every
-sandbox (user_namespaces(7)).
+A user namespace with 64 Ki ids is made once per mapping, kept as a descriptor and joined by one
+sandbox after the other (user_namespaces(7)).
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -23,49 +24,69 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from . import _native
+from . import _native, _ranges
+from ._ranges import Range, ranges
 from .errors import UnsupportedError
 
-RANGE: Final = 65536
-# Above every distribution's subuid allocations and below 2**31: ids that nobody else has.
-RANGE_BASE: Final = 0x70000000 - RANGE
+RANGE: Final = _ranges.SIZE
 CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21
 
 Mapping = Literal["range", "subids", "single"]
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Lease:
+    """The ids of one living sandbox.
+
+    Attributes:
+        userns_fd: The user namespace to join; -1: a new one with the maps of the identity.
+        bind_userns_fd: Shows the caller's files as the default user's and the other way round; -1:
+            not asked for, or not possible.
+        init_host_uid: PID 1's user on the host, if that is another than the caller.
+        lent: The range; None: the ids are those of all sandboxes of the caller.
+    """
+
+    userns_fd: int
+    bind_userns_fd: int = -1
+    init_host_uid: int | None = None
+    lent: Range | None = None
+
+    def release(self) -> None:
+        """Give the range back, once the sandbox is dead. Idempotent."""
+        lent, self.lent = self.lent, None
+        if lent is not None:
+            ranges().give_back(lent)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """The ids of one sandbox.
+    """The ids of sandboxes of one configuration.
 
     Attributes:
         mapping: How ids inside relate to those of the host.
-        userns_fd: The user namespace to join; -1: a new one for each sandbox, with the maps below.
-        uid_map, gid_map: For a new one.
+        userns_fd: Of the mapping "subids": the user namespace to join.
+        uid_map, gid_map: Of the mapping "single": those of each sandbox's new namespace.
         init_uid: PID 1's own id inside.
         user_uid, user_gid: The default user inside.
-        bind_userns_fd: Shows the caller's files as the default user's and the other way round; -1:
-            not needed or not possible.
-        root_userns_fd: Shows the host's ids 0..65535 as the same ids inside; -1: not possible.
+        nested: Whether user namespaces may be made inside.
         drop_groups: Whether the supplementary groups can be dropped (not in a map of one id).
     """
 
     mapping: Mapping
-    userns_fd: int
-    uid_map: str | None
-    gid_map: str | None
-    init_uid: int
-    init_gid: int
+    userns_fd: int = -1
+    uid_map: str | None = None
+    gid_map: str | None = None
+    init_uid: int = 0
+    init_gid: int = 0
     user_uid: int
     user_gid: int
-    bind_userns_fd: int
-    root_userns_fd: int
-    drop_groups: bool
+    nested: bool = False
+    drop_groups: bool = True
 
     def has_id(self, number: int) -> bool:
         """Whether an id exists inside."""
@@ -75,11 +96,29 @@ class Identity:
         """Whether a group id exists inside."""
         return number < RANGE if self.mapping != "single" else number == self.user_gid
 
-    def host_uid(self, inside: int) -> int:
-        """The host's id of an id inside (in the caller's own user namespace)."""
-        if self.mapping == "range":
-            return RANGE_BASE + inside
-        return os.geteuid() if inside == self.user_uid else -1
+    def lease(self, *, binds: bool) -> Lease:
+        """Return ids for one sandbox.
+
+        Args:
+            binds: Whether it shows files of the caller as its user's.
+
+        Raises:
+            UnsupportedError: The user namespace cannot be made on this host, or no ids are left.
+        """
+        if self.mapping != "range":
+            return Lease(userns_fd=self.userns_fd)
+        lent = ranges().take()
+        try:
+            with _explained():
+                return Lease(
+                    userns_fd=lent.root_userns(nested=self.nested),
+                    bind_userns_fd=lent.bind_userns(self.user_uid, self.user_gid) if binds else -1,
+                    init_host_uid=lent.base + self.init_uid,
+                    lent=lent,
+                )
+        except BaseException:
+            ranges().give_back(lent)
+            raise
 
 
 class _Cache:
@@ -99,12 +138,6 @@ class _Cache:
             return self._fds[key]
 
 
-def _write_maps(pid: int, uid_map: str, gid_map: str) -> None:
-    proc = Path(f"/proc/{pid}")
-    (proc / "uid_map").write_text(uid_map, encoding="ascii")
-    (proc / "gid_map").write_text(gid_map, encoding="ascii")
-
-
 def _call_map_helpers(pid: int, uid_map: str, gid_map: str) -> None:
     """Let newuidmap(1) and newgidmap(1), which know what /etc/subuid grants, write the maps."""
     for program, fields in (("newuidmap", uid_map), ("newgidmap", gid_map)):
@@ -119,7 +152,6 @@ def _call_map_helpers(pid: int, uid_map: str, gid_map: str) -> None:
             raise UnsupportedError(errno.EPERM, f"{program} refused the map: {message}")
 
 
-_written = _Cache(functools.partial(_native.make_user_namespace, _write_maps))
 _granted = _Cache(functools.partial(_native.make_user_namespace, _call_map_helpers))
 
 
@@ -130,12 +162,11 @@ def _effective_capabilities() -> int:
 
 
 def _maps_range(kind: str) -> bool:
-    """Whether our own user namespace has the range that a sandbox takes."""
+    """Whether our own user namespace has the ids that sandboxes take."""
     rows = Path(f"/proc/self/{kind}").read_text(encoding="ascii").splitlines()
     spans = ((int(row.split()[0]), int(row.split()[2])) for row in rows)
-    return any(
-        first <= RANGE_BASE and first + count >= RANGE_BASE + RANGE for first, count in spans
-    )
+    end = _ranges.FIRST + _ranges.COUNT * RANGE
+    return any(first <= _ranges.FIRST and first + count >= end for first, count in spans)
 
 
 def can_map_range() -> bool:
@@ -190,28 +221,6 @@ def subids() -> tuple[int, int] | None:
     return first_uid, first_gid
 
 
-def _range_identity(uid: int, gid: int, *, nested: bool) -> Identity:
-    whole = f"0 {RANGE_BASE} {RANGE}"
-    fd = _written.get(whole, whole, nested=nested)
-    # Written as "id on the file system, id that the mount shows, count" (mount_setattr(2)).
-    bind_fd = _written.get(
-        f"{os.geteuid()} {RANGE_BASE + uid} 1", f"{os.getegid()} {RANGE_BASE + gid} 1"
-    )
-    return Identity(
-        mapping="range",
-        userns_fd=fd,
-        uid_map=None,
-        gid_map=None,
-        init_uid=0,
-        init_gid=0,
-        user_uid=uid,
-        user_gid=gid,
-        bind_userns_fd=bind_fd,
-        root_userns_fd=fd,
-        drop_groups=True,
-    )
-
-
 def _subids_identity(uid: int, gid: int, first: tuple[int, int], *, nested: bool) -> Identity:
     uid_map = " ".join(_subids_map(os.geteuid(), uid, first[0]))
     gid_map = " ".join(_subids_map(os.getegid(), gid, first[1]))
@@ -219,30 +228,21 @@ def _subids_identity(uid: int, gid: int, first: tuple[int, int], *, nested: bool
     return Identity(
         mapping="subids",
         userns_fd=fd,
-        uid_map=None,
-        gid_map=None,
-        init_uid=0,
-        init_gid=0,
         user_uid=uid,
         user_gid=gid,
-        bind_userns_fd=-1,
-        root_userns_fd=-1,
-        drop_groups=True,
+        nested=nested,
     )
 
 
 def _single_identity(uid: int, gid: int) -> Identity:
     return Identity(
         mapping="single",
-        userns_fd=-1,
         uid_map=f"{uid} {os.geteuid()} 1",
         gid_map=f"{gid} {os.getegid()} 1",
         init_uid=_native.KEEP_ID,
         init_gid=_native.KEEP_ID,
         user_uid=uid,
         user_gid=gid,
-        bind_userns_fd=-1,
-        root_userns_fd=-1,
         drop_groups=False,
     )
 
@@ -258,18 +258,25 @@ def identity(uid: int, gid: int, *, nested: bool = False) -> Identity:
     Raises:
         UnsupportedError: The user namespace cannot be made on this host.
     """
-    try:
-        if can_map_range():
-            return _range_identity(uid, gid, nested=nested)
-        first = subids()
-        if first is not None and uid < RANGE and gid < RANGE:
+    if can_map_range():
+        return Identity(mapping="range", user_uid=uid, user_gid=gid, nested=nested)
+    first = subids()
+    if first is not None and uid < RANGE and gid < RANGE:
+        with _explained():
             return _subids_identity(uid, gid, first, nested=nested)
+    return _single_identity(uid, gid)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Say why a user namespace cannot be made, and what would help."""
+    try:
+        yield
     except _native.NativeError as error:
         number = error.failure.errno
         raise UnsupportedError(
             number, f"no user namespace: {os.strerror(number)}. {_remedy(number)}"
         ) from None
-    return _single_identity(uid, gid)
 
 
 def _remedy(number: int) -> str:

@@ -65,6 +65,14 @@ class OpKind(IntEnum):
     PIVOT_ROOT = lib.NSB_OP_PIVOT_ROOT
 
 
+class Idmap(IntEnum):
+    """Whose user namespace maps the ids of a tree (enum nsb_idmap)."""
+
+    NONE = lib.NSB_IDMAP_NONE
+    ROOT = lib.NSB_IDMAP_ROOT
+    BIND = lib.NSB_IDMAP_BIND
+
+
 class Event(IntEnum):
     """What PID 1 reports (enum nsb_event)."""
 
@@ -370,15 +378,15 @@ def pack_open(path: bytes, flags: int, open_flags: int, mode: int, uid: int, gid
 class Trees:
     """Directory trees that the parent clones and idmaps for each spawn (struct nsb_tree[])."""
 
-    def __init__(self, trees: Iterable[tuple[str, int, bool]]) -> None:
+    def __init__(self, trees: Iterable[tuple[str, Idmap, bool]]) -> None:
         self.paths = []
         self._keep = []
         rows = []
-        for path, userns_fd, recursive in trees:
+        for path, idmap, recursive in trees:
             self.paths.append(path)
             text = ffi.new("char[]", os.fsencode(path))
             self._keep.append(text)
-            rows.append({"path": text, "userns_fd": userns_fd, "recursive": int(recursive)})
+            rows.append({"path": text, "idmap": int(idmap), "recursive": int(recursive)})
         self.cdata = ffi.new("struct nsb_tree[]", rows)
 
 
@@ -450,6 +458,7 @@ def spawn(  # noqa: PLR0913 - the fields of struct nsb_spawn_args
     namespaces: int,
     flags: int,
     userns_fd: int,
+    bind_userns_fd: int = -1,
     cgroup_fd: int,
     tasks_fds: Sequence[int],
     cpus: Collection[int] | None = None,
@@ -475,6 +484,7 @@ def spawn(  # noqa: PLR0913 - the fields of struct nsb_spawn_args
         ffi.new("int32_t[]", list(command_fds)),
     ]
     args.namespaces, args.flags, args.userns_fd = namespaces, flags, userns_fd
+    args.bind_userns_fd = bind_userns_fd
     args.init_fd, args.null_fd = _program.fds()
     args.keeper_fd = keeper_fd
     args.cgroup_fd, args.tasks_fds, args.n_tasks = cgroup_fd, keep[1], len(tasks_fds)

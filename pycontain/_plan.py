@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Final
 
 from . import _capabilities, _native, _policy, _seccomp, _userland
-from ._identity import Identity, identity
-from ._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Op, OpKind
+from ._identity import Identity, Lease, identity
+from ._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Idmap, Op, OpKind
 from .config import Bind, Overlay, SandboxConfig, Tmpfs, User
 from .enforcement import GROUP_CONTROLS, Control, check_required
 from .errors import ConfigError, SpawnError
@@ -54,6 +54,7 @@ class Plan:
     """A compiled configuration.
 
     Attributes:
+        binds: Files of the caller are shown.
         namespaces: CLONE_NEW* flags.
         command_flags: EXEC_* flags of every command.
         setup: The packed set-up message.
@@ -66,6 +67,7 @@ class Plan:
     config: SandboxConfig
     profile: Profile
     identity: Identity
+    binds: bool
     namespaces: int
     command_flags: int
     setup: bytes
@@ -80,20 +82,23 @@ class Plan:
 class _Builder:
     """Collects ops; the order in which they are added is the order in which PID 1 does them."""
 
-    def __init__(self, config: SandboxConfig, profile: Profile, ids: Identity) -> None:
+    def __init__(
+        self, config: SandboxConfig, profile: Profile, ids: Identity, lease: Lease
+    ) -> None:
         self.config = config
         self.profile = profile
         self.ids = ids
         self.ops: list[Op] = []
         self.paths: list[str] = []
-        self.trees: list[tuple[str, int, bool]] = []
+        self.userns_fds = {Idmap.ROOT: lease.userns_fd, Idmap.BIND: lease.bind_userns_fd}
+        self.trees: list[tuple[str, Idmap, bool]] = []
         self.notes: dict[str, Control] = {}
 
     def add(self, op: Op, path: str = "") -> None:
         self.ops.append(op)
         self.paths.append(path or op.target)
 
-    def source(self, path: str, idmap_fd: int) -> tuple[bytes, int]:
+    def source(self, path: str, idmap: Idmap) -> tuple[bytes, int]:
         """Return the source and descriptor fields for a path of the host.
 
         Where ids are mapped the parent makes an idmapped copy of the tree, and opens what the
@@ -105,7 +110,7 @@ class _Builder:
         cloned = all(map(_native.available, (_native.Probe.OPEN_TREE, _native.Probe.MOUNT_SETATTR)))
         problem = errno.ENOSYS
         if cloned:
-            problem = _native.can_idmap(path, idmap_fd)
+            problem = _native.can_idmap(path, self.userns_fds[idmap])
             if problem in PASSING:
                 raise SpawnError("IDMAP", problem, os.strerror(problem), path)
         if problem:
@@ -116,11 +121,11 @@ class _Builder:
             )
         if not cloned:
             return os.fsencode(path), -1
-        self.trees.append((path, -1 if problem else idmap_fd, True))
+        self.trees.append((path, Idmap.NONE if problem else idmap, True))
         return b"", len(self.trees) - 1
 
-    def bind(self, source: str, target: str, idmap_fd: int, *, attr: int) -> None:
-        text, fd = self.source(source, idmap_fd)
+    def bind(self, source: str, target: str, idmap: Idmap, *, attr: int) -> None:
+        text, fd = self.source(source, idmap)
         self.add(
             Op(OpKind.BIND, target, text, _native.OP_RECURSIVE, fd, attr=attr),
             f"{source} on {target}",
@@ -138,7 +143,7 @@ class _Builder:
             self.add(Op(OpKind.ROOT_TMPFS, "", f"{limits},mode=755".encode(), attr=RESTRICTED), "/")
             self._userland()
             return
-        text, fd = self.source(path, self.ids.root_userns_fd)
+        text, fd = self.source(path, Idmap.ROOT)
         if self.config.read_only:
             attr = RESTRICTED | MOUNT_RDONLY
             self.add(Op(OpKind.ROOT_BIND, "", text, _native.OP_RECURSIVE, fd, attr=attr), path)
@@ -174,7 +179,7 @@ class _Builder:
                 case _userland.Text(target, content):
                     self.add(Op(OpKind.FILE, target, content, mode=0o644))
                 case _userland.Show(path):
-                    self.bind(path, path, ids.root_userns_fd, attr=RESTRICTED | MOUNT_RDONLY)
+                    self.bind(path, path, Idmap.ROOT, attr=RESTRICTED | MOUNT_RDONLY)
 
     def devices(self) -> None:
         """A /dev of six harmless devices, a private devpts and a private /dev/shm."""
@@ -238,7 +243,7 @@ class _Builder:
             match mount:
                 case Bind(source, target, read_only):
                     attr = RESTRICTED | (MOUNT_RDONLY if read_only else 0)
-                    self.bind(str(source), str(target), self.ids.bind_userns_fd, attr=attr)
+                    self.bind(str(source), str(target), Idmap.BIND, attr=attr)
                 case Tmpfs(target, size, inodes, mode):
                     options = f"size={size},nr_inodes={inodes},mode={mode:o}"
                     self.add(Op(OpKind.TMPFS, str(target), options.encode(), attr=RESTRICTED))
@@ -247,7 +252,7 @@ class _Builder:
 
     def _overlay(self, lowers: list[str], target: str) -> None:
         for lower in lowers:
-            text, fd = self.source(lower, self.ids.root_userns_fd)
+            text, fd = self.source(lower, Idmap.ROOT)
             self.add(
                 Op(
                     OpKind.LOWER, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED | MOUNT_RDONLY
@@ -392,7 +397,7 @@ def _attach_at() -> str:
 
 def _namespaces(config: SandboxConfig, ids: Identity) -> tuple[str, ...]:
     shared = {"net"} if config.network == "host" else set()
-    if ids.userns_fd >= 0:
+    if ids.mapping != "single":
         shared.add("user")  # joined, not made
     return tuple(name for name in config.namespaces if name not in shared)
 
@@ -402,7 +407,7 @@ def _enforcement(
 ) -> dict[str, Control]:
     rows = {f"namespace {name}": Control(in_force=True, by="new") for name in names}
     mapped = {
-        "range": "64 Ki ids of its own",
+        "range": "64 Ki ids that no other living sandbox has",
         "subids": "64 Ki ids of /etc/subuid; the default user is the caller",
         "single": "one id, the caller's own",
     }
@@ -457,6 +462,22 @@ def _check_controls(config: SandboxConfig, enforcement: Mapping[str, Control]) -
     check_required(known, config.require, config.accept_missing, ())
 
 
+def _build(
+    config: SandboxConfig, profile: Profile, ids: Identity, names: tuple[str, ...], *, binds: bool
+) -> _Builder:
+    lease = ids.lease(binds=binds)
+    try:
+        builder = _Builder(config, profile, ids, lease)
+        builder.root()
+        builder.devices()
+        builder.proc()
+        builder.mounts()
+        builder.finish(names)
+    finally:
+        lease.release()
+    return builder
+
+
 def compile_plan(config: SandboxConfig) -> Plan:
     """Return the plan of a configuration.
 
@@ -473,13 +494,9 @@ def compile_plan(config: SandboxConfig) -> Plan:
     ids = identity(uid, gid, nested=profile.nested)
     if not (ids.has_id(uid) and ids.has_group(gid)):
         raise ConfigError(f"user: {uid}:{gid} is outside the sandbox's ids 0 to {65535}")
-    builder = _Builder(config, profile, ids)
-    builder.root()
-    builder.devices()
-    builder.proc()
-    builder.mounts()
+    binds = any(isinstance(mount, Bind) for mount in config.mounts)
     names = _namespaces(config, ids)
-    builder.finish(names)
+    builder = _build(config, profile, ids, names, binds=binds)
     enforcement = _enforcement(config, profile, ids, names) | builder.notes
     _check_controls(config, enforcement)
     capabilities = _capabilities.mask(profile.capabilities)
@@ -505,6 +522,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
         config=config,
         profile=profile,
         identity=ids,
+        binds=binds,
         namespaces=sum(_native.CLONE_NEW.get(name, 0) for name in names),
         command_flags=_native.EXEC_MARK if "cgroup" in names else 0,
         setup=_native.pack_setup(setup),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from . import _groups, _native
 from ._command import Argument, Options, Packer, encode_args
 from ._native import Event, Report
-from ._runtime import Reply, Runtime, reply_pair, spawn_error
+from ._runtime import Reply, Runtime, prepare, reply_pair, spawn_error
 from ._streams import Plumbing, Stream
 from ._watch import Watch, shortest
 from .errors import (
@@ -196,27 +196,22 @@ class BaseCommand:
         """Start a sandbox that consists of one command."""
         command = cls(args, str(options.cwd or packer.plan.cwd))
         command._only = True
-        cpus = _groups.pinned(packer.config)
-        tree = _groups.create(packer.config, packer.plan.identity, single=True)
-        if tree is not None:
-            command._group = tree.command_group()
+        footing = prepare(packer.plan, packer.config, single=True)
+        tree = footing.tree
         try:
+            if tree is not None:
+                command._group = tree.command_group()
             flags = packer.plan.command_flags | _native.EXEC_ONLY
             request = command._pack(packer, options, plumbing, pass_fds, flags)
             with request.reply:
                 command._runtime = Runtime.start(
-                    packer.plan,
-                    request.message,
-                    request.all_fds,
-                    tree=tree,
-                    cpus=cpus,
+                    packer.plan, footing, request.message, request.all_fds
                 )
                 # Ours, since what it counted is read when PID 1 is dead.
                 command._tree, command._runtime.tree = tree, None
         except BaseException:
             command.abandon()
-            if tree is not None:
-                tree.remove()
+            footing.release()
             raise
         command.sent()
         return command

@@ -13,12 +13,14 @@ import sys
 import threading
 import weakref
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import _groups, _native
 from ._hints import hint
+from ._identity import Lease
 from ._native import Event, Failure, Report
 from ._plan import Plan
+from .config import SandboxConfig
 from .errors import SandboxClosedError, SpawnError
 
 if TYPE_CHECKING:
@@ -150,6 +152,75 @@ def does_not_pause() -> TimeoutError:
     return TimeoutError(errno.ETIMEDOUT, "a process is in an uninterruptible wait")
 
 
+class Footing(NamedTuple):
+    """What a sandbox stands on.
+
+    Attributes:
+        lease: Its ids.
+        tree: Its control groups, if it needs any.
+        cpus: The processors of everything inside; None: the caller's.
+    """
+
+    lease: Lease
+    tree: SandboxTree | None
+    cpus: Collection[int] | None
+
+    def release(self) -> None:
+        """Give back what was not used, or by a sandbox that is dead. Idempotent."""
+        self.lease.release()
+        if self.tree is not None:
+            self.tree.remove()
+
+
+def prepare(plan: Plan, config: SandboxConfig, *, single: bool) -> Footing:
+    """Return what a sandbox that is about to start will stand on.
+
+    Args:
+        plan: Of the sandbox.
+        config: Its limits.
+        single: It is for one command only.
+
+    Raises:
+        ConfigError, UnsupportedError: As `_groups.create` and `Identity.lease`.
+    """
+    cpus = _groups.pinned(config)
+    lease = plan.identity.lease(binds=plan.binds)
+    try:
+        return Footing(lease, _groups.create(config, lease, single=single), cpus)
+    except BaseException:
+        lease.release()
+        raise
+
+
+def _spawn(
+    plan: Plan, footing: Footing, command: bytes | None, command_fds: Sequence[int]
+) -> _native.Pid1:
+    lease, tree, cpus = footing
+    cgroup_fd = -1 if tree is None else tree.open_init()
+    try:
+        return _native.spawn(
+            namespaces=plan.namespaces,
+            flags=_native.spawn_flags(),
+            userns_fd=lease.userns_fd,
+            bind_userns_fd=lease.bind_userns_fd,
+            cgroup_fd=cgroup_fd,
+            tasks_fds=(),
+            cpus=cpus,
+            trees=plan.trees,
+            setup=plan.setup,
+            command=command,
+            command_fds=command_fds,
+            keeper_fd=-1 if tree is None else tree.keeper_fd,
+        )
+    except _native.NativeError as error:
+        failure = error.failure
+        of_a_tree = failure.step.name in ("OPEN_TREE", "IDMAP")
+        raise spawn_error(failure, plan.trees.paths[failure.index] if of_a_tree else None) from None
+    finally:
+        if cgroup_fd >= 0:
+            os.close(cgroup_fd)
+
+
 class Runtime:
     """PID 1 of one sandbox. Safe to use from any thread.
 
@@ -160,9 +231,10 @@ class Runtime:
         paused: The commands' processes are stopped.
     """
 
-    def __init__(self, plan: Plan, pid1: _native.Pid1, tree: SandboxTree | None) -> None:
+    def __init__(self, plan: Plan, pid1: _native.Pid1, footing: Footing) -> None:
         self.plan = plan
-        self.tree = tree
+        self.tree = footing.tree
+        self._lease = footing.lease
         self.pid = pid1.pid
         self.paused = False
         self._lock = threading.Lock()
@@ -176,53 +248,27 @@ class Runtime:
     def start(
         cls,
         plan: Plan,
+        footing: Footing,
         command: bytes | None = None,
         command_fds: Sequence[int] = (),
-        *,
-        tree: SandboxTree | None = None,
-        cpus: Collection[int] | None = None,
     ) -> Runtime:
         """Clone PID 1, perhaps with its only command; its set-up goes on while this returns.
 
         Args:
             plan: What it is to set up.
+            footing: What it owns from now on.
             command: The only command's request, with its descriptors.
             command_fds: These.
-            tree: The sandbox's control groups, which it owns from now on.
-            cpus: The processors of everything inside; None: the caller's.
 
         Raises:
             SpawnError: A step before its execution failed; nothing is left.
         """
-        cgroup_fd = -1 if tree is None else tree.open_init()
         try:
-            pid1 = _native.spawn(
-                namespaces=plan.namespaces,
-                flags=_native.spawn_flags(),
-                userns_fd=plan.identity.userns_fd,
-                cgroup_fd=cgroup_fd,
-                tasks_fds=(),
-                cpus=cpus,
-                trees=plan.trees,
-                setup=plan.setup,
-                command=command,
-                command_fds=command_fds,
-                keeper_fd=-1 if tree is None else tree.keeper_fd,
-            )
-        except _native.NativeError as error:
-            if tree is not None:
-                tree.remove()
-            failure = error.failure
-            path = (
-                plan.trees.paths[failure.index]
-                if failure.step.name in ("OPEN_TREE", "IDMAP")
-                else None
-            )
-            raise spawn_error(failure, path) from None
-        finally:
-            if cgroup_fd >= 0:
-                os.close(cgroup_fd)
-        return cls(plan, pid1, tree)
+            pid1 = _spawn(plan, footing, command, command_fds)
+        except BaseException:
+            footing.release()
+            raise
+        return cls(plan, pid1, footing)
 
     @property
     def closed(self) -> bool:
@@ -370,6 +416,7 @@ class Runtime:
             if self._status is None:
                 return None
             self._close()
+        self._lease.release()
         if self.tree is not None:
             self.tree.remove()
         return self._status

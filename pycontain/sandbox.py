@@ -17,7 +17,7 @@ from ._files import Files
 from ._job import Job
 from ._popen import Popen
 from ._process import Command, TextMode
-from ._runtime import Runtime, does_not_pause
+from ._runtime import Runtime, does_not_pause, prepare
 from ._streams import Pump, Stream
 from .config import LiveLimits, SandboxOptions, StrPath, check_positive
 from .enforcement import Control
@@ -164,9 +164,9 @@ class Sandbox(Configured):
         """
         if self._runtime is not None and not self._runtime.closed:
             raise SandboxClosedError("the sandbox has been started already")
-        cpus = _groups.pinned(self._config)
-        tree = _groups.create(self._config, self._packer.plan.identity, single=False)
-        runtime = Runtime.start(self._packer.plan, tree=tree, cpus=cpus)
+        runtime = Runtime.start(
+            self._packer.plan, prepare(self._packer.plan, self._config, single=False)
+        )
         runtime.wait_ready()
         self._runtime = runtime
         return self

@@ -23,9 +23,11 @@ STATUS = frozenset(
     )
 )
 # Kept by the library for the life of the process: user namespaces per mapping, PID 1's program,
-# and the lock that says that the owner of its control groups lives.
-KEPT = re.compile(r"user:\[\d+\]|/memfd:pycontain|/\S+/pycontain(-\d+)?/pycontain-[-0-9a-f]+$")
-KEPT_MAX = 16
+# and the locks that say that the owner of its control groups lives and which ids are its own.
+KEPT = re.compile(
+    r"user:\[\d+\]|/memfd:pycontain|/\S+/pycontain(-\d+)?/(pycontain-[-0-9a-f]+|ids)$"
+)
+KEPT_MAX = 80  # two or three namespaces for each of _ranges.KEPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pycontain._cgroup import _state
+from pycontain import _statedir
 from pycontain._cgroup._collected import Collected
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def left_of(*pids: int) -> list[str]:
     names = tuple(f"-{pid}-" for pid in pids)
     return [
         os.path.join(folder, name)
-        for home in ("/sys/fs/cgroup", *_state.runtime_directories())
+        for home in ("/sys/fs/cgroup", *_statedir.runtime_directories())
         for folder, folders, files in os.walk(home)  # others' groups come and go meanwhile
         for name in (*folders, *files)
         if name.startswith("pycontain-") and any(part in name for part in names)

@@ -14,7 +14,7 @@ from pycontain._command import Argument, Options, check_size
 from pycontain._configure import Configured
 from pycontain._job import Job
 from pycontain._process import TextMode
-from pycontain._runtime import Runtime
+from pycontain._runtime import Runtime, prepare
 from pycontain._streams import Stream
 from pycontain.config import LiveLimits, SandboxOptions, StrPath, check_positive
 from pycontain.enforcement import Control
@@ -90,9 +90,9 @@ class AsyncSandbox(Configured):
         """
         if self._pid1 is not None and not self._pid1.closed:
             raise SandboxClosedError("the sandbox has been started already")
-        cpus = _groups.pinned(self._config)
-        tree = _groups.create(self._config, self._packer.plan.identity, single=False)
-        self._pid1 = AsyncRuntime(Runtime.start(self._packer.plan, tree=tree, cpus=cpus))
+        self._pid1 = AsyncRuntime(
+            Runtime.start(self._packer.plan, prepare(self._packer.plan, self._config, single=False))
+        )
         await self._pid1.wait_ready()
         return self
 

@@ -10,6 +10,8 @@ import functools
 import os
 import threading
 
+from pycontain import _statedir
+
 from . import _files, _remove, _state
 from ._exclusive import Exclusive
 from ._hierarchy import Host, detect
@@ -47,7 +49,7 @@ class Owner:
         self._places: dict[tuple[frozenset[str], tuple[str, ...]], Places] = {}
         self._serial = 0
         self.exclusive = Exclusive()
-        self._state_path = f"{state_directory or _state.runtime_directory()}/{self.identity}"
+        self._state_path = f"{state_directory or _statedir.runtime_directory()}/{self.identity}"
         # Renamed into place only once locked, so that no sweeper finds it without its lock.
         draft = f"{self._state_path}.new"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
@@ -174,7 +176,7 @@ def current_owner() -> Owner:
     with _current_lock:
         if _current is None:
             with contextlib.suppress(OSError):
-                Sweep(seconds=_SWEEP_SECONDS).run([_state.runtime_directory()])
+                Sweep(seconds=_SWEEP_SECONDS).run([_statedir.runtime_directory()])
             _current = Owner()
             atexit.register(_current.close)
         return _current

@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The identity of a process as an owner of groups, and the private directory for state files."""
+"""The identity of a process as an owner of groups."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
-import stat
 from collections.abc import Iterator
-
-from pycontain.errors import UnsupportedError
 
 from . import _files
 
@@ -21,60 +17,6 @@ _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO (linux/proc_ns.h)
 
 held: set[str] = set()
 """The identities under which this very process image owns groups (none survives an exec)."""
-
-
-def runtime_directory() -> str:
-    """Return the private directory for state files, made on first use.
-
-    /run/pycontain for root, $XDG_RUNTIME_DIR/pycontain for others, else a directory of this user's
-    in the temporary directory.
-
-    Raises:
-        UnsupportedError: The directory belongs to somebody else, or others may write to it.
-    """
-    directory = next(_places())
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(directory, 0o700)
-    if not is_private(directory):
-        raise UnsupportedError(
-            errno.EPERM,
-            "not a private directory of this user: remove it or mend its mode",
-            directory,
-        )
-    return directory
-
-
-def runtime_directories() -> list[str]:
-    """Return where state files of this user may be, as the environment differs between sessions."""
-    return list(_places())
-
-
-def _places() -> Iterator[str]:
-    user = os.geteuid()
-    base = "/run" if user == 0 else os.environ.get("XDG_RUNTIME_DIR", "")
-    if base and _files.writable(base):
-        yield f"{base}/pycontain"
-    import tempfile  # noqa: PLC0415 - slow to import, and rarely needed
-
-    yield f"{tempfile.gettempdir()}/pycontain-{user}"
-
-
-def is_own(directory: str) -> bool:
-    """Tell whether a directory, or whatever is there instead, belongs to this user."""
-    try:
-        return os.lstat(directory).st_uid == os.geteuid()
-    except OSError:
-        return False
-
-
-def is_private(directory: str) -> bool:
-    """Tell whether only this user can have put something into a directory."""
-    try:
-        found = os.lstat(directory)
-    except OSError:
-        return False
-    mine = found.st_uid == os.geteuid() and not found.st_mode & 0o022
-    return stat.S_ISDIR(found.st_mode) and mine
 
 
 def start_time(pid: int | str) -> int | None:

@@ -14,6 +14,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from pycontain import _statedir
+
 from . import _remove, _state
 from ._hierarchy import Host, detect
 from ._place_v2 import candidates
@@ -29,8 +31,8 @@ _OWNER_SECONDS = 1.0
 
 def owners(state_directory: str | None = None) -> tuple[OwnerRecord, ...]:
     """List the owners of this user that have a state file, living and dead."""
-    directories = [state_directory] if state_directory else _state.runtime_directories()
-    private = filter(_state.is_private, directories)
+    directories = [state_directory] if state_directory else _statedir.runtime_directories()
+    private = filter(_statedir.is_private, directories)
     return tuple(record for directory in private for record in records(directory))
 
 
@@ -48,7 +50,7 @@ def sweep(
         dry_run: Look only.
     """
     work = Sweep(dry_run=dry_run)
-    work.run([state_directory] if state_directory else _state.runtime_directories(), host)
+    work.run([state_directory] if state_directory else _statedir.runtime_directories(), host)
     return work.result()
 
 
@@ -100,9 +102,9 @@ class Sweep:
         return time.monotonic() >= self._deadline
 
     def _is_trusted(self, directory: str) -> bool:
-        if _state.is_private(directory):
+        if _statedir.is_private(directory):
             return True
-        if _state.is_own(directory):  # what others made holds nothing of ours
+        if _statedir.is_own(directory):  # what others made holds nothing of ours
             remedy = f"look what is there; then chmod 700 {directory}, or remove it"
             self._remaining.append((directory, "not a private directory", remedy))
         return False

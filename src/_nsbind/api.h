@@ -294,10 +294,17 @@ struct nsb_clone {
 	uint64_t affinity[NSB_CPU_WORDS];
 };
 
-/* A detached, idmapped copy of a directory tree, made by the parent before the clone. */
+/* Whose user namespace maps the ids of a tree. */
+enum nsb_idmap {
+	NSB_IDMAP_NONE, /* the tree is shown as it is */
+	NSB_IDMAP_ROOT, /* the sandbox's own */
+	NSB_IDMAP_BIND  /* bind_userns_fd */
+};
+
+/* A detached copy of a directory tree, made by the parent before the clone. */
 struct nsb_tree {
 	const char *path;
-	int32_t userns_fd; /* -1: as it is */
+	uint32_t idmap;
 	uint32_t recursive;
 };
 
@@ -310,6 +317,7 @@ struct nsb_spawn_args {
 	uint64_t namespaces; /* CLONE_NEW* */
 	uint32_t flags;
 	int32_t userns_fd;        /* join this user namespace; -1: CLONE_NEWUSER is in namespaces */
+	int32_t bind_userns_fd;   /* of NSB_IDMAP_BIND */
 	int32_t init_fd;          /* the program of PID 1 */
 	int32_t null_fd;          /* /dev/null */
 	int32_t cgroup_fd;        /* -1: the caller's cgroup */

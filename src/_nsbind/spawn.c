@@ -181,19 +181,20 @@ int nsb_send(int control_fd, const void *bytes, size_t size, const int32_t *fds,
 	return err;
 }
 
-static int open_idmapped_tree(const struct nsb_tree *tree, struct nsb_failure *reterr,
-			      uint32_t index)
+/* userns_fd < 0: the tree is shown as it is */
+static int open_tree_copy(const char *path, int userns_fd, bool with_submounts,
+			  struct nsb_failure *reterr, uint32_t index)
 {
-	unsigned recursive = tree->recursive ? AT_RECURSIVE_ : 0;
-	bool idmapped = tree->userns_fd >= 0;
+	unsigned recursive = with_submounts ? AT_RECURSIVE_ : 0;
+	bool idmapped = userns_fd >= 0;
 	/* A copy of a shared mount is its peer: what is mounted on one would appear on the other.
 	 */
 	struct sys_mount_attr attr = {
 		.attr_set = idmapped ? MOUNT_ATTR_IDMAP_ : 0,
 		.propagation = MS_PRIVATE,
-		.userns_fd = idmapped ? (uint64_t)tree->userns_fd : 0,
+		.userns_fd = idmapped ? (uint64_t)userns_fd : 0,
 	};
-	long fd = sys_open_tree(AT_FDCWD, tree->path, OPEN_TREE_CLONE_ | O_CLOEXEC | recursive);
+	long fd = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE_ | O_CLOEXEC | recursive);
 	long err;
 
 	if (fd < 0)
@@ -208,9 +209,8 @@ static int open_idmapped_tree(const struct nsb_tree *tree, struct nsb_failure *r
 
 int nsb_can_idmap(const char *path, int userns_fd)
 {
-	struct nsb_tree tree = { .path = path, .userns_fd = userns_fd };
 	struct nsb_failure failure = { 0 };
-	int fd = open_idmapped_tree(&tree, &failure, 0);
+	int fd = open_tree_copy(path, userns_fd, false, &failure, 0);
 
 	if (fd < 0)
 		return -failure.err;
@@ -262,7 +262,13 @@ static int queue_messages(const struct nsb_spawn_args *args, int control_fd,
 	if (args->n_trees > NSB_FDS_MAX)
 		return set_failure(reterr, NSB_STEP_OPEN_TREE, E2BIG, NSB_FDS_MAX);
 	for (; n < args->n_trees; n++) {
-		trees[n] = open_idmapped_tree(&args->trees[n], reterr, n);
+		const struct nsb_tree *tree = &args->trees[n];
+		const int userns_fds[] = { [NSB_IDMAP_NONE] = -1,
+					   [NSB_IDMAP_ROOT] = args->userns_fd,
+					   [NSB_IDMAP_BIND] = args->bind_userns_fd };
+
+		trees[n] = open_tree_copy(tree->path, userns_fds[tree->idmap], tree->recursive,
+					  reterr, n);
 		if (trees[n] < 0) {
 			err = -1;
 			goto out;

@@ -144,7 +144,7 @@ def test_a_forked_child_does_not_keep_its_dead_parents_groups(tmp_path: Path) ->
         .replace("SandboxTree,", "SandboxTree, current_owner,")
         .replace(
             "owner =",
-            "import pycontain._cgroup._state as s; s.runtime_directory = lambda: state\nowner =",
+            "import pycontain._statedir as s; s.runtime_directory = lambda: state\nowner =",
         )
         + """
 its, ours = os.pipe()

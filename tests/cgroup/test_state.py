@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pycontain._cgroup import _state
+from pycontain import _statedir
 from pycontain.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def test_a_state_directory_that_others_control_is_refused(
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "pycontain").symlink_to("elsewhere")
     with pytest.raises(UnsupportedError, match="private directory"):
-        _state.runtime_directory()
+        _statedir.runtime_directory()
 
 
 @pytest.mark.requires("user")
@@ -36,9 +36,9 @@ def test_users_keep_state_in_their_runtime_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert _state.runtime_directory() == str(tmp_path / "pycontain")
+    assert _statedir.runtime_directory() == str(tmp_path / "pycontain")
     assert (tmp_path / "pycontain").stat().st_mode & 0o777 == 0o700
-    assert len(_state.runtime_directories()) == 2  # other sessions may be without that directory
+    assert len(_statedir.runtime_directories()) == 2  # other sessions may be without that directory
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    assert _state.runtime_directory().endswith(f"/pycontain-{os.geteuid()}")
-    os.rmdir(_state.runtime_directory())
+    assert _statedir.runtime_directory().endswith(f"/pycontain-{os.geteuid()}")
+    os.rmdir(_statedir.runtime_directory())

@@ -15,7 +15,7 @@ import pytest
 
 import pycontain
 from _owners import kill, left_of, only, owner
-from pycontain import _cgroup
+from pycontain import _cgroup, _statedir
 from pycontain._cgroup import Host, _state
 from pycontain._cli import main
 
@@ -151,7 +151,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a directory that takes the place of this user's state directory, on no cgroups."""
     directory = tmp_path / "state"
     directory.mkdir(mode=0o700)
-    monkeypatch.setattr(_state, "runtime_directories", lambda: [str(directory)])
+    monkeypatch.setattr(_statedir, "runtime_directories", lambda: [str(directory)])
     monkeypatch.setattr(_cgroup, "detect", lambda **_: NOTHING)
     monkeypatch.setattr(_cgroup._sweep, "detect", lambda **_: NOTHING)
     return directory

@@ -20,7 +20,7 @@ from _features import cgroup_homes
 from pycontain import Sandbox, SpawnError, _native
 from pycontain._configure import Configured
 from pycontain._keeper import Keeper
-from pycontain._runtime import Runtime
+from pycontain._runtime import Footing, Runtime
 
 MODES = ["vm", "fork"]
 
@@ -70,8 +70,9 @@ def test_it_runs_on_the_processors_that_were_asked_for(
 
 @pytest.mark.parametrize("cpus", [{4000}, {9000}])
 def test_processors_that_it_cannot_give_are_an_error(keeper: Keeper, cpus: set[int]) -> None:
+    plan = Configured().plan
     with pytest.raises(SpawnError) as caught:
-        Runtime.start(Configured().plan, cpus=cpus)
+        Runtime.start(plan, Footing(plan.identity.lease(binds=False), None, cpus))
     assert (caught.value.step, caught.value.errno) == ("AFFINITY", errno.EINVAL)
 
 

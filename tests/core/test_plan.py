@@ -16,7 +16,7 @@ import pytest
 from pycontain import SpawnError, _native, _plan
 from pycontain._identity import identity
 from pycontain._native import Failure, Op, OpKind
-from pycontain._runtime import Runtime
+from pycontain._runtime import Runtime, prepare
 from pycontain.config import SandboxConfig
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def start(plan: Plan) -> Callable[[bytes], Runtime]:
 
     def start(message: bytes) -> Runtime:
         changed = dataclasses.replace(plan, setup=message, trees=_native.Trees([]))
-        runtime = Runtime.start(changed)
+        runtime = Runtime.start(changed, prepare(plan, plan.config, single=False))
         runtime.wait_ready()
         return runtime
 
@@ -65,7 +65,7 @@ def fail(plan: Plan) -> Callable[[bytes], Failure]:
 
     def fail(message: bytes) -> Failure:
         changed = dataclasses.replace(plan, setup=message, trees=_native.Trees([]))
-        runtime = Runtime.start(changed)
+        runtime = Runtime.start(changed, prepare(plan, plan.config, single=False))
         try:
             return _native.parse_report(os.read(runtime._control_fd, _native.REPORT_SIZE)).failure
         finally:

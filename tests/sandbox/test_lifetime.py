@@ -410,6 +410,7 @@ def test_a_descriptor_limit_is_an_error_that_goes_away(rootfs: Path) -> None:
         import resource
         with pycontain.Sandbox(**options) as sb:
             sb.run(["true"])
+            pycontain.run(["true"], **options)
             used = len(os.listdir("/proc/self/fd")) - 1
             seen = set()
             for room in range(0, 14):

@@ -19,7 +19,7 @@ import pytest
 import pycontain
 from pycontain import AsyncSandbox, ConfigError, Sandbox, SpawnError, UnsupportedError
 from pycontain._configure import Configured
-from pycontain._runtime import Runtime
+from pycontain._runtime import Footing, Runtime
 from pycontain.profile import names
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def test_the_kernel_does_not_take_processors_away_in_silence(cpus: set[int]) -> 
     plan = Configured(cpuset=ONE).plan
 
     with pytest.raises(SpawnError, match="Cpus_allowed_list") as caught:
-        Runtime.start(plan, cpus=cpus)
+        Runtime.start(plan, Footing(plan.identity.lease(binds=False), None, cpus))
 
     assert (caught.value.step, caught.value.errno) == ("AFFINITY", errno.EINVAL)
 

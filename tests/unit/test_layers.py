@@ -15,12 +15,12 @@ EXTENSION = "_nsbind"
 # The one table of layers. "" is pycontain/__init__.py; a package stands for all its modules, which
 # may import each other without cycles. Within a level a module may import those before it.
 LEVELS = {
-    0: ("errors", "config", "result", "enforcement"),
+    0: ("errors", "_statedir", "config", "result", "enforcement"),
     1: (
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_cgroup", "_userland"),
         *("_hints", "_native", "_processes"),
     ),
-    2: ("_identity", "_keeper", "_groups", "_plan", "_command", "_living", "_collect"),
+    2: ("_ranges", "_identity", "_keeper", "_groups", "_plan", "_command", "_living", "_collect"),
     3: ("_runtime", "_watch", "_streams"),
     4: ("_process", "_files"),
     5: ("_configure", "_job", "_popen"),
