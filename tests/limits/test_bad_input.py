@@ -37,7 +37,7 @@ TOO_MUCH: dict[str, tuple[Any, str]] = {
     "memory": (1 << 60, r"\d+ bytes, MemTotal in /proc/meminfo\): ask for less"),
     "cpus": (10**6, r"\(\d+ online\): ask for less"),
     "pids": ((1 << 31) - 1, r"/proc/sys/kernel/pid_max\): ask for less"),
-    "cpuset": ("0,9999", r"not online: 9999 \(/sys/devices/system/cpu/online: [-0-9,]+\)"),
+    "cpuset": ("0,9999", r"CPUs.* 9999 \(/sys/\S+: [-0-9,]+\)"),
 }
 
 
