@@ -134,6 +134,13 @@ class Popen:
             self._command.enforce()
         return self.returncode
 
+    def limit_due(self) -> float | None:
+        """Return the seconds until a limit can have been reached; None: none ever will be.
+
+        For loops of the caller's own: `poll` is what ends the command then.
+        """
+        return self._command.pause()
+
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end.
 

@@ -102,7 +102,9 @@ class Relay:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            for fd, _events in self._poll.poll(None if left == math.inf else left * 1000):
+            due = self._process.limit_due()
+            pause = left if due is None else min(left, due)
+            for fd, _events in self._poll.poll(None if pause == math.inf else pause * 1000):
                 self._serve(fd)
         return True
 

@@ -44,6 +44,34 @@ def _tmpfs(text: str) -> pycontain.Tmpfs:
     return pycontain.Tmpfs(target, size=size) if size else pycontain.Tmpfs(target)
 
 
+_OWN_ENDS: Final = (pycontain.Reason.EXITED, pycontain.Reason.SIGNALED, pycontain.Reason.KILLED)
+_IO_KEYS: Final = {
+    "rbps": "read_bytes",
+    "wbps": "write_bytes",
+    "riops": "read_ops",
+    "wiops": "write_ops",
+}
+
+
+def _io(text: str) -> pycontain.IoLimit:
+    """Read a limit in the words of cgroup v2's io.max."""
+    device, _, pairs = text.rpartition(":")
+    limits: dict[str, Any] = {}
+    for pair in pairs.split(","):
+        key, _, value = pair.partition("=")
+        if not device or key not in _IO_KEYS or not value:
+            known = ", ".join(_IO_KEYS)
+            raise ConfigError(f"--io: {text!r} is not DISK:KEY=N with keys of {known}")
+        limits[_IO_KEYS[key]] = value if key.endswith("bps") else _whole(value, text)
+    return pycontain.IoLimit(device, **limits)
+
+
+def _whole(value: str, text: str) -> int:
+    if not (value.isascii() and value.isdecimal()):
+        raise ConfigError(f"--io: {text!r}: {value!r} is not a number")
+    return int(value)
+
+
 def _environment(items: Sequence[str]) -> dict[str, str]:
     env = {}
     for item in items:
@@ -98,6 +126,15 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add("--cpus", metavar="N", type=float, help="limit of processor time, such as 1.5")
     add("--cpuset", metavar="LIST", help="processors to run on, such as 0-2,5")
     add("--cpuset-exclusive", action="store_true", help="and nobody else's: see the enforcement")
+    add("--cpu-limit", metavar="SECONDS", type=float, help="processor time of all its processes")
+    add(
+        "--io",
+        metavar="DISK:KEY=N[,...]",
+        action="append",
+        default=[],
+        help="rates of a disk or of a path on it: rbps, wbps, riops, wiops",
+    )
+    add("--cgroup", metavar="DIR", action="append", default=[], help="make control groups there")
     add(
         "--accept-missing",
         metavar="CONTROL",
@@ -106,6 +143,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="go on where the host cannot enforce this, such as memory",
     )
     add("--disk", metavar="SIZE", default="64M", help="room for what is written; default: 64M")
+    add("--inodes", metavar="N", type=int, default=16384, help="files written; default: 16384")
     add("--json", action="store_true", help="print output, verdict, usage and controls as JSON")
     add("-i", "--interactive", action="store_true", help="hand standard input on; else it is empty")
     add("-t", "--tty", action="store_true", help="give the command a terminal of its own")
@@ -124,6 +162,10 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "hostname": args.hostname,
         "profile": args.profile,
         "disk": args.disk,
+        "inodes": args.inodes,
+        "cpu_limit": args.cpu_limit,
+        "io": [*map(_io, args.io)],
+        "cgroup": args.cgroup,
         "memory": args.memory,
         "pids": args.pids,
         "cpus": args.cpus,
@@ -194,7 +236,10 @@ def _run_attached(args: argparse.Namespace, command: list[str]) -> int:
         if not ended:
             complain(f"not done after {args.timeout:g} s: killed")
             return TIMED_OUT
-        return _status(process.wait())
+        status = _status(process.wait())
+        if process.reason not in _OWN_ENDS:
+            complain(f"ended by {process.reason}")
+        return status
 
 
 def _status(returncode: int) -> int:

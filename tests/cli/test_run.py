@@ -274,3 +274,41 @@ def test_input_ends_on_a_terminal_inside() -> None:
     done = run("-i", "-t", "sh", "-c", "stty -echo; echo ready; cat; echo over", data="typed\n")
     assert done.stdout.endswith("typed\nover\n")
     assert done.returncode == 0
+
+
+@pytest.mark.requires("cgroup_memory")
+@pytest.mark.parametrize(
+    "arguments, reason",
+    [
+        (["--cpu-limit", "0.2", "sh", "-c", "while :; do :; done"], "cpu_limit"),
+        (["--memory", "16M", "sh", "-c", "head -c 64M /dev/zero | tail"], "oom"),
+        (["--disk", "16M", "sh", "-c", "head -c 64M /dev/zero > /tmp/a"], "disk_full"),
+        (
+            ["--inodes", "400", "sh", "-c", "for i in $(seq 500); do :> /tmp/$i || exit; done"],
+            "disk_full",
+        ),
+    ],
+)
+def test_the_limit_that_ended_a_command_is_named(arguments: list[str], reason: str) -> None:
+    done = run(*arguments)
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1] == f"pycontain: ended by {reason}"
+
+
+@pytest.mark.parametrize(
+    "limit, word",
+    [
+        ("/", "DISK:KEY=N"),
+        ("/:rbps", "DISK:KEY=N"),
+        (":rbps=1M", "DISK:KEY=N"),
+        ("8:0:speed=1", "rbps"),
+        ("8:0:riops=1.5", "not a number"),
+        ("8:0:rbps=12Q", "12Q"),
+        ("/nowhere:rbps=1M", "/nowhere"),
+        ("4095:9:rbps=1M,wiops=5", "4095:9"),
+    ],
+)
+def test_rates_of_disks_are_read_in_the_kernels_words(limit: str, word: str) -> None:
+    done = run("--io", limit, "true")
+    assert done.returncode == 125
+    assert word in done.stderr
