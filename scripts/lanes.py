@@ -42,7 +42,7 @@ NOSYS = "clone3,openat2,open_tree,move_mount,fsopen,fsconfig,fsmount,fspick,moun
 
 # What each kind of caller lacks by nature: tests that require it are left to the other lanes.
 LACKS = {
-    "root": {"user", "userns_root", "single_id", "faults"},
+    "root": {"user", "userns_root", "single_id", "faults", "no_cgroup"},
     "user": {
         "root",
         "faults",
@@ -55,8 +55,12 @@ LACKS = {
 }
 LACKS["subids"] = LACKS["user"] - {"rootrange"} | {"single_id"}
 LACKS["userns"] = LACKS["user"] - {"userns_root"} | {"user"}
-LACKS["delegate"] = LACKS["session"] = {"root", "userns_root", "idmap", "single_id"}
+LACKS["delegate"] = LACKS["session"] = {
+    *("root", "userns_root", "idmap", "single_id", "no_cgroup"),
+}
 
+# Emulated ones have 3 GiB.
+SMALL_MACHINE = frozenset({"memory_4g"})
 # What differs in a machine is the kernel and the control groups. Emulation is slow.
 KERNEL_FACING = ("tests/cgroup", "tests/limits", "tests/sandbox", "tests/core/test_old_kernels.py")
 LIMITS = (
@@ -128,24 +132,28 @@ LANES = {
         summary="root, cgroup v2 alone",
         caller="root",
         machine="bare",
+        lacks=SMALL_MACHINE,
         paths=KERNEL_FACING,
     ),
     "vm-user": Lane(
         summary="an ordinary user in a delegated subtree of cgroup v2",
         caller="delegate",
         machine="bare",
+        lacks=SMALL_MACHINE,
         paths=LIMITS,
     ),
     "vm-systemd": Lane(
         summary="root in a service of systemd",
         caller="root",
         machine="systemd",
+        lacks=SMALL_MACHINE,
         paths=LIMITS,
     ),
     "vm-session": Lane(
         summary="an ordinary user in a service of the user's own systemd",
         caller="session",
         machine="systemd",
+        lacks=SMALL_MACHINE,
         paths=LIMITS,
     ),
 }

@@ -212,6 +212,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "landlock": lambda: _system_call("landlock_create_ruleset"),
     # cgroups: one can be made in some hierarchy, in version 2, with that controller
     "cgroup": _cgroup,
+    "no_cgroup": lambda: "" if _cgroup() else "a cgroup can be made",
     "cgroup_v2": lambda: _cgroup("v2"),
     "cgroup_cpu": lambda: _cgroup("cpu"),
     "cgroup_memory": lambda: _cgroup("memory"),

@@ -92,7 +92,9 @@ def test_what_is_written_to_the_hosts_disk_is_reclaimed_and_kills_nobody(
     assert settles(lambda: charged() <= before + SLACK)
 
 
-@pytest.mark.parametrize("limit", [MIB, 64 * MIB, GIB])
+@pytest.mark.parametrize(
+    "limit", [MIB, 64 * MIB, pytest.param(GIB, marks=pytest.mark.requires("memory_4g"))]
+)
 def test_what_is_read_from_the_hosts_disk_is_reclaimed_and_kills_nobody(
     limit: int, once: Once, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from _bombs import Once
 
 KILLED = -signal.SIGKILL
+TURNS = 50
 MEMORY: dict[str, Any] = {"memory": 16 * MIB}
 PIDS: dict[str, Any] = {"pids": 8}
 BOTH = {**MEMORY, **PIDS}
@@ -197,47 +199,62 @@ def test_another_commands_oom_is_not_ours(box: Callable[..., Sandbox]) -> None:
         assert (quiet.wait(timeout=60), quiet.reason) == (0, Reason.EXITED)
 
 
-@pytest.mark.parametrize("where", ["once", "living"])
-def test_at_the_wall_limit_the_verdict_agrees_with_the_end(
-    where: str, once: Once, box: Callable[..., Sandbox]
-) -> None:
-    seen = set()
-    with box(wall_limit=0.012) as sb:
-        for turn in range(100):
-            words = ("late", turn // 4, 0)
-            if where == "once":
-                done = once(*words, wall_limit=0.012)
-            else:
-                done = sb.run(bomb(*words), timeout=60)
-            seen.add(ending(done))
-            if done.reason == Reason.WALL_LIMIT:
-                assert done.usage.wall_s >= 0.012
-    assert seen == {(Reason.EXITED, 0), (Reason.WALL_LIMIT, KILLED)}
+def usual_s(run: Callable[[], Any]) -> float:
+    """Return how long something takes, here and now."""
+    since = time.monotonic()
+    for _ in range(5):
+        run()
+    return (time.monotonic() - since) / 5
 
 
-@pytest.mark.requires("cgroup_memory")
+def idle_ms(turn: int, limit_s: float) -> int:
+    """Return milliseconds that grow from nothing to far beyond the limit."""
+    return round(2000 * limit_s * turn / TURNS)
+
+
 @pytest.mark.parametrize("where", ["once", "living"])
-def test_of_a_wall_limit_and_an_oom_at_the_same_time_one_speaks(
-    where: str, once: Once, box: Callable[..., Sandbox]
+@pytest.mark.parametrize(
+    "size, limits, own",
+    [
+        pytest.param(0, {}, (Reason.EXITED, 0), id="end"),
+        pytest.param(
+            64 * MIB,
+            {"memory": 4 * MIB},
+            (Reason.OOM, KILLED),
+            id="oom",
+            marks=pytest.mark.requires("cgroup_memory"),
+        ),
+    ],
+)
+def test_around_the_wall_limit_one_verdict_speaks_and_agrees_with_the_end(
+    size: int,
+    limits: dict[str, Any],
+    own: tuple[Reason, int],
+    where: str,
+    once: Once,
+    box: Callable[..., Sandbox],
 ) -> None:
-    limits = {"wall_limit": 0.03, "memory": 4 * MIB}
+    limit_s = 0.01 + usual_s(lambda: once("late", 0, size, **limits))
+    limited = {**limits, "wall_limit": limit_s}
     seen = set()
-    with box(**limits) as sb:
-        for turn in range(60):
-            words = ("late", turn, 64 * MIB)
-            done = once(*words, **limits) if where == "once" else sb.run(bomb(*words), timeout=60)
+    with box(**limited) as sb:
+        for turn in range(TURNS):
+            words = ("late", idle_ms(turn, limit_s), size)
+            done = once(*words, **limited) if where == "once" else sb.run(bomb(*words), timeout=60)
             seen.add(ending(done))
             if done.reason == Reason.WALL_LIMIT:
-                assert done.usage.wall_s >= 0.03
-    assert seen == {(Reason.OOM, KILLED), (Reason.WALL_LIMIT, KILLED)}
+                assert done.usage.wall_s >= limit_s
+    assert seen == {own, (Reason.WALL_LIMIT, KILLED)}
 
 
 @pytest.mark.requires("cgroup_memory")
 def test_of_a_timeout_and_an_oom_at_the_same_time_one_speaks(once: Once) -> None:
+    limit_s = 0.01 + usual_s(lambda: once("late", 0, 64 * MIB, memory=4 * MIB))
     seen = set()
-    for turn in range(60):
+    for turn in range(TURNS):
+        words = ("late", idle_ms(turn, limit_s), 64 * MIB)
         try:
-            seen.add(ending(once("late", turn, 64 * MIB, memory=4 * MIB, timeout=0.03)))
+            seen.add(ending(once(*words, memory=4 * MIB, timeout=limit_s)))
         except TimeoutExpired:
             seen.add((Reason.KILLED, KILLED))
     assert seen == {(Reason.OOM, KILLED), (Reason.KILLED, KILLED)}

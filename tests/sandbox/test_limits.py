@@ -22,7 +22,7 @@ FORKS = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 30 & done; exit 1"
 
 memory = pytest.mark.requires("cgroup_memory")
 pids = pytest.mark.requires("cgroup_pids")
-absent = pytest.mark.requires("user")
+absent = pytest.mark.requires("no_cgroup")
 
 
 def python(code: str) -> list[str]:
