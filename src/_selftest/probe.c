@@ -9,6 +9,7 @@
  *   probe write DIRECTORY     the files below that open for writing
  *   probe swap A B            exchanges two names without end
  *   probe pause               says that it is there and sleeps
+ *   probe hoard inotify|queues|signals|processes   takes until no more is given, and sleeps
  */
 #include "probe.h"
 
@@ -29,6 +30,45 @@ static int swap(const char *a, const char *b)
 static _Noreturn void pause_for_ever(void)
 {
 	tell("ready", 0);
+	for (;;)
+		(void)sys4(__NR_ppoll, 0, 0, 0, 0);
+}
+
+static const char *queue_name(uint64_t number)
+{
+	static char name[32];
+
+	number_append(text_append(name, name + sizeof name, "hoard-"), name + sizeof name, number);
+	return name;
+}
+
+static long take_one(const char *what, uint64_t number)
+{
+	int info[32] = { 0, 0, -1 /* SI_QUEUE */ };
+	uint64_t all = ~0ull;
+	long result;
+
+	if (text_equal(what, "inotify"))
+		return sys1(__NR_inotify_init1, 0);
+	if (text_equal(what, "queues"))
+		return sys4(__NR_mq_open, queue_name(number), O_RDWR_ | O_CREAT_, 0600, 0);
+	if (text_equal(what, "signals")) {
+		(void)sys4(__NR_rt_sigprocmask, 2, &all, 0, sizeof all);
+		return sys3(__NR_rt_sigqueueinfo, sys0(__NR_getpid), 40, info);
+	}
+	result = sys_call6(__NR_clone, SIG_CHLD, 0, 0, 0, 0, 0);
+	while (result == 0)
+		(void)sys4(__NR_ppoll, 0, 0, 0, 0);
+	return result;
+}
+
+static _Noreturn void hoard(const char *what)
+{
+	uint64_t number = 0;
+
+	while (number < 100000 && take_one(what, number) >= 0)
+		number++;
+	tell("ready", (int64_t)number);
 	for (;;)
 		(void)sys4(__NR_ppoll, 0, 0, 0, 0);
 }
@@ -60,6 +100,8 @@ static int dispatch(int argc, char **argv)
 		return try_to_write(first);
 	if (text_equal(what, "pause"))
 		pause_for_ever();
+	if (text_equal(what, "hoard"))
+		hoard(first);
 	if (text_equal(what, "swap") && argc == 4)
 		return swap(argv[2], argv[3]);
 	return 2;

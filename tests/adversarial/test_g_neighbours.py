@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""G: sandboxes, at once or one after the other, have nothing in common, nor with the host."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import struct
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from _attackers import ATTACKER, INSIDE, MOUNT, Call, encode, run_inside, run_outside
+from _box import started
+from pycontain import profile
+from pycontain.selftest._programs import Result, Zeros
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pycontain import Sandbox
+
+KEY = 0x5EED0000 | os.getpid() & 0xFFFF
+CREATE = 0o1666
+QUEUE = f"pycontain-{os.getpid()}"
+
+
+def _unix(name: str) -> tuple[bytes, int]:
+    data = struct.pack("=H", socket.AF_UNIX) + b"\0" + name.encode()
+    return data, len(data)
+
+
+MAKE = {
+    "shared memory": (Call("shmget", (KEY, 4096, CREATE)),),
+    "semaphores": (Call("semget", (KEY, 1, CREATE)),),
+    "messages": (Call("msgget", (KEY, CREATE)),),
+    "a POSIX queue": (Call("mq_open", (QUEUE, 0o102, 0o666, 0)),),
+    "/dev/shm": (Call("openat", (-100, f"/dev/shm/{QUEUE}", 0o102, 0o666)),),
+    "/tmp": (Call("openat", (-100, f"/tmp/{QUEUE}", 0o102, 0o666)),),
+}
+FIND = {
+    "shared memory": (Call("shmget", (KEY, 0, 0)),),
+    "semaphores": (Call("semget", (KEY, 0, 0)),),
+    "messages": (Call("msgget", (KEY, 0)),),
+    "a POSIX queue": (Call("mq_open", (QUEUE, 0, 0, 0)),),
+    "/dev/shm": (Call("openat", (-100, f"/dev/shm/{QUEUE}", 0, 0)),),
+    "/tmp": (Call("openat", (-100, f"/tmp/{QUEUE}", 0, 0)),),
+}
+
+
+@pytest.mark.parametrize("name", profile.names())
+def test_g2_g10_what_one_makes_another_does_not_find(
+    name: str, box: Callable[..., Sandbox]
+) -> None:
+    with box(profile=name, mounts=[MOUNT]) as first, box(profile=name, mounts=[MOUNT]) as second:
+        assert {str(found) for found in run_inside(first, *MAKE.values())} == {"done"}
+        # The control: in the same sandbox it is there.
+        assert {str(found) for found in run_inside(first, *FIND.values())} == {"done"}
+        assert {str(found) for found in run_inside(second, *FIND.values())} == {"ENOENT"}
+    with box(profile=name, mounts=[MOUNT]) as third:
+        assert {str(found) for found in run_inside(third, *FIND.values())} == {"ENOENT"}
+    assert {str(found) for found in run_outside(*FIND.values())} <= {"ENOENT", "ENOSYS"}
+
+
+@contextlib.contextmanager
+def _listening(name: str) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"\0{name}")
+        server.listen()
+        yield server
+
+
+def test_g3_abstract_sockets_of_the_host_are_out_of_reach(box: Callable[..., Sandbox]) -> None:
+    name = f"pycontain-{os.getpid()}"
+    address, size = _unix(name)
+    connect = (Call("socket", (1, 1, 0)), Call("connect", (Result(0), address, size)))
+    bind = (Call("socket", (1, 1, 0)), Call("bind", (Result(0), address, size)))
+    with _listening(name), box(mounts=[MOUNT]) as sandbox:
+        assert str(run_outside(connect)[0]) == "done"
+        assert str(run_outside(bind)[0]) == "EADDRINUSE"
+        assert [str(found) for found in run_inside(sandbox, connect, bind)] == [
+            "ECONNREFUSED",
+            "done",
+        ]
+
+
+def test_g4_a_lock_on_a_shared_file_blocks_no_start(
+    box: Callable[..., Sandbox], rootfs: Path
+) -> None:
+    # Any sandbox of a profile with locks can lock what it shares with others; we lock nothing.
+    paths = [rootfs, rootfs / "bin", rootfs / "bin/busybox", Path(ATTACKER)]
+    with contextlib.ExitStack() as stack:
+        for path in paths:
+            fd = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, fd)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        with box(mounts=[MOUNT]) as sandbox:
+            assert sandbox.run(["true"], timeout=20).returncode == 0
+
+
+def _peer(port: int, address: str = "127.0.0.1") -> bytes:
+    return (
+        struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + socket.inet_aton(address)
+        + bytes(8)
+    )  # fmt: skip
+
+
+def test_g6_services_of_the_host_are_out_of_reach(box: Callable[..., Sandbox]) -> None:
+    addresses = {"127.0.0.1", *_own_addresses()}
+    with socket.create_server(("0.0.0.0", 0)) as server, box(mounts=[MOUNT]) as sandbox:
+        port = server.getsockname()[1]
+        programs = [
+            (Call("socket", (2, 1, 0)), Call("connect", (Result(0), _peer(port, address), 16)))
+            for address in sorted(addresses)
+        ]
+        assert {str(found) for found in run_outside(*programs)} == {"done"}
+        found = {str(found) for found in run_inside(sandbox, *programs)}
+    assert found <= {"ECONNREFUSED", "ENETUNREACH"}
+
+
+def _own_addresses() -> set[str]:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        return {probe.getsockname()[0]}
+    return set()
+
+
+@pytest.mark.parametrize("user", [None, pytest.param("0", marks=pytest.mark.requires("rootrange"))])
+def test_g8_no_process_of_the_host_is_signalled(
+    user: str | None, box: Callable[..., Sandbox]
+) -> None:
+    with subprocess.Popen([ATTACKER, "pause"], stdout=subprocess.PIPE) as victim:
+        try:
+            assert victim.stdout is not None
+            assert victim.stdout.readline()
+            pid = victim.pid
+            programs = [
+                (Call("kill", (pid, signal.SIGTERM)),),
+                (Call("kill", (-pid, signal.SIGTERM)),),
+                (Call("kill", (os.getpgid(pid) * -1, 0)),),
+                (Call("tgkill", (pid, pid, signal.SIGTERM)),),
+                (Call("pidfd_open", (pid, 0)),),
+                (Call("fcntl", (0, 8, pid)), Call("fcntl", (0, 10, signal.SIGTERM))),
+                (Call("setpgid", (0, pid)),),
+                (Call("getpgid", (pid,)),),
+                (Call("kill", (-1, signal.SIGTERM)),),
+            ]
+            with box(mounts=[MOUNT]) as sandbox:
+                found = [str(outcome) for outcome in run_inside(sandbox, *programs[:-1], user=user)]
+                sandbox.run([INSIDE, "calls", encode(programs[-1])], user=user)
+                sandbox.run([INSIDE, "signals", str(pid)], user=user)
+            assert set(found) <= {"ESRCH", "EPERM", "EINVAL"}
+            assert victim.poll() is None
+        finally:
+            victim.kill()
+
+
+FLOODS = {
+    "inotify": (Call("inotify_init1", (0,)),),
+    "a locked page": (Call("mmap", (0, 4096, 3, 0x2022, -1, 0)),),
+    "a queue": (Call("mq_open", ("after", 0o102, 0o666, 0)),),
+    "a process": (Call("clone", (17, 0, 0, 0, 0)),),
+    "a pipe": (Call("pipe2", (Zeros(8), 0)),),
+    "a timer": (Call("timer_create", (1, 0, Zeros(8))),),
+}
+
+
+@pytest.mark.parametrize("name", ["default", "judge"])
+def test_g9_what_one_uses_up_another_has(name: str, box: Callable[..., Sandbox]) -> None:
+    # What the kernel counts by user is counted by user namespace too, or would be used up here.
+    script = f"i=0; while [ $i -lt 20 ]; do {INSIDE} hoard & i=$((i+1)); done; echo ready; wait"
+    with box(profile=name, mounts=[MOUNT]) as first, started(first, "sh", "-c", script):
+        with box(profile=name, mounts=[MOUNT]) as second:
+            found = {
+                what: str(outcome)
+                for what, outcome in zip(FLOODS, run_inside(second, *FLOODS.values()), strict=True)
+            }
+    assert found == dict.fromkeys(FLOODS, "done")
