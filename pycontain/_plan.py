@@ -46,6 +46,12 @@ DEV_LINKS: Final = {
     "stderr": "/proc/self/fd/2",
     "ptmx": "pts/ptmx",
 }
+# What is taken inside is counted against the owner of the user namespace too (ucounts), so without
+# bounds of its own a sandbox could take all that the caller's user has on the host. The numbers are
+# those of an old kernel, for a caller whose own namespace says nothing.
+COUNTED: Final = {"max_inotify_instances": 128, "max_inotify_watches": 8192}
+_UNLIMITED: Final = 2**31 - 1
+_SHARE: Final = 8
 _ATTACH_CANDIDATES: Final = ("/mnt", "/media", "/srv", "/opt", "/sys", "/var")
 
 
@@ -216,6 +222,10 @@ class _Builder:
         )
         if not self.profile.nested and not self.profile.proc_subset:
             self.add(Op(OpKind.SYSCTL, "/sys/user/max_user_namespaces", b"0"))
+        if not self.profile.proc_subset:
+            for name, usual in COUNTED.items():
+                if value := _share(name, usual):
+                    self.add(Op(OpKind.SYSCTL, f"/sys/user/{name}", value))
         for path in self.profile.masked_paths:
             if self._readable(path):
                 self.add(Op(OpKind.MASK, path))
@@ -271,6 +281,15 @@ class _Builder:
         if self.config.read_only and self.config.rootfs is None:
             self.add(Op(OpKind.READ_ONLY, "", attr=MOUNT_RDONLY), "/")
         self.add(Op(OpKind.PIVOT_ROOT), "/")
+
+
+def _share(name: str, usual: int) -> bytes:
+    """Return a part of the caller's own limit, as a sysctl's text; nothing if there is no such."""
+    try:
+        own = int(Path("/proc/sys/user", name).read_text(encoding="ascii"))
+    except OSError:
+        return b""
+    return b"%d" % max(1, (usual if own == _UNLIMITED else own) // _SHARE)
 
 
 def _check_rootfs(path: str) -> None:

@@ -227,6 +227,8 @@ JUDGE = Filter(
         PLAIN_CLONE,
         KNOWN_PERSONALITIES,
         Rule(("personality", *PROBED), deny()),
+        # Without /proc/sys nothing bounds what is taken from the caller's user.
+        Rule(("inotify_init", "inotify_init1"), deny(errno.EMFILE)),
         NOT_THERE,
         Rule(PLAIN, ALLOW),
     ),
@@ -320,7 +322,8 @@ LIMITS = {
     # (fs/coredump.c).
     "CORE": (1, 1),
     "MEMLOCK": (64 * _KIB, 64 * _KIB),
-    "MSGQUEUE": (800 * _KIB, 800 * _KIB),
+    # Counted against the caller's user too, who has 800 KiB.
+    "MSGQUEUE": (200 * _KIB, 200 * _KIB),
     "NICE": (0, 0),
     "NOFILE": (1024, 1024),
     # A bound for fork bombs where no cgroup counts; per id of the user namespace (Linux 5.14).
