@@ -24,7 +24,7 @@ MOUNT = Bind(ATTACKER, INSIDE)
 SECRET = "what nobody inside may see"
 SECONDS, ROUNDS = 2.0, 300
 
-__all__ = ["ATTACKER", "INSIDE", "MOUNT", "SECRET", "Call"]
+__all__ = ["ATTACKER", "INSIDE", "MOUNT", "SECRET", "Call", "encode"]
 
 
 def rounds(done: Callable[[], bool] = lambda: False) -> Iterator[int]:
