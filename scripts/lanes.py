@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import fnmatch
 import os
 import shlex
 import shutil
@@ -266,7 +267,13 @@ def kill_children() -> list[str]:
 
 def cgroups_of(pid: int) -> list[str]:
     """Return the groups that an ended process should have removed."""
-    return [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/pycontain-*-{pid}-*")]
+    # os.walk, unlike glob, takes it that somebody else's group goes meanwhile.
+    folders = ((top, name) for top, names, _ in os.walk("/sys/fs/cgroup") for name in names)
+    return [
+        os.path.join(top, name)
+        for top, name in folders
+        if fnmatch.fnmatch(name, f"pycontain-*-{pid}-*")
+    ]
 
 
 def read_report(path: Path) -> Outcome:
