@@ -247,7 +247,7 @@ class BaseCommand:
         if self._group is not None:
             self._group.started()
         if not self._only and self._runtime.tree is not None:
-            self._runtime.tree.remove_retired()
+            self._runtime.tree.between()
 
     def abandon(self) -> None:
         """Let go of a command whose request could not be sent."""

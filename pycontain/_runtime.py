@@ -268,7 +268,10 @@ class Runtime:
         except BaseException:
             footing.release()
             raise
-        return cls(plan, pid1, footing)
+        runtime = cls(plan, pid1, footing)
+        if footing.tree is not None:
+            footing.tree.make_another()  # the set-up takes longer
+        return runtime
 
     @property
     def closed(self) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import sys
 import threading
 import time
 from collections import Counter
@@ -43,7 +44,10 @@ class Snapshot:
 
 
 def take() -> Snapshot:
-    """Return the present state."""
+    """Return the present state, without the groups that the library has made ahead of time."""
+    owners = sys.modules.get("pycontain._cgroup._owner")
+    if owners is not None and owners._current is not None:
+        owners._current.ahead.clear()
     return Snapshot(
         fds=Counter(_fds()),
         processes=Counter(_processes()),

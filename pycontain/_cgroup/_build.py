@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pycontain.enforcement import Control
 
@@ -59,7 +59,7 @@ class Groups:
     owner: Owner
     places: Places
     single: bool
-    owner_uid: int | None
+    owner_uid: int | None = None
     counted: frozenset[str] = COUNTED
     root: str | None = None
     init: str | None = None
@@ -97,10 +97,6 @@ class Groups:
             if controllers:
                 self.owner.enable(base, controllers)
             self._mkdir(self.root)
-            self._hand_over(self.root)
-            if self.owner_uid is not None:
-                # Whoever clones PID 1 into it is still of our own group, without capabilities here.
-                os.chmod(f"{self.root}/cgroup.procs", 0o664)
             if controllers:
                 self.hand_down(self.root, controllers)
                 self.init = f"{self.root}/init"
@@ -150,7 +146,12 @@ class Groups:
         directory = self.dirs["cpuset"]
         return f"{self.root}" if directory.is_v2 else directory.path
 
-    def remove(self, timeout_s: float) -> bool:
+    @property
+    def intact(self) -> bool:
+        """Whether all directories are still there."""
+        return all(os.path.isdir(path) for path in {group.path for group in self.dirs.values()})
+
+    def remove(self, timeout_s: float = 0.0) -> bool:
         """Remove the directories that are empty within this time; tell whether all are gone."""
         self.made = _remove.all_of(self.made, timeout_s)
         if not self.made and "cpuset" in self.dirs:
@@ -169,6 +170,24 @@ class Groups:
         """Give the children of a v2 group these controllers. Raises OSError."""
         text = " ".join(f"+{name}" for name in controllers)
         _files.write(f"{directory}/cgroup.subtree_control", text)
+
+    def give_to(self, owner_uid: int) -> None:
+        """Let PID 1, which has this uid of the host, start commands in v2 groups.
+
+        Raises:
+            UnsupportedError: The kernel refused it.
+        """
+        self.owner_uid = owner_uid
+        if self.root is None:
+            return
+        try:
+            self._hand_over(self.root)
+            # Whoever clones PID 1 into it is still of our own group, without capabilities here.
+            os.chmod(f"{self.root}/cgroup.procs", 0o664)
+            if self.single:
+                self._hand_over(self.dirs["core"].path)
+        except OSError as error:
+            raise _controls.refused("", 2, error) from error
 
     def _hand_over(self, directory: str) -> None:
         """Let PID 1 put children into a v2 group: it writes to that and to the common ancestor."""
@@ -235,6 +254,17 @@ class Groups:
                 remedy="use cgroup v2 for the memory controller",
             )
         return found
+
+
+class CommandDirs(NamedTuple):
+    """The directories of one command, by controller, and those to remove."""
+
+    dirs: dict[str, Dir]
+    made: list[str]
+
+    def remove(self) -> None:
+        """Remove those that are empty."""
+        _remove.all_of(self.made, 0.0)
 
 
 @functools.cache

@@ -119,8 +119,8 @@ def _claim_v2(group: str, cpus: frozenset[int]) -> Control:
         raise UnsupportedError(
             errno.EBUSY,
             f"cpuset_exclusive: the kernel makes no partition of the CPUs {format_cpuset(cpus)}: "
-            f"{state}: choose others; as root, they must be in cpuset.cpus.exclusive of each group "
-            "above",
+            f"{state}: one must be left to everybody else, and each group above must have them in "
+            "cpuset.cpus.exclusive",
             f"{group}/cpuset.cpus.partition",
         )
     return Control(

@@ -9,10 +9,12 @@ import fcntl
 import functools
 import os
 import threading
+from typing import Any
 
 from pycontain import _statedir
 
 from . import _files, _remove, _state
+from ._ahead import READY_MAX, Ahead
 from ._exclusive import Exclusive
 from ._hierarchy import Host, detect
 from ._place import Places, find
@@ -36,6 +38,8 @@ class Owner:
     Attributes:
         identity: The name of its directories.
         scope: Its systemd scope, if one was needed.
+        exclusive: The processors that its sandboxes have for themselves.
+        ahead: Groups that no sandbox has yet.
     """
 
     def __init__(self, state_directory: str | None = None, host: Host | None = None) -> None:
@@ -49,6 +53,7 @@ class Owner:
         self._places: dict[tuple[frozenset[str], tuple[str, ...]], Places] = {}
         self._serial = 0
         self.exclusive = Exclusive()
+        self.ahead: Ahead[Any] = Ahead(READY_MAX)  # of `_build.Groups`
         self._state_path = f"{state_directory or _statedir.runtime_directory()}/{self.identity}"
         # Renamed into place only once locked, so that no sweeper finds it without its lock.
         draft = f"{self._state_path}.new"
@@ -115,6 +120,7 @@ class Owner:
             self._places.clear()
             self._directories.clear()
             self._enabled.clear()
+        self.ahead.clear()
         self.scope.refresh()
 
     def close(self) -> None:

@@ -12,12 +12,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from pycontain.errors import UnsupportedError
+from pycontain.errors import ConfigError, UnsupportedError
 
 from . import _controls, _counters, _files, _remove
-from ._build import COUNTED, LIMITS, Groups
+from ._ahead import Ahead
+from ._build import LIMITS, CommandDirs, Groups
 from ._command import KILL_SECONDS, CommandGroup, kill_directory
 from ._counters import Dir, Reading
+from ._kind import Kind
 from ._limits import Limits
 from ._owner import Owner, current_owner
 
@@ -26,12 +28,13 @@ if TYPE_CHECKING:
 
     from pycontain.enforcement import Control
 
-    from ._place import Places
     from ._scope import StartKeeper
 
 FREEZE_SECONDS = 5.0
 RETIRED_MAX = 8
 """Groups of commands that are over, and have not been removed yet."""
+ROOMY = 16 << 20
+"""Bytes of memory from which on a command may be charged for the group of the next (some 10 KB)."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -42,15 +45,15 @@ def _on_machine(limits: Limits) -> Limits:
 class SandboxTree:
     """A sandbox's groups: made by `create`, given back by `remove`. Any thread may use it."""
 
-    def __init__(
-        self, groups: Groups, cgroup: tuple[str, ...], start_keeper: StartKeeper | None
-    ) -> None:
+    def __init__(self, groups: Groups, kind: Kind, start_keeper: StartKeeper | None) -> None:
         self._pid = os.getpid()
         self._groups = groups
-        self._cgroup = cgroup
+        self._kind = kind
+        self._memory = kind.limits.memory
         self._start_keeper = start_keeper
         self._lock = threading.Lock()
         self._commands = 0
+        self._ahead: Ahead[CommandDirs] = Ahead(1)
         self._retired: collections.deque[CommandGroup] = collections.deque()
 
     @classmethod
@@ -83,20 +86,36 @@ class SandboxTree:
             UnsupportedError: The kernel refused a group or a value.
         """
         limits, owner = _on_machine(limits or Limits()), owner or current_owner()
-        given = (cgroup,) if isinstance(cgroup, str) else tuple(cgroup)
-        extra = frozenset(counters)
-        make = functools.partial(Groups, owner=owner, single=single, owner_uid=owner_uid)
-        choose = functools.partial(_places, owner, limits.controllers | extra, given, start_keeper)
-        try:
-            groups = make(places=choose())
-            _make(groups, limits, extra)
-        except UnsupportedError as error:
-            if error.errno != errno.ENOENT:
+        kind = Kind(
+            limits=limits,
+            cgroup=(cgroup,) if isinstance(cgroup, str) else tuple(cgroup),
+            counters=frozenset(counters),
+            single=single,
+        )
+        groups: Groups | None = owner.ahead.take(kind)
+        if groups is not None and not groups.intact:
+            groups.remove()
+            groups = None
+        if groups is None:
+            groups = kind.make(owner, start_keeper)
+        if owner_uid is not None:
+            try:
+                groups.give_to(owner_uid)
+            except UnsupportedError:
+                groups.remove()
                 raise
-            owner.forget()  # the directory that was chosen earlier has been removed since
-            groups = make(places=choose())
-            _make(groups, limits, extra)
-        return cls(groups, given, start_keeper)
+        return cls(groups, kind, start_keeper)
+
+    def make_another(self) -> None:
+        """Make the groups of a further sandbox like this, if such are asked for again and again.
+
+        To be called when there is nothing to do but to wait. What goes wrong is left to `create`.
+        """
+        owner = self._groups.owner
+        if self._kind.lasting:
+            with contextlib.suppress(ConfigError, UnsupportedError, OSError):
+                make = functools.partial(self._kind.make, owner, self._start_keeper)
+                owner.ahead.add(self._kind, make)
 
     def open_init(self) -> int:
         """Open the v2 directory that PID 1 is to be born into; -1 without v2.
@@ -119,36 +138,65 @@ class SandboxTree:
         Raises:
             UnsupportedError: The kernel refused it, or a `single` sandbox has had its command.
         """
-        with self._lock:
-            self._commands += 1
-            serial = self._commands
         if self._groups.single:
-            if serial > 1:
+            if self._serial() > 1:
                 raise UnsupportedError(errno.EBUSY, "this sandbox was made for a single command")
             return CommandGroup(self._groups.dirs, (), ceilings=self._groups.ceilings)
+        if (found := self._ahead.take(None)) is not None:
+            if found.dirs.keys() == self._groups.dirs.keys():
+                with contextlib.suppress(UnsupportedError):  # somebody has removed it
+                    return self._open(found)
+            found.remove()
+        return self._open(self._make_command())
+
+    def _serial(self) -> int:
+        with self._lock:
+            self._commands += 1
+            return self._commands
+
+    def _make_command(self) -> CommandDirs:
         made: list[str] = []
         try:
-            dirs = self._groups.make_command(f"c{serial}", made)
-            pids = self._groups.dirs.get("pids")
+            return CommandDirs(self._groups.make_command(f"c{self._serial()}", made), made)
+        except OSError as error:
+            _remove.all_of(made, 0.0)
+            raise self._refused(error) from error
+
+    def _open(self, found: CommandDirs) -> CommandGroup:
+        pids = self._groups.dirs.get("pids")
+        try:
             return CommandGroup(
-                dirs,
-                tuple(made),
+                found.dirs,
+                tuple(found.made),
                 ceilings=self._groups.ceilings,
                 pids_parent=pids if pids and pids.is_v2 else None,
             )
         except OSError as error:
-            _remove.all_of(made, 0.0)
-            version = 1 if self._groups.root is None else 2
-            raise _controls.refused(" ".join(sorted(self._groups.dirs)), version, error) from error
+            found.remove()
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> UnsupportedError:
+        version = 1 if self._groups.root is None else 2
+        return _controls.refused(" ".join(sorted(self._groups.dirs)), version, error)
 
     def retire(self, group: CommandGroup) -> None:
         """Remove a command's group while the next command runs, or else with the sandbox."""
         self._retired.append(group)
         if len(self._retired) > RETIRED_MAX:
-            self.remove_retired()
+            self._remove_retired()
 
-    def remove_retired(self) -> None:
-        """Remove the groups of earlier commands, when there is nothing to do but to wait."""
+    def between(self) -> None:
+        """Remove the groups of earlier commands and make that of the next, from the second on.
+
+        To be called when there is nothing to do but to wait. What goes wrong is left to
+        `command_group`.
+        """
+        self._remove_retired()
+        if self._memory is None or self._memory >= ROOMY:
+            with contextlib.suppress(UnsupportedError, OSError):
+                self._ahead.add(None, self._make_command)
+
+    def _remove_retired(self) -> None:
         with contextlib.suppress(IndexError):  # another thread has taken the last
             while self._retired:
                 self._retired.popleft().remove(0.0)
@@ -165,6 +213,7 @@ class SandboxTree:
         for controller in limits.controllers - self._groups.dirs.keys():
             self._add_controller(controller)
         self._groups.raise_ceilings(limits)
+        self._memory = limits.memory
         for controller in self._groups.dirs:
             if controller in LIMITS:
                 self._groups.apply(controller, limits)
@@ -172,7 +221,7 @@ class SandboxTree:
     def _add_controller(self, controller: str) -> None:
         """Hand a further v2 controller down; on v1 the processes would have to be moved."""
         groups = self._groups
-        places = groups.owner.places(frozenset({controller}), self._cgroup, self._start_keeper)
+        places = groups.owner.places(frozenset({controller}), self._kind.cgroup, self._start_keeper)
         base = groups.places.v2
         if missing := places.missing.get(controller):
             raise UnsupportedError(errno.EOPNOTSUPP, str(missing))
@@ -274,27 +323,6 @@ class SandboxTree:
         """
         if os.getpid() != self._pid:
             return False
-        self.remove_retired()
+        self._ahead.clear()
+        self._remove_retired()
         return self._groups.remove(timeout_s)
-
-
-def _places(
-    owner: Owner,
-    wanted: frozenset[str],
-    cgroup: tuple[str, ...],
-    start_keeper: StartKeeper | None,
-) -> Places:
-    places = owner.places(wanted, cgroup, start_keeper)
-    if places.v2 is None:  # without v2, only v1's freezer can stop and find every process
-        places = owner.places(wanted | {"freezer", "cpuacct"}, cgroup, start_keeper)
-    return places
-
-
-def _make(groups: Groups, limits: Limits, counters: frozenset[str]) -> None:
-    groups.counted = COUNTED | counters
-    try:
-        groups.make(limits)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            groups.remove(0.0)
-        raise

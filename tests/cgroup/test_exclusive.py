@@ -70,6 +70,16 @@ def test_a_change_gives_back_what_is_no_longer_held(owner: Path) -> None:
     assert (values(only)[0], values(owner)[1]) == ("2,3", "2,3")
 
 
+def test_what_another_sandbox_holds_cannot_be_had_by_a_change(owner: Path) -> None:
+    first, second = group(owner / "s1"), group(owner / "s2")
+    exclusive = Exclusive()
+    exclusive.claim(str(first), frozenset({1}))
+    exclusive.claim(str(second), frozenset({2}))
+    with pytest.raises(UnsupportedError, match="CPU 2 is held by the sandbox s2 of this process"):
+        exclusive.claim(str(first), frozenset({1, 2}))
+    assert (values(first)[0], values(second)[0], values(owner)[1]) == ("1", "2", "1,2")
+
+
 def test_a_group_of_somebody_else_is_named(owner: Path) -> None:
     group(owner.parent / "machine", "cpuset.cpus.exclusive").joinpath(
         "cpuset.cpus.exclusive"

@@ -323,7 +323,7 @@ def test_groups_of_earlier_commands_go_while_the_next_one_runs(make_tree: MakeTr
     for group in earlier:
         tree.retire(group)
     assert there([*earlier, running]) == 3
-    tree.remove_retired()
+    tree.between()
     assert there(earlier) == 0
     assert there([running]) == 1
     running.remove()
@@ -345,7 +345,7 @@ def test_what_a_command_left_running_keeps_its_group(make_tree: MakeTree, start:
     with start(group, "sleep") as process:
         wait_ready(process)
         tree.retire(group)
-        tree.remove_retired()
+        tree.between()
         assert there([group]) == 1
         assert tree.kill()
         assert process.wait() == -signal.SIGKILL
