@@ -43,10 +43,15 @@ NOSYS = "clone3,openat2,open_tree,move_mount,fsopen,fsconfig,fsmount,fspick,moun
 
 # What each kind of caller lacks by nature: tests that require it are left to the other lanes.
 LACKS = {
-    "root": {"user", "userns_root", "single_id", "faults", "no_cgroup"},
+    "root": {
+        *("user", "userns_root", "single_id", "no_cgroup"),
+        *("systemd", "systemd_user", "faults"),
+    },
     "user": {
         "root",
         "faults",
+        "systemd",
+        "systemd_user",
         "userns_root",
         "rootrange",
         "idmap",
@@ -56,20 +61,29 @@ LACKS = {
 }
 LACKS["subids"] = LACKS["user"] - {"rootrange"} | {"single_id"}
 LACKS["userns"] = LACKS["user"] - {"userns_root"} | {"user"}
-LACKS["delegate"] = LACKS["session"] = {
-    *("root", "userns_root", "idmap", "single_id", "no_cgroup"),
-}
+LACKS["delegate"] = LACKS["root"] - {"user"} | {"root", "idmap"}
+LACKS["session"] = LACKS["delegate"]
 
-# Emulated ones have 3 GiB.
-SMALL_MACHINE = frozenset({"memory_4g"})
-# What differs in a machine is the kernel and the control groups. Emulation is slow.
-KERNEL_FACING = ("tests/cgroup", "tests/limits", "tests/sandbox", "tests/core/test_old_kernels.py")
-LIMITS = (
-    "tests/cgroup",
-    "tests/limits",
+EMULATED = frozenset({"memory_4g", "real_cpu"})
+
+# What differs in a machine is the kernel and the control groups, and it is slow.
+GROUPS = (
+    "tests/cgroup/test_limits.py",
+    "tests/cgroup/test_place.py",
+    "tests/cgroup/test_tree.py",
     "tests/sandbox/test_limits.py",
     "tests/sandbox/test_living_limits.py",
 )
+KERNEL_FACING = (
+    "tests/cgroup",
+    "tests/core/test_old_kernels.py",
+    "tests/limits/test_memory.py",
+    "tests/limits/test_usage.py",
+    "tests/sandbox/test_isolation.py",
+    "tests/sandbox/test_limits.py",
+    "tests/sandbox/test_living_limits.py",
+)
+SYSTEMD = ("tests/cgroup/test_systemd.py", "tests/sandbox/test_limits.py")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,29 +147,31 @@ LANES = {
         summary="root, cgroup v2 alone",
         caller="root",
         machine="bare",
-        lacks=SMALL_MACHINE,
+        lacks=EMULATED,
         paths=KERNEL_FACING,
     ),
     "vm-user": Lane(
         summary="an ordinary user in a delegated subtree of cgroup v2",
         caller="delegate",
         machine="bare",
-        lacks=SMALL_MACHINE,
-        paths=LIMITS,
+        lacks=EMULATED,
+        paths=GROUPS,
     ),
     "vm-systemd": Lane(
         summary="root in a service of systemd",
         caller="root",
+        has=frozenset({"systemd"}),
         machine="systemd",
-        lacks=SMALL_MACHINE,
-        paths=LIMITS,
+        lacks=EMULATED,
+        paths=SYSTEMD,
     ),
     "vm-session": Lane(
         summary="an ordinary user in a service of the user's own systemd",
         caller="session",
+        has=frozenset({"systemd_user"}),
         machine="systemd",
-        lacks=SMALL_MACHINE,
-        paths=LIMITS,
+        lacks=EMULATED,
+        paths=SYSTEMD,
     ),
 }
 
@@ -212,6 +228,7 @@ def environment_of(lane: Lane, folder: Path) -> dict[str, str]:
         **lane.env,
         "HOME": str(folder),
         "TMPDIR": str(folder),
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "hypothesis"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYCONTAIN_ABSENT": ",".join(sorted(lane.absent)),
         "PYCONTAIN_LANE_REPORT": str(folder / "report.json"),

@@ -190,6 +190,11 @@ def _faults() -> str:
     return "" if os.environ.get("PYCONTAIN_LANE") == "faults" else "run by `make test-faults`"
 
 
+def _real_cpu() -> str:
+    emulated = "QEMU TCG" in Path("/proc/cpuinfo").read_text()
+    return "the processor is emulated: starting a program takes long" if emulated else ""
+
+
 def _x86_64() -> str:
     return "" if platform.machine() == "x86_64" else "another machine"
 
@@ -228,6 +233,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "processors_2": lambda: "" if len(os.sched_getaffinity(0)) > 1 else "one processor only",
     "memory_4g": _memory_4g,
     "overlay": _overlay,
+    "real_cpu": _real_cpu,
     "x86_64": _x86_64,
     # programs and libraries
     "faults": _faults,

@@ -118,7 +118,9 @@ class Owner:
         with self._lock:
             detect(refresh=True)
             self._places.clear()
-            self._directories.clear()
+            # What is still there is ours to remove.
+            there = {b: path for b, path in self._directories.items() if os.path.isdir(path)}
+            self._directories = there
             self._enabled.clear()
         self.ahead.clear()
         self.scope.refresh()

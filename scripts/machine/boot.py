@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,10 +49,10 @@ def equip(kernel: str) -> Iterator[Equipment]:
         UnavailableError: This host cannot have a machine.
     """
     BUILD.mkdir(parents=True, exist_ok=True)
+    _sweep()
     found = kernels.get(kernel)
     root = images.root()
-    with TemporaryDirectory(prefix="run-", dir=BUILD) as name:
-        folder = Path(name)
+    with TemporaryDirectory(prefix="run-", dir=BUILD) as name, _locked(Path(name)) as folder:
         bulk = (rf"^{kernels.BULK}/.+", r"^(build|source)$")
         modules = images.tree(found.modules, folder / "modules", without=bulk)
         trees = images.trees()
@@ -58,6 +60,29 @@ def equip(kernel: str) -> Iterator[Equipment]:
         yield Equipment(
             kernel=found, disks=(root, modules, *disks), trees=tuple(trees), folder=folder
         )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[Path]:
+    """Hold a lock on the folder, which tells the living from what a killed run left."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(handle)
+
+
+def _sweep() -> None:
+    for folder in BUILD.glob("run-*"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(handle)
 
 
 class Machine:

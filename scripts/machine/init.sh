@@ -17,9 +17,6 @@ mkdir -p /scratch/upper /scratch/work /scratch/tmp
 chmod 1777 /scratch/tmp
 mount -t overlay -o lowerdir=/lower,upperdir=/scratch/upper,workdir=/scratch/work root /root
 mount --bind /scratch/tmp /root/tmp
-modules=/root/usr/lib/modules/$(uname -r)
-mkdir -p "$modules"
-mount -t erofs -o ro /dev/vdb "$modules"
 
 letters=defghijk
 while read -r tree; do
@@ -37,11 +34,22 @@ done </vm/trees
 
 mount -t tmpfs -o mode=755 run /root/run
 cp -a /vm /root/run/vm
+modules=/root/run/vm/modules/$(uname -r)
+mkdir -p "$modules"
+mount -t erofs -o ro /dev/vdb "$modules"
+# Not a mount below /usr: in a user namespace, /usr could not be bound without it.
+rmdir /root/usr/lib/modules 2>/dev/null || true
+ln -s /run/vm/modules /root/usr/lib/modules
 for port in /dev/vport*; do ln -s "$port" "/root/run/vm/port${port##*p}"; done
-mkdir -p /root/run/systemd/system
-cp /vm/*.service /root/run/systemd/system/
 mount --move /dev /root/dev
 read -r init </vm/init
+# This directory is how programs tell that systemd is running, sd_booted(3).
+case $init in
+*systemd*)
+	mkdir -p /root/run/systemd/system
+	cp /vm/*.service /root/run/systemd/system/
+	;;
+esac
 # Words of a command line.
 # shellcheck disable=SC2086
 exec switch_root /root $init

@@ -69,15 +69,24 @@ def _download(suite: str, folder: Path) -> None:
             call("apt-get", *options, "download", package, cwd=work)
         for archive in work.glob("*.deb"):
             call("dpkg-deb", "--extract", archive, work / "root")
-        modules = next(work.glob("root/**/lib/modules/*"))
-        for path in sorted(modules.glob("kernel/**")):
-            if re.fullmatch(BULK, str(path.relative_to(modules))):
-                shutil.rmtree(path)
-        base = modules.parents[2]
-        if base.name == "usr":
-            (work / "root/lib").symlink_to("usr/lib")
-        call("depmod", "-b", work / "root", modules.name)
+        _arrange(work / "root")
         (work / "root").rename(folder)
+
+
+def _arrange(root: Path) -> None:
+    """Give what was unpacked the form of an installed kernel, without what no machine needs."""
+    (modules,) = (*root.glob("lib/modules/*"), *root.glob("usr/lib/modules/*"))
+    for path in [*modules.glob("kernel/*"), *modules.glob("kernel/*/**")]:
+        if re.fullmatch(BULK, str(path.relative_to(modules))):
+            shutil.rmtree(path)
+    if not (root / "lib").exists():
+        (root / "lib").symlink_to("usr/lib")
+    call("depmod", "-b", root, modules.name)
+    image = root / "boot" / f"vmlinuz-{modules.name}"
+    if not image.exists():
+        # Linux 7 of Debian has it beside the modules.
+        image.parent.mkdir(exist_ok=True)
+        (modules / "vmlinuz").rename(image)
 
 
 def _private_apt(work: Path, suite: str) -> list[str]:

@@ -148,6 +148,7 @@ def test_forks_within_the_limit_are_no_event(make_tree: MakeTree, start: Start) 
     assert fine.usage()["pids_peak"].value == 4
 
 
+@pytest.mark.requires("real_cpu")
 def test_cpu_time_is_that_of_the_whole_tree(make_tree: MakeTree, start: Start) -> None:
     group = make_tree().command_group()
     with start(group, "spin", 0.2) as process:
