@@ -43,6 +43,19 @@ LIMITS: Final = (
     attack("E9", "the real-time class of I/O", call("ioprio_set", 1, 0, 1 << 13)),
 )  # fmt: skip
 
+_SLOWED: Final = "the host's PID 1 would be slowed"
+INIT: Final = (
+    attack("I3", "a worse nice value for PID 1", call("setpriority", 0, 1, 19), outside=_SLOWED),
+    attack("I3", "one processor for PID 1", call(
+        "sched_setaffinity", 1, 8, struct.pack("Q", 1)), outside=_SLOWED),
+    attack("I3", "SCHED_IDLE for PID 1", call(
+        "sched_setscheduler", 1, 5, struct.pack("I", 0)), outside=_SLOWED),
+    attack("I3", "the idle class of I/O for PID 1", call(
+        "ioprio_set", 1, 1, 3 << 13), outside=_SLOWED),
+    attack("I3", "reap the memory of PID 1", call("pidfd_open", 1, 0), call(
+        "process_mrelease", Result(0), 0), also=(errno.EINVAL, errno.ESRCH), outside=_SLOWED),
+)  # fmt: skip
+
 TERMINAL: Final = (
     *(
         attack("F1", f"ioctl {name}", call("ioctl", 0, number, "x"), granted=("compat",))
@@ -90,4 +103,4 @@ NETWORK: Final = (
     ),
 )
 
-ALL: Final[tuple[Attack, ...]] = (*IDENTITY, *LIMITS, *TERMINAL, *KEYS, *LOCKS, *NETWORK)
+ALL: Final[tuple[Attack, ...]] = (*IDENTITY, *LIMITS, *INIT, *TERMINAL, *KEYS, *LOCKS, *NETWORK)

@@ -25,7 +25,7 @@ ENTRIES: tuple[Attack | Inspection, ...] = (*ATTACKS, *INSPECTIONS)
 IDS = sorted({entry.id for entry in ENTRIES}, key=lambda name: (name[0], int(name[1:])))
 
 # These have no control: the kernel has no such thing to give, or trying would change the host.
-UNPROVED = {"C1", "C6", "C10", "D1", "E10"}
+UNPROVED = {"C1", "C6", "C10", "D1", "E10", "I3"}
 
 controls = functools.cache(runner.control)
 

@@ -3,8 +3,6 @@
  * What tests run inside a sandbox, as one static program:
  *
  *   probe fds                  each open descriptor, one a line
- *   probe reach-init           what can be done to PID 1: one "what: errno" a line
- *   probe signal-init          each signal sent to PID 1 by each call, then "sent"
  *   probe orphans N            N processes that end as PID 1's children, then "done"
  *   probe daemons N            N double-forked daemons that sleep, then "ready", and sleeps
  *   probe leaderless           the main thread ends, another says "ready" and sleeps
@@ -17,7 +15,6 @@
  *   probe namespaces           inode of each namespace
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -26,12 +23,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,71 +44,6 @@ static int fds(void)
 		if (fcntl(fd, F_GETFD) >= 0)
 			printf("%d\n", fd);
 	return 0;
-}
-
-static void tell(const char *what, long result)
-{
-	printf("%s: %s\n", what, result < 0 ? strerrorname_np(errno) : "allowed");
-}
-
-static int reach_init(void)
-{
-	static const char *const names[] = { "mem",	"environ", "fd",      "exe",	"root",	 "cwd",
-					     "maps",	"auxv",	   "ns/mnt",  "ns/net", "stack", "syscall",
-					     "fdinfo",	"io",	   "map_files", "oom_score_adj" };
-	char buffer[64], path[64];
-	struct iovec local = { buffer, sizeof buffer }, remote = { (void *)0x400000, sizeof buffer };
-	int pidfd;
-
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		struct stat stat;
-		int fd;
-
-		snprintf(path, sizeof path, "/proc/1/%s", names[i]);
-		if (lstat(path, &stat) == 0 && S_ISLNK(stat.st_mode)) {
-			tell(path, readlink(path, buffer, sizeof buffer));
-			continue;
-		}
-		fd = open(path, strcmp(names[i], "oom_score_adj") ? O_RDONLY : O_WRONLY);
-		if (fd >= 0 && S_ISDIR(stat.st_mode)) {
-			DIR *directory = fdopendir(fd);
-			int n = 0;
-
-			errno = 0;
-			while (readdir(directory))
-				n++;
-			tell(path, n > 2 ? 0 : -1);
-			continue;
-		}
-		tell(path, fd < 0 ? fd : fd && S_ISREG(stat.st_mode) && strcmp(names[i], "oom_score_adj") ?
-					       read(fd, buffer, sizeof buffer) :
-					       0);
-	}
-	tell("PTRACE_ATTACH", ptrace(PTRACE_ATTACH, 1, 0, 0));
-	tell("PTRACE_SEIZE", ptrace(PTRACE_SEIZE, 1, 0, 0));
-	tell("process_vm_readv", process_vm_readv(1, &local, 1, &remote, 1, 0));
-	tell("process_vm_writev", process_vm_writev(1, &local, 1, &remote, 1, 0));
-	pidfd = (int)syscall(SYS_pidfd_open, 1, 0);
-	tell("pidfd_getfd", pidfd < 0 ? -1 : syscall(SYS_pidfd_getfd, pidfd, 3, 0));
-	tell("prlimit", prlimit(1, RLIMIT_NOFILE, &(struct rlimit){ 1, 1 }, NULL));
-	tell("setns", setns(pidfd, 0x00020000));
-	return 0;
-}
-
-static int signal_init(void)
-{
-	siginfo_t info = { .si_code = SI_QUEUE };
-	int pidfd = (int)syscall(SYS_pidfd_open, 1, 0);
-
-	for (int number = 1; number <= 64; number++) {
-		kill(1, number);
-		syscall(SYS_tgkill, 1, 1, number);
-		syscall(SYS_tkill, 1, number);
-		syscall(SYS_rt_sigqueueinfo, 1, number, &info);
-		syscall(SYS_rt_tgsigqueueinfo, 1, 1, number, &info);
-		syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0);
-	}
-	return say("sent");
 }
 
 static int orphans(int n)
@@ -250,7 +180,8 @@ static int make_socket(const char *path)
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-	return fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0;
+	return fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+	       listen(fd, 1) < 0;
 }
 
 static int print_window(void)
@@ -280,7 +211,8 @@ static int window(void)
 
 static int namespaces(void)
 {
-	static const char *const names[] = { "mnt", "pid", "net", "uts", "ipc", "cgroup", "user", "time" };
+	static const char *const names[] = { "mnt", "pid",    "net",  "uts",
+					     "ipc", "cgroup", "user", "time" };
 	char path[64], link[64];
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -301,10 +233,6 @@ int main(int argc, char **argv)
 
 	if (!strcmp(what, "fds"))
 		return fds();
-	if (!strcmp(what, "reach-init"))
-		return reach_init();
-	if (!strcmp(what, "signal-init"))
-		return signal_init();
 	if (!strcmp(what, "orphans"))
 		return orphans(atoi(a));
 	if (!strcmp(what, "daemons"))
