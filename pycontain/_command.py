@@ -138,7 +138,12 @@ class Packer:
         other.config = config
         return other
 
-    def _ids(self, user: int | str | None) -> tuple[int, int]:
+    def ids(self, user: int | str | None) -> tuple[int, int]:
+        """Return the user and group of a command, as numbers inside; None is the default user.
+
+        Raises:
+            ConfigError: No such user, or an id that the sandbox does not have.
+        """
         if user is None:
             return self._user
         plan = self.plan
@@ -171,7 +176,7 @@ class Packer:
         if options.env is not None:
             env = {**plan.env, **dict(check_env(options.env))}
             data, count = encode_env(env)
-        uid, gid = self._ids(options.user)
+        uid, gid = self.ids(options.user)
         cwd = plan.cwd if options.cwd is None else check_inside_path(options.cwd, "cwd")
         umask = plan.umask if options.umask is None else options.umask
         if not isinstance(umask, int) or not 0 <= umask <= 0o777:

@@ -56,6 +56,11 @@ class Lease:
     init_host_uid: int | None = None
     lent: Range | None = None
 
+    @property
+    def base(self) -> int | None:
+        """The host's id of id 0 inside, if the ids are a range of the sandbox's own."""
+        return None if self.lent is None else self.lent.base
+
     def release(self) -> None:
         """Give the range back, once the sandbox is dead. Idempotent."""
         lent, self.lent = self.lent, None

@@ -94,6 +94,7 @@ class Probe(IntEnum):
     MOUNT_SETATTR = lib.NSB_PROBE_MOUNT_SETATTR
     CLOSE_RANGE = lib.NSB_PROBE_CLOSE_RANGE
     PIDFD_OPEN = lib.NSB_PROBE_PIDFD_OPEN
+    LANDLOCK = lib.NSB_PROBE_LANDLOCK
 
 
 OP_RECURSIVE: Final[int] = lib.NSB_OP_RECURSIVE
@@ -188,6 +189,23 @@ class Op(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Landlock:
+    """Access rights (linux/landlock.h) of every command.
+
+    Attributes:
+        handled: What is denied where it is not granted.
+        scoped: What ends at the border of the domain.
+        below_root, below_paths: What is granted below the root, and below `paths`.
+    """
+
+    handled: int
+    scoped: int
+    below_root: int
+    below_paths: int
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """A whole set-up message (struct nsb_setup)."""
 
@@ -201,6 +219,7 @@ class Setup:
     rlimits: tuple[tuple[int, int, int], ...]
     seccomp: bytes
     no_new_privs: bool
+    landlock: Landlock | None
     securebits: int
     drop_groups: bool
     bounding: int
@@ -321,6 +340,13 @@ def pack_setup(setup: Setup) -> bytes:
     )
     head.n_rlimits = len(setup.rlimits)
     head.rlimits = message.array(rlimits)
+    if setup.landlock is not None:
+        head.landlock_handled, head.landlock_scoped = setup.landlock.handled, setup.landlock.scoped
+        head.landlock_below_root = setup.landlock.below_root
+        head.landlock_below_paths = setup.landlock.below_paths
+        head.n_landlock_paths = len(setup.landlock.paths)
+        paths = b"".join(os.fsencode(path) + b"\0" for path in setup.landlock.paths)
+        head.landlock_paths = message.array(paths)
     head.n_seccomp = len(setup.seccomp) // 8
     head.seccomp = message.array(setup.seccomp)
     ops = ffi.new("struct nsb_op[]", len(setup.ops))
@@ -580,6 +606,11 @@ def reap(pidfd: int, timeout_s: float | None) -> int | None:
 def available(probe: Probe) -> bool:
     """Whether this kernel (and what filters our system calls) has a call; asked by calling it."""
     return bool(lib.nsb_probe(probe) != -errno.ENOSYS)
+
+
+def landlock_abi() -> int:
+    """Return the version of Landlock's ABI; 0: this kernel has none, or it is switched off."""
+    return max(0, int(lib.nsb_probe(Probe.LANDLOCK)))
 
 
 class _Program:

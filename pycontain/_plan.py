@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from . import _capabilities, _native, _policy, _seccomp, _userland
+from . import _capabilities, _landlock, _native, _policy, _seccomp, _userland
 from ._identity import Identity, Lease, identity
 from ._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Idmap, Op, OpKind
 from .config import Bind, Overlay, SandboxConfig, Tmpfs, User
@@ -517,6 +517,9 @@ def compile_plan(config: SandboxConfig) -> Plan:
     names = _namespaces(config, ids)
     builder = _build(config, profile, ids, names, binds=binds)
     enforcement = _enforcement(config, profile, ids, names) | builder.notes
+    abi = _native.landlock_abi()
+    rules = _landlock.ruleset(config, profile, abi)
+    enforcement["landlock"] = _landlock.control(rules, profile, abi)
     _check_controls(config, enforcement)
     capabilities = _capabilities.mask(profile.capabilities)
     setup = _native.Setup(
@@ -530,6 +533,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
         rlimits=_rlimits(profile, config.cpu_limit),
         seccomp=_seccomp.compile(_filter(config, profile, ids)),
         no_new_privs=profile.no_new_privileges,
+        landlock=rules,
         securebits=profile.securebits,
         drop_groups=ids.drop_groups,
         bounding=capabilities,

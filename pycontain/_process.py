@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from . import _groups, _native
 from ._command import Argument, Options, Packer, encode_args
+from ._identity import Lease
 from ._native import Event, Report
 from ._runtime import Reply, Runtime, prepare, reply_pair, spawn_error
 from ._streams import Plumbing, Stream
@@ -179,7 +180,7 @@ class BaseCommand:
             command._group = runtime.tree.command_group()
         flags = packer.plan.command_flags | (_native.EXEC_TELL_START if tell_start else 0)
         try:
-            return command, command._pack(packer, options, plumbing, pass_fds, flags)
+            return command, command._pack(packer, runtime.lease, options, plumbing, pass_fds, flags)
         except BaseException:
             command.abandon()
             raise
@@ -202,7 +203,7 @@ class BaseCommand:
             if tree is not None:
                 command._group = tree.command_group()
             flags = packer.plan.command_flags | _native.EXEC_ONLY
-            request = command._pack(packer, options, plumbing, pass_fds, flags)
+            request = command._pack(packer, footing.lease, options, plumbing, pass_fds, flags)
             with request.reply:
                 command._runtime = Runtime.start(
                     packer.plan, footing, request.message, request.all_fds
@@ -219,12 +220,16 @@ class BaseCommand:
     def _pack(
         self,
         packer: Packer,
+        lease: Lease,
         options: Options,
         plumbing: Plumbing,
         pass_fds: Sequence[int],
         flags: int,
     ) -> Request:
         """Pack the request and open the reply socket; the clock starts here."""
+        if (base := lease.base) is not None:
+            uid, gid = packer.ids(options.user)
+            plumbing.give_to(base + uid, base + gid)
         numbers, fds = _descriptors(plumbing, options, pass_fds)
         tasks: tuple[int, ...] = ()
         if self._group is not None:

@@ -227,6 +227,7 @@ class Runtime:
     Attributes:
         plan: What it was started from.
         tree: The sandbox's control groups, if it has any.
+        lease: Its ids.
         pid: Its process id as the caller sees it.
         paused: The commands' processes are stopped.
     """
@@ -234,7 +235,7 @@ class Runtime:
     def __init__(self, plan: Plan, pid1: _native.Pid1, footing: Footing) -> None:
         self.plan = plan
         self.tree = footing.tree
-        self._lease = footing.lease
+        self.lease = footing.lease
         self.pid = pid1.pid
         self.paused = False
         self._lock = threading.Lock()
@@ -419,7 +420,7 @@ class Runtime:
             if self._status is None:
                 return None
             self._close()
-        self._lease.release()
+        self.lease.release()
         if self.tree is not None:
             self.tree.remove()
         return self._status

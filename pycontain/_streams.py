@@ -51,6 +51,7 @@ class Plumbing:
 
     def __init__(self, stdin: Stream, stdout: Stream, stderr: Stream) -> None:
         self._owned: list[int] = []
+        self._pipes: list[int] = []
         self.ours: list[int | None] = [None, None, None]
         try:
             child = [self._open(stdin, 0), self._open(stdout, 1)]
@@ -66,6 +67,7 @@ class Plumbing:
         elif stream == PIPE:
             read, write = os.pipe2(os.O_CLOEXEC)
             fd, self.ours[number] = (read, write) if number == 0 else (write, read)
+            self._pipes.append(fd)
         elif isinstance(stream, int):
             if stream < 0:
                 raise ConfigError(
@@ -81,11 +83,17 @@ class Plumbing:
         self._owned.append(fd)
         return fd
 
+    def give_to(self, uid: int, gid: int) -> None:
+        """Let a user of the host open our pipes again, as /dev/stdin and the like."""
+        for fd in self._pipes:
+            os.fchown(fd, uid, gid)
+
     def close_child(self) -> None:
         """Close the child's ends that were made here."""
         for fd in self._owned:
             os.close(fd)
         self._owned.clear()
+        self._pipes.clear()
 
     def close(self) -> None:
         """Close everything that was made here."""

@@ -76,6 +76,7 @@ enum nsb_step {
 	NSB_STEP_CAPABILITIES,
 	NSB_STEP_CWD,
 	NSB_STEP_NO_NEW_PRIVS,
+	NSB_STEP_LANDLOCK,
 	NSB_STEP_SECCOMP,
 	NSB_STEP_EXEC,
 	/* PID 1: other requests */
@@ -203,6 +204,13 @@ struct nsb_setup {
 	uint32_t n_seccomp; /* instructions */
 	uint32_t seccomp;   /* struct sock_filter[] */
 	uint32_t no_new_privs;
+	uint32_t n_landlock_paths;
+	uint32_t landlock_paths; /* consecutive NUL-terminated strings */
+	uint32_t landlock_reserved;
+	uint64_t landlock_handled; /* LANDLOCK_ACCESS_FS_*; 0: no Landlock */
+	uint64_t landlock_scoped;  /* LANDLOCK_SCOPE_* */
+	uint64_t landlock_below_root;
+	uint64_t landlock_below_paths;
 	uint32_t securebits;
 	uint32_t drop_groups; /* 1: setgroups(0) for PID 1 and commands; 0 where setgroups is denied
 			       */
@@ -387,6 +395,7 @@ enum nsb_probe {
 	NSB_PROBE_MOUNT_SETATTR,
 	NSB_PROBE_CLOSE_RANGE,
 	NSB_PROBE_PIDFD_OPEN,
+	NSB_PROBE_LANDLOCK, /* the version of its ABI */
 	NSB_PROBE_COUNT
 };
 int nsb_probe(uint32_t which);

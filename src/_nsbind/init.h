@@ -30,6 +30,13 @@ struct message {
 	uint32_t n_fds;
 };
 
+/* handled 0: none */
+struct landlock_policy {
+	uint64_t handled, scoped, below_root, below_paths;
+	const char *paths;
+	uint32_t n_paths;
+};
+
 /* What every command of this sandbox shares, kept from the set-up message. */
 struct policy {
 	const struct nsb_rlimit *rlimits;
@@ -39,6 +46,7 @@ struct policy {
 	uint32_t no_new_privs;
 	uint32_t securebits;
 	bool drop_groups;
+	struct landlock_policy landlock;
 	uint64_t permitted;
 	uint64_t inheritable;
 	uint64_t ambient;
@@ -108,6 +116,10 @@ int command_pid(uint32_t id);
 
 /* init_kill.c */
 void kill_request(struct message *message);
+
+/* init_landlock.c: a descriptor of the rules for a command that is handed fds, or a negative errno
+ */
+long landlock_ruleset(const struct landlock_policy *policy, const int *fds, uint32_t n_fds);
 
 /* init_file.c */
 void open_request(struct message *message);

@@ -264,6 +264,20 @@ static bool filter(struct start *start)
 			    sys3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), 0);
 }
 
+static bool confine(struct start *start)
+{
+	const struct landlock_policy *policy = &start->policy->landlock;
+	int stdio[3] = { start->pty_slave, -1, -1 };
+	bool pty = start->request->flags & NSB_EXEC_PTY;
+	long fd;
+
+	if (!policy->handled)
+		return true;
+	fd = landlock_ruleset(policy, pty ? stdio : start->fds, pty ? 1 : start->request->n_fds);
+	return !step_failed(start, NSB_STEP_LANDLOCK, fd, 0) &&
+	       !step_failed(start, NSB_STEP_LANDLOCK, sys2(__NR_landlock_restrict_self, fd, 0), 1);
+}
+
 /* The only id of a map keeps its capabilities through take_user(); root is let in everywhere, as it
  * is used to. */
 static bool drop_and_enter(struct start *start)
@@ -274,12 +288,14 @@ static bool drop_and_enter(struct start *start)
 }
 
 /*
- * Filter and capabilities: with no_new_privs the filter comes last, so that it need not allow what
- * comes before. Without, only CAP_SYS_ADMIN may load one (seccomp(2)), so it comes first and must
- * allow those calls.
+ * With no_new_privs the filter comes last, so that it need not allow what comes before. Without,
+ * only CAP_SYS_ADMIN may load one (seccomp(2)), so it comes first and must allow those calls. The
+ * rules of Landlock are for the root, which is our working directory at first.
  */
 static bool restrict_privileges(struct start *start)
 {
+	if (!confine(start))
+		return false;
 	if (!start->policy->no_new_privs)
 		return filter(start) && take_user(start) && drop_and_enter(start);
 	return take_user(start) && drop_and_enter(start) &&

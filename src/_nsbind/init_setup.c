@@ -125,11 +125,16 @@ static struct outcome read_policy(const struct message *message, const struct ns
 		.no_new_privs = setup->no_new_privs,
 		.securebits = setup->securebits,
 		.drop_groups = setup->drop_groups,
+		.landlock = { setup->landlock_handled, setup->landlock_scoped,
+			      setup->landlock_below_root, setup->landlock_below_paths,
+			      message_string(message, setup->landlock_paths),
+			      setup->n_landlock_paths },
 		.permitted = setup->permitted,
 		.inheritable = setup->inheritable,
 		.ambient = setup->ambient,
 	};
-	if ((policy->n_rlimits && !policy->rlimits) || (policy->n_seccomp && !policy->seccomp))
+	if ((policy->n_rlimits && !policy->rlimits) || (policy->n_seccomp && !policy->seccomp) ||
+	    (policy->landlock.n_paths && !policy->landlock.paths))
 		return failed(NSB_STEP_RECEIVE, -E_PROTO, 1);
 	return succeeded();
 }

@@ -550,6 +550,9 @@ int nsb_probe(uint32_t which)
 		return (int)sys_close_range(~0u, 0, ~0u);
 	case NSB_PROBE_PIDFD_OPEN:
 		return (int)sys2(__NR_pidfd_open, -1, ~0u);
+	case NSB_PROBE_LANDLOCK:
+		return (int)sys3(__NR_landlock_create_ruleset, NULL, 0,
+				 1 /* LANDLOCK_CREATE_RULESET_VERSION */);
 	default:
 		return -EINVAL;
 	}

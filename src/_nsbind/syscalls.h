@@ -95,6 +95,11 @@ static inline long sys_call6(long n, long a, long b, long c, long d, long e, lon
 #ifndef __NR_clone3
 #define __NR_clone3 435
 #endif
+#ifndef __NR_landlock_create_ruleset
+#define __NR_landlock_create_ruleset 444
+#define __NR_landlock_add_rule       445
+#define __NR_landlock_restrict_self  446
+#endif
 #ifndef __NR_close_range
 #define __NR_close_range 436
 #endif
@@ -202,6 +207,7 @@ struct sys_statfs {
 #define E_SRCH        3
 #define E_XDEV        18
 #define E_2BIG        7
+#define E_BADFD       77
 
 #define SIG_KILL     9
 #define SIG_CHLD     17

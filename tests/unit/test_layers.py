@@ -20,7 +20,10 @@ LEVELS = {
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_cgroup", "_userland"),
         *("_hints", "_native", "_processes"),
     ),
-    2: ("_ranges", "_identity", "_keeper", "_groups", "_plan", "_command", "_living", "_collect"),
+    2: (
+        *("_ranges", "_identity", "_keeper", "_groups", "_landlock", "_plan", "_command"),
+        *("_living", "_collect"),
+    ),
     3: ("_runtime", "_watch", "_streams"),
     4: ("_process", "_files"),
     5: ("_configure", "_job", "_popen"),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycontain import _native
-from pycontain._native import Exec, Op, OpKind, Report, Setup
+from pycontain._native import Exec, Landlock, Op, OpKind, Report, Setup
 from pycontain._nsbind import ffi, lib
 
 u32 = st.integers(0, 2**32 - 1)
@@ -32,13 +32,17 @@ ops = st.builds(
     st.binary(max_size=40), u32, st.integers(-1, 250), u32, u32, u32, u64,
 )  # fmt: skip
 maps = st.none() | texts
+landlocks = st.builds(
+    Landlock, handled=u64, scoped=u64, below_root=u64, below_paths=u64,
+    paths=st.lists(texts, max_size=4).map(tuple),
+)  # fmt: skip
 setups = st.builds(
     Setup, ops=st.lists(ops, max_size=6).map(tuple), attach_at=texts, uid_map=maps, gid_map=maps,
     uid=u32, gid=u32, time_namespace=st.booleans(),
     rlimits=st.lists(st.tuples(u32, u64, u64), max_size=6).map(tuple),
     seccomp=st.lists(st.binary(min_size=8, max_size=8), max_size=6).map(b"".join),
-    no_new_privs=st.booleans(), securebits=u32, drop_groups=st.booleans(), bounding=u64,
-    permitted=u64, inheritable=u64, ambient=u64,
+    no_new_privs=st.booleans(), landlock=st.none() | landlocks, securebits=u32,
+    drop_groups=st.booleans(), bounding=u64, permitted=u64, inheritable=u64, ambient=u64,
 )  # fmt: skip
 
 
@@ -105,10 +109,22 @@ def test_a_set_up(setup: Setup) -> None:
     rows = [limits[i] for i in range(head.n_rlimits)]
     assert tuple((row.resource, row.soft, row.hard) for row in rows) == setup.rlimits
     assert message.data[head.seccomp :][: 8 * head.n_seccomp] == setup.seccomp
+    check_landlock(message, head, setup.landlock)
     assert head.n_ops == len(setup.ops)
     slots = message.array("struct nsb_op", head.ops, head.n_ops)
     for number, op in enumerate(setup.ops):
         check_op(message, slots[number], op)
+
+
+def check_landlock(message: Reader, head: Any, rules: Landlock | None) -> None:
+    if rules is None:
+        assert (head.landlock_handled, head.n_landlock_paths) == (0, 0)
+        return
+    for name in ("handled", "scoped", "below_root", "below_paths"):
+        assert getattr(head, f"landlock_{name}") == getattr(rules, name), name
+    assert head.n_landlock_paths == len(rules.paths)
+    text = b"".join(os.fsencode(path) + b"\0" for path in rules.paths)
+    assert message.data[head.landlock_paths :][: len(text)] == text
 
 
 def check_op(message: Reader, slot: Any, op: Op) -> None:

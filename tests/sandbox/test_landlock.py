@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Landlock: nothing outside the root is opened, and what a program is used to goes on working."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pycontain
+from pycontain import Sandbox, _landlock
+from pycontain._landlock import ruleset
+from pycontain.config import Bind, SandboxConfig, Tmpfs
+from pycontain.profile import get
+
+LEVELS = {0: None, 1: None, 2: 14, 3: 15, 4: 15, 5: 16, 6: 16, 7: 16, 99: 16}
+needed = pytest.mark.requires("landlock")
+
+
+@pytest.mark.parametrize("abi, rights", LEVELS.items())
+def test_each_kernel_gets_the_rights_that_it_knows(abi: int, rights: int | None) -> None:
+    rules = ruleset(SandboxConfig(), get("default"), abi)
+    assert (None if rules is None else rules.handled) == (rights and (1 << rights) - 1)
+    control = _landlock.control(rules, get("default"), abi)
+    assert control.in_force == (rights is not None)
+    assert bool(control.remedy) == (rights is None)
+
+
+def test_a_read_only_root_is_written_nowhere_but_where_it_is_meant_to_be() -> None:
+    mounts = (Bind("/a", "/a"), Bind("/b", "/b", read_only=False), Tmpfs("/c"))
+    rules = ruleset(SandboxConfig(read_only=True, mounts=mounts), get("default"), 7)
+    assert rules is not None
+    assert rules.paths == ("/dev", "/proc", "/b", "/c")
+    assert not rules.below_root & _landlock.WRITE_FILE
+    assert rules.below_paths & _landlock.WRITE_FILE
+
+
+def test_only_who_may_make_devices_makes_devices() -> None:
+    rules = {name: ruleset(SandboxConfig(), get(name), 7) for name in ("default", "compat")}
+    makes = {name: bool(r and r.below_root & _landlock.MAKE_CHAR) for name, r in rules.items()}
+    assert makes == {"default": False, "compat": "CAP_MKNOD" in get("compat").capabilities}
+
+
+@needed
+def test_it_is_in_force_but_where_mounts_are_made() -> None:
+    assert Sandbox().enforcement["landlock"].in_force
+    assert not Sandbox(profile="nested").enforcement["landlock"].in_force
+
+
+@needed
+def test_a_file_handed_in_for_reading_cannot_be_opened_for_writing(tmp_path: Path) -> None:
+    file = tmp_path / "input"
+    file.write_text("data\n")
+    file.chmod(0o666)
+    tmp_path.chmod(0o755)
+    with file.open() as stream:
+        done = pycontain.run(
+            ["sh", "-c", "cat /dev/stdin; : > /proc/self/fd/0"], stdin=stream, text=True
+        )
+    assert done.stdout == "data\n"
+    assert "Permission denied" in done.stderr
+    assert file.read_text() == "data\n"
+
+
+@needed
+def test_a_directory_that_got_in_is_no_way_out(tmp_path: Path) -> None:
+    """A descriptor of a host's directory leads to that directory, not to the one above it."""
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    for path in (tmp_path, tmp_path / "inside", tmp_path / "secret"):
+        path.chmod(0o777)
+    fd = os.open(tmp_path / "inside", os.O_RDONLY)
+    try:
+        script = f"cat /proc/self/fd/{fd}/../secret; ls /proc/self/fd/{fd}/.."
+        done = pycontain.run(["sh", "-c", script], pass_fds=[fd], text=True)
+    finally:
+        os.close(fd)
+    assert "secret" not in done.stdout
+    assert done.stderr.count("Permission denied") == 2
+
+
+USED_TO = {
+    "files": "cd /tmp && echo a > a && mkdir d && mv a d/b && ln d/b c && cat c",
+    "links": "ln -s /etc/passwd /tmp/l && head -c 1 /tmp/l && rm /tmp/l",
+    "standard streams": "echo a > /dev/stdout; echo b > /dev/stderr; cat /dev/stdin",
+    "devices": "echo a > /dev/null && head -c 1 /dev/zero && test -t 0 || echo > /dev/full || :",
+    "shared memory": "echo a > /dev/shm/a && cat /dev/shm/a",
+    "proc": "echo name > /proc/self/comm; cat /proc/self/comm",
+    "sockets and pipes": "mkfifo /tmp/p && (echo a > /tmp/p &) && cat /tmp/p",
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"profile": "judge"}, {"profile": "build"}], ids=str)
+@pytest.mark.parametrize("script", USED_TO.values(), ids=USED_TO)
+def test_what_programs_are_used_to(script: str, options: dict[str, Any]) -> None:
+    done = pycontain.run(["sh", "-c", script], input=b"in\n", **options)
+    assert (done.returncode, b"denied" in done.stderr) == (0, False), done.stderr
+
+
+def test_standard_streams_can_be_opened_by_name_by_every_user() -> None:
+    with Sandbox(profile="build") as sandbox:
+        users = [None, 1000] if sandbox.plan.identity.has_id(1000) else [None]
+        for user in users:
+            script = "cat /dev/stdin > /dev/stdout; echo e > /dev/stderr"
+            done = sandbox.run(["sh", "-c", script], input="in", user=user, text=True)
+            assert (done.stdout, done.stderr) == ("in", "e\n")
