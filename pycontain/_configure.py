@@ -141,6 +141,8 @@ def _cgroup_directories(value: StrPath | Sequence[StrPath] | None) -> tuple[str,
     if value is None:
         return ()
     paths = (value,) if isinstance(value, str | os.PathLike) else value
+    if not isinstance(paths, Sequence):
+        raise ConfigError(f"cgroup: {value!r} is neither a path nor a list of them")
     return tuple(check_path_text(path, "cgroup") for path in paths)
 
 

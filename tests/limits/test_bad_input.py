@@ -26,6 +26,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "cpus": (0, -1, 0.0001, NAN, INFINITY, True, "1"),
     "pids": (0, -1, 1.5, True, "7", 1 << 40),
     "cpuset": ("", "x", "-1", "3-1", "0-", "0,,1", "0-99999999999", 0),
+    "cgroup": (7, b"/sys/fs/cgroup", [None]),
     "disk": ("12Q", 0, -1),
     "inodes": (0, -1, "7", 1 << 40),
     "wall_limit": (0, -1, NAN, "1"),
