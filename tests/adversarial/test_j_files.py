@@ -50,8 +50,8 @@ def test_j6_a_hard_link_to_what_is_read_only_inside_is_not_written(
 @pytest.mark.parametrize(
     "script",
     [
-        "i=0; while [ $i -lt 3000 ]; do mkdir d && cd d || break; i=$((i+1)); done; echo made",
-        "i=0; while [ $i -lt 5000 ]; do : > f$i; i=$((i+1)); done; echo made",
+        "i=0; while [ $i -lt 1000 ]; do mkdir d && cd d || break; i=$((i+1)); done; echo made",
+        "i=0; while [ $i -lt 2000 ]; do : > f$i; i=$((i+1)); done; echo made",
         "mkdir -p a/b; : > a/b/f; chmod 000 a/b a; ln -s / up; mkfifo p; echo made",
     ],
     ids=["deep", "wide", "closed"],
