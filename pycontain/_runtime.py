@@ -439,5 +439,13 @@ class Runtime:
 
     def __del__(self) -> None:
         """Kill a sandbox that nobody holds any more."""
-        if getattr(self, "_pidfd", -1) >= 0:
+        if getattr(self, "_pidfd", -1) < 0:
+            return
+        try:
             self.kill()
+        except SpawnError:  # the last chance: PID 1 ends at the end of its control socket, too
+            os.close(self._control_fd)
+            self._control_fd = -1
+            with contextlib.suppress(OSError):
+                _native.reap(self._pidfd, KILL_TIMEOUT_S)
+            self._close()

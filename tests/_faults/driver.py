@@ -8,23 +8,37 @@ A job is {"sweep", "scenario", "rootfs", "probe", "every"}; a report is {"runs",
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
+import random
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pycontain
 
 from . import victim
-from .page import FAIL, Call, Page, Rule
+from .page import DIE, FAIL, PAUSE, Call, Page, Rule
+from .python import PythonFaults
 from .scenarios import SCENARIOS, Options
-from .tables import ERRNOS, MAY_END, NEVER_FAILS, OPTIONAL, OPTIONAL_IN, OPTIONAL_WITH
+from .tables import (
+    ERRNOS,
+    MAY_END,
+    NEVER_FAILS,
+    OPTIONAL,
+    OPTIONAL_IN,
+    OPTIONAL_WITH,
+    may_be_plain,
+    optional_in_python,
+)
 from .victim import Verdict
 
 FEW = 3
-FINE = ("error", "success", "missed", "declared")
+FEW_PAIRS = 40
+FINE = frozenset({"error", "success", "missed", "declared"})
 
 
 class CoreFaults(victim.Faults):
@@ -60,6 +74,8 @@ class Sweep:
 
     def __init__(self, job: dict[str, Any]) -> None:
         self._every: bool = job["every"]
+        self._seed: int = job.get("seed", 0)
+        self._times: int = job.get("times", 0)
         self._scenario = SCENARIOS[job["scenario"]]
         self._optional_here = OPTIONAL_IN.get(job["scenario"], {})
         mounts = (pycontain.Bind(job["probe"], "/probe"),)
@@ -83,7 +99,7 @@ class Sweep:
         hits = [call for call in self._page.calls() if call.hit]
         if any(call.site in NEVER_FAILS for call in hits):  # another call than at the first time
             return "missed", ""
-        if verdict.kind == "lost" and all(call.site in MAY_END for call in hits):
+        if verdict.kind == "ended" and all(call.site in MAY_END for call in hits):
             return "error", ""
         if verdict.kind != "success":
             return verdict.kind, verdict.text
@@ -112,13 +128,13 @@ class Sweep:
             or any((call.site, err) in OPTIONAL_WITH for err in errs)
         )
 
-    def _note(self, rules: tuple[Rule, ...]) -> None:
+    def _note(self, rules: tuple[Rule, ...], fine: frozenset[str] = FINE) -> None:
         verdict = self._run(*rules)
         self.runs += 1
         kind, text = self._judge(verdict, {rule.err for rule in rules})
         hits = [f"{call.site}#{call.n}" for call in self._page.calls() if call.hit]
         self.kinds[kind] += 1
-        if kind not in FINE:
+        if kind not in fine:
             self.findings.append(f"{kind}: {hits} {' '.join(map(str, rules))}: {text}")
 
     def _points(self) -> Iterator[Call]:
@@ -131,6 +147,71 @@ class Sweep:
         for i, call in enumerate(self._points()):
             for err in ERRNOS if self._every else (ERRNOS[i % len(ERRNOS)],):
                 self._note((Rule(call.role, call.n, FAIL, err),))
+
+    def deaths(self) -> None:
+        """A process of ours inside is killed at each of its calls."""
+        for call in self._points():
+            if call.role != "parent":
+                # The end of PID 1 is the sandbox's; what was optional may be missed by nobody.
+                fine = FINE | {"silent"} | ({"ended"} if call.role == "init" else set())
+                self._note((Rule(call.role, call.n, DIE),), fine)
+
+    def pairs(self) -> None:
+        """Another call fails soon after the first, as a rule in what cleans up after it."""
+        points, chance = list(self._points()), random.Random(self._seed)
+        for _ in range(len(points) if self._every else FEW_PAIRS):
+            first = chance.choice(points)
+            role = chance.choice(("parent", first.role))
+            start = first.n + 1 if role == first.role else self._parent_calls_before(first)
+            second = start + chance.randrange(6)
+            err, other = chance.choice(ERRNOS), chance.choice(ERRNOS)
+            self._note((Rule(first.role, first.n, FAIL, err), Rule(role, second, FAIL, other)))
+
+    def _parent_calls_before(self, call: Call) -> int:
+        return sum(other.role == "parent" for other in self._calls[: self._calls.index(call)])
+
+    def python(self) -> None:
+        """Each system call that the package makes from Python fails once."""
+        sites = victim.run(self._scenario, self._options, PythonFaults()).sites
+        for n, site in enumerate(sites):
+            for err in ERRNOS if self._every else (ERRNOS[n % len(ERRNOS)],):
+                verdict = victim.run(self._scenario, self._options, PythonFaults(n, err))
+                self.runs += 1
+                kind, text = verdict.kind, verdict.text
+                if kind == "success":
+                    kind, text = self._compare(verdict.facts) or (kind, "")
+                if kind == "success" and not optional_in_python(site, err):
+                    kind = "silent"
+                if kind == "untyped" and may_be_plain(site):
+                    kind = "error"
+                self.kinds[kind] += 1
+                if kind not in FINE:
+                    self.findings.append(f"{kind}: {site}#{n} {errno.errorcode[err]}: {text}")
+
+    def kills(self) -> None:
+        """The caller is killed at each call, its own and those of its sandbox."""
+        for call in chosen(self._calls, every=self._every):
+            faults = CoreFaults(self._page, Rule(call.role, call.n, PAUSE))
+            self._kill(faults, lambda: self._page.paused, f"at {call.site}#{call.n}")
+
+    def random_kills(self) -> None:
+        """The caller is killed at a random instant."""
+        chance = random.Random(self._seed)
+        for _ in range(self._times):
+            delay = chance.uniform(0, 0.05)
+            self._kill(victim.Faults(), _after(delay), f"after {delay:.6f} s")
+
+    def _kill(self, faults: victim.Faults, moment: Callable[[], bool], text: str) -> None:
+        left = victim.run_killed(self._scenario, self._options, faults, moment)
+        self.runs += 1
+        self.kinds["left" if left else "gone"] += 1
+        if left:
+            self.findings.append(f"killed {text}: {left}")
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ from pycontain import _nsbind, _syscalls
 ROLES = ("parent", "helper", "child", "init", "command")
 FAIL, PAUSE, DIE = range(3)
 CALLS_MAX, RULES_MAX = 8192, 4
-ENDLESS = 1 << 31
 MARK = b"pycontain faults"
 NAMES = {number: name for name, number in _syscalls.table(os.uname().machine).numbers.items()}
 # Which argument tells one use of a call from another.
@@ -26,17 +25,16 @@ PROBED = ("open_tree", "mount_setattr", "openat2", "move_mount", "pidfd_open")
 
 
 class Rule(NamedTuple):
-    """What becomes of some calls of a role, counted from 0."""
+    """What becomes of the n-th call of a role, counted from 0."""
 
     role: str
-    first: int
+    n: int
     action: int = FAIL
     err: int = 0
-    times: int = 1
 
     def __str__(self) -> str:
         what = (errno.errorcode[self.err] if self.err else "", "pause", "die")[self.action]
-        return f"{self.role}[{self.first}{'...' if self.times > 1 else ''}]: {what}"
+        return f"{self.role}[{self.n}]: {what}"
 
 
 class Call(NamedTuple):
@@ -56,8 +54,7 @@ class Call(NamedTuple):
 class _Rule(ctypes.Structure):
     _fields_ = (
         ("role", ctypes.c_uint32),
-        ("first", ctypes.c_uint32),
-        ("count", ctypes.c_uint32),
+        ("n", ctypes.c_uint32),
         ("action", ctypes.c_uint32),
         ("err", ctypes.c_int32),
     )
@@ -114,22 +111,19 @@ class Page:
         page.n_calls = page.paused = page.released = 0
         page.n_rules = len(rules)
         for slot, rule in zip(page.rules, rules, strict=False):
-            slot.role, slot.first, slot.count = ROLES.index(rule.role), rule.first, rule.times
+            slot.role, slot.n = ROLES.index(rule.role), rule.n
             slot.action, slot.err = rule.action, rule.err
         page.enabled = 1
 
     def disarm(self) -> None:
-        """Let every call be."""
+        """Let every call be, and whoever stands at a PAUSE."""
         self._layout.enabled = 0
+        self._layout.released = 1
 
     @property
     def paused(self) -> bool:
         """Whether a process stands at a PAUSE."""
         return bool(self._layout.paused)
-
-    def release(self) -> None:
-        """Let it go on."""
-        self._layout.released = 1
 
     def calls(self) -> list[Call]:
         """Return what was called since `arm`."""

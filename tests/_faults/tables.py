@@ -61,6 +61,23 @@ MAY_END: Mapping[str, str] = MappingProxyType(
 )
 """Sites whose failure may end a living sandbox."""
 
+PYTHON_OPTIONAL: Mapping[str, str] = MappingProxyType({})
+"""Calls from Python whose failure need not be told, as "module.function call"."""
+
+PYTHON_PLAIN: Mapping[str, str] = MappingProxyType({})
+"""Calls from Python whose own OSError is the answer."""
+
+
+def optional_in_python(site: str, err: int) -> bool:
+    """Whether a call from Python may fail with an errno and nobody be told."""
+    return site in PYTHON_OPTIONAL
+
+
+def may_be_plain(site: str) -> bool:
+    """Whether the plain OSError of a call from Python may come out."""
+    return site in PYTHON_PLAIN
+
+
 _KILL = "looked again, and what cannot be found ends with the whole sandbox"
 OPTIONAL_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {

@@ -24,10 +24,11 @@ import _leaks
 import pycontain
 from _features import cgroup_homes
 
+from . import scenarios
 from .scenarios import LostError, Options, Steps
 
 HANG_S = 5.0
-SURVIVE_S = 1.0
+SURVIVE_S = 5.0  # on a busy machine; mostly it is a few milliseconds
 RUN_DIRECTORY = "/run/pycontain"
 HOMES = tuple(cgroup_homes())
 Scenario = Callable[[Options], Steps]
@@ -37,15 +38,17 @@ class Verdict(NamedTuple):
     """What came of one run.
 
     Attributes:
-        kind: "success", "error" (one of ours), "untyped", "lost" (no recovery), "leak", "hang",
-            "crash".
+        kind: "success", "error" (one of ours), "untyped", "ended" (the sandbox, by the failure of
+            one command), "lost" (no recovery), "leak", "hang", "crash".
         text: The error, or what is wrong.
         facts: What a process inside said of itself.
+        sites: Calls that the faults counted in the victim itself.
     """
 
     kind: str
     text: str = ""
     facts: str = ""
+    sites: tuple[str, ...] = ()
 
 
 class Faults:
@@ -113,7 +116,7 @@ def _be_victim(scenario: Scenario, options: Options, faults: Faults, fd: int) ->
         if verdict.kind == "error":
             verdict = _recover(verdict, options)
         atexit._run_exitfuncs()
-        if verdict.kind in ("success", "error") and (left := _leaks.settle(before)):
+        if verdict.kind in ("success", "error") and (left := _left(before)):
             verdict = verdict._replace(kind="leak", text=f"{verdict.text} {left}")
         os.write(fd, json.dumps(verdict).encode())
         code = 0
@@ -123,16 +126,23 @@ def _be_victim(scenario: Scenario, options: Options, faults: Faults, fd: int) ->
         os._exit(code)
 
 
+def _left(before: _leaks.Snapshot) -> list[str]:
+    """A mount that vanished is the doing of another program, which removed the mount point."""
+    return [line for line in _leaks.settle(before) if not line.startswith("mounts: -")]
+
+
 def _swept(steps: Steps, faults: Faults) -> Verdict:
     next(steps)
     started = time.monotonic()
+    scenarios.calm = faults.disarm
     faults.arm()
     try:
         verdict = Verdict("success", facts=next(steps))
     except pycontain.PycontainError as error:
         verdict = Verdict("error", f"{type(error).__name__}: {error}")
     except LostError as error:
-        verdict = Verdict("lost", f"the sandbox after {error.__context__!r}: {error}")
+        kind = "ended" if str(error) == "it has ended" else "lost"
+        verdict = Verdict(kind, f"the sandbox after {error.__context__!r}: {error}")
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is none of ours
         verdict = Verdict("untyped", repr(error))
     faults.disarm()
@@ -142,7 +152,7 @@ def _swept(steps: Steps, faults: Faults) -> Verdict:
         steps.close()
     except BaseException as error:  # noqa: BLE001
         verdict = Verdict("lost", f"after {verdict.text}, at the end: {error!r}")
-    return verdict
+    return verdict._replace(sites=tuple(getattr(faults, "sites", ())))
 
 
 def _recover(verdict: Verdict, options: Options) -> Verdict:
@@ -152,6 +162,56 @@ def _recover(verdict: Verdict, options: Options) -> Verdict:
     except BaseException as error:  # noqa: BLE001
         return verdict._replace(kind="lost", text=f"{verdict.text}; the next: {error!r}")
     return verdict if code == 0 else verdict._replace(kind="lost", text=f"the next: {code}")
+
+
+def run_killed(
+    scenario: Scenario, options: Options, faults: Faults, moment: Callable[[], bool]
+) -> list[str]:
+    """Kill a victim that runs the scenario again and again; return what outlives it and a sweep.
+
+    Args:
+        moment: Asked again and again for whether it is time.
+    """
+    pid = os.fork()
+    if pid == 0:
+        _run_for_ever(scenario, options, faults)
+    deadline = time.monotonic() + HANG_S
+    while not moment() and time.monotonic() < deadline:
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            break
+        time.sleep(0.0002)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    faults.disarm()
+    left = survivors()
+    if remains():
+        _sweep_in_child()
+    return [*left, *remains()]
+
+
+def _run_for_ever(scenario: Scenario, options: Options, faults: Faults) -> NoReturn:
+    try:
+        while True:
+            steps = scenario(options)
+            next(steps)
+            faults.arm()
+            next(steps)
+            steps.close()
+    finally:
+        os._exit(1)
+
+
+def _sweep_in_child() -> None:
+    """As the next program does when it first makes a group."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            from pycontain._cgroup import sweep  # noqa: PLC0415
+
+            sweep()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def survivors() -> list[str]:

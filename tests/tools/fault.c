@@ -76,10 +76,8 @@ static long apply(const struct fault_rule *rule, long number, long a)
 static const struct fault_rule *rule_of(uint32_t role, uint32_t n)
 {
 	for (uint32_t i = 0; i < page->n_rules; i++) {
-		const struct fault_rule *rule = &page->rules[i];
-
-		if (rule->role == role && n >= rule->first && n - rule->first < rule->count)
-			return rule;
+		if (page->rules[i].role == role && page->rules[i].n == n)
+			return &page->rules[i];
 	}
 	return NULL;
 }

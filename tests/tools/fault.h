@@ -32,8 +32,7 @@ enum fault_action {
 
 struct fault_rule {
 	uint32_t role;
-	uint32_t first; /* of the role's calls, counted from 0 */
-	uint32_t count; /* how many in a row */
+	uint32_t n; /* which of the role's calls, counted from 0 */
 	uint32_t action;
 	int32_t err;
 };
