@@ -14,9 +14,10 @@ itself, which saves a level.
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pycontain.enforcement import Control
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 
 COUNTED = frozenset({"memory", "pids", "freezer", "cpuacct"})
 """Controllers with a group for each command; the others only limit the sandbox."""
+
+ROOM_FOR_GROUPS = 4 << 20
+"""Bytes on top of a sandbox's memory limit. The kernel charges each command's group to the one
+above it, and takes that back long after the group's end; each command has the exact limit itself.
+"""
 
 LIMITS = {"memory": "memory", "cpu": "cpus", "pids": "pids", "cpuset": "cpuset", "io": "io"}
 """The limit that each controller enforces."""
@@ -54,6 +60,7 @@ class Groups:
         controls: What is in force.
         ceilings: The highest limits so far of what `_counters.usage` has peaks of.
         oom_group: The kernel ends a command as a whole when memory runs out.
+        memory: The limit of each command's group in bytes, where commands have groups.
     """
 
     owner: Owner
@@ -68,6 +75,7 @@ class Groups:
     controls: dict[str, Control] = field(default_factory=dict)
     ceilings: dict[str, int] = field(default_factory=dict)
     oom_group: bool = False
+    memory: int | None = None
 
     def make(self, limits: Limits) -> None:
         """Make all directories; `made` has those to remove, also on UnsupportedError."""
@@ -137,8 +145,24 @@ class Groups:
         if controller == "cpuset" and limits.cpuset is not None and limits.cpuset_exclusive:
             control = self.owner.exclusive.claim(self._cpuset, parse_cpuset(limits.cpuset))
             self.controls["cpuset"] = control
-        else:
-            self.controls |= _controls.apply(controller, limits, self.dirs[controller])
+            return
+        if controller == "memory" and not self.single:
+            self.memory = limits.memory  # first: commands that start meanwhile look here
+            if limits.memory is not None:
+                limits = replace(limits, memory=limits.memory + ROOM_FOR_GROUPS)
+        self.controls |= _controls.apply(controller, limits, self.dirs[controller])
+
+    def bound_commands(self) -> None:
+        """Give the groups of commands the present limit of memory. Raises UnsupportedError."""
+        memory = self.dirs.get("memory")
+        if memory is None or self.single:
+            return
+        for path in _remove.children(memory.path):
+            try:
+                _controls.bound_memory(Dir(memory.version, path), self.memory)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENODEV):  # it has ended meanwhile
+                    raise _controls.refused("memory", memory.version, error) from error
 
     @property
     def _cpuset(self) -> str:
@@ -225,6 +249,8 @@ class Groups:
                 elif self.dirs.get("cpuset") == parent:
                     inherit_cpuset(parent.path, path)
             found[controller] = Dir(parent.version, path)
+            if controller == "memory" and self.memory is not None:
+                _controls.bound_memory(found[controller], self.memory)
         return found
 
     def _describe(self) -> dict[str, Control]:

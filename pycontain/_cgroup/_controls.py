@@ -98,6 +98,16 @@ def _or_max(value: int | None) -> str:
     return "max" if value is None else str(value)
 
 
+def bound_memory(group: Dir, most: int | None) -> None:
+    """Limit the memory of one command's group, below a group with limits. Raises OSError."""
+    if group.is_v2:
+        _files.write_optional(f"{group.path}/memory.max", _or_max(most))
+    else:
+        _files.write_optional(
+            f"{group.path}/memory.limit_in_bytes", "-1" if most is None else str(most)
+        )
+
+
 def _write_v1_memory(limits: Limits, path: str) -> bool:
     """Write the limits without and with swap; False if the kernel does not account swap.
 

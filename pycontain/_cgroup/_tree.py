@@ -217,6 +217,7 @@ class SandboxTree:
         for controller in self._groups.dirs:
             if controller in LIMITS:
                 self._groups.apply(controller, limits)
+        self._groups.bound_commands()
 
     def _add_controller(self, controller: str) -> None:
         """Hand a further v2 controller down; on v1 the processes would have to be moved."""

@@ -143,9 +143,14 @@ def repeated(owner: Owner, limits: Limits, **options: Any) -> SandboxTree:
     return tree
 
 
-def limit(tree: SandboxTree) -> str:
-    memory = tree.dirs["memory"]
-    return Path(memory.path, "memory.max" if memory.is_v2 else "memory.limit_in_bytes").read_text()
+def limit(tree: SandboxTree) -> int:
+    """Return the megabytes that a command may use."""
+    group = tree.command_group()
+    memory = group.dirs["memory"]
+    file = "memory.max" if memory.is_v2 else "memory.limit_in_bytes"
+    most = int(Path(memory.path, file).read_text()) // MB
+    group.remove()
+    return most
 
 
 @groups
@@ -155,7 +160,7 @@ def test_the_limits_are_those_that_were_asked_for(owner: Owner, single: bool) ->
     first.make_another()
     other = SandboxTree.create(Limits(memory=32 * MB, pids=9), owner=owner, single=single)
     again = SandboxTree.create(Limits(memory=64 * MB, pids=9), owner=owner, single=single)
-    assert [limit(tree) for tree in (first, other, again)] == [f"{n * MB}\n" for n in (64, 32, 64)]
+    assert [limit(tree) for tree in (first, other, again)] == [64, 32, 64]
     assert first.enforcement == again.enforcement
     assert len({tree.dirs["pids"].path for tree in (first, other, again)}) == 3
     for tree in (first, other, again):
@@ -171,8 +176,7 @@ def test_groups_that_somebody_removed_are_made_again(owner: Owner) -> None:
     for path in ready.made:
         os.rmdir(path)
     again = SandboxTree.create(Limits(memory=64 * MB), owner=owner)
-    again.command_group().remove()
-    assert limit(again) == f"{64 * MB}\n"
+    assert limit(again) == 64
     assert again.remove()
 
 

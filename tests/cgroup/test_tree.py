@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pycontain._cgroup import CommandGroup, Host, Limits, Owner, SandboxTree, _remove
+from pycontain._cgroup._build import ROOM_FOR_GROUPS
 from pycontain._cgroup._owner import enable, inherit_cpuset
 from pycontain._cgroup._tree import RETIRED_MAX
 from pycontain.config import IoLimit
@@ -34,10 +35,16 @@ def value(tree: SandboxTree | CommandGroup, controller: str, v1: str, v2: str) -
     return Path(directory.path, v2 if directory.is_v2 else v1).read_text().strip()
 
 
+LIMIT_FILES = "memory.limit_in_bytes", "memory.max"
+
+
 def test_limits_are_in_the_kernel_and_in_enforcement(make_tree: MakeTree) -> None:
     limits = Limits(memory=64 * MB, swap=4 * MB, cpus=0.5, pids=17, cpuset="0")
     tree = make_tree(limits)
-    assert value(tree, "memory", "memory.limit_in_bytes", "memory.max") == str(64 * MB)
+    assert value(tree, "memory", *LIMIT_FILES) == str(64 * MB + ROOM_FOR_GROUPS)
+    group = tree.command_group()
+    assert value(group, "memory", *LIMIT_FILES) == str(64 * MB)
+    group.remove()
     assert value(tree, "cpu", "cpu.cfs_quota_us", "cpu.max").split()[0] == "50000"
     assert value(tree, "pids", "pids.max", "pids.max") == "17"
     assert value(tree, "cpuset", "cpuset.cpus", "cpuset.cpus") == "0"
@@ -52,7 +59,7 @@ def test_swap_is_bounded_beside_memory(make_tree: MakeTree) -> None:
     if not tree.enforcement["swap"].by.startswith("cgroup"):
         assert len(Path("/proc/swaps").read_text().splitlines()) == 1
         return
-    expected = 4 * MB if tree.dirs["memory"].is_v2 else 68 * MB
+    expected = 4 * MB if tree.dirs["memory"].is_v2 else 68 * MB + ROOM_FOR_GROUPS
     text = value(tree, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max")
     assert text == str(expected)
 
@@ -206,8 +213,10 @@ def test_limits_change_while_a_command_runs(make_tree: MakeTree, start: Start) -
         wait_ready(process)
         for memory in (64 * MB, 24 * MB, None, 32 * MB):
             tree.update(Limits(memory=memory, pids=9))
-            text = value(tree, "memory", "memory.limit_in_bytes", "memory.max")
+            text = value(group, "memory", *LIMIT_FILES)
             assert (text == str(memory)) is (memory is not None)
+            text = value(tree, "memory", *LIMIT_FILES)
+            assert memory is None or int(text) == memory + ROOM_FOR_GROUPS
             assert tree.enforcement["memory"].in_force is (memory is not None)
         assert value(tree, "pids", "pids.max", "pids.max") == "9"
         process.communicate()
@@ -221,7 +230,7 @@ def test_a_limit_that_the_sandbox_was_made_without_is_added_or_refused(
     wanted = Limits(pids=4, memory=32 * MB)
     if tree.dirs["pids"].is_v2:
         tree.update(wanted)
-        assert value(tree, "memory", "", "memory.max") == str(32 * MB)
+        assert value(tree, "memory", "", "memory.max") == str(32 * MB + ROOM_FOR_GROUPS)
     else:
         with pytest.raises(UnsupportedError, match=r"memory: .*when making it"):
             tree.update(wanted)
