@@ -66,6 +66,13 @@ LACKS["session"] = LACKS["delegate"]
 
 EMULATED = frozenset({"memory_4g", "real_cpu"})
 
+# What another caller, clone or kernel can change; the rest runs as root and as an ordinary user.
+CALLER = tuple(
+    f"tests/{name}" for name in ("adversarial", "cgroup", "cli", "core", "limits", "sandbox")
+)
+CLONE = ("tests/core", "tests/sandbox")
+FALLBACKS = ("tests/adversarial", "tests/core", "tests/sandbox")
+
 # What differs in a machine is the kernel and the control groups, and it is slow.
 GROUPS = (
     "tests/cgroup/test_limits.py",
@@ -123,18 +130,24 @@ class Lane:
 LANES = {
     "root": Lane(summary="root, ids and cgroups at will", caller="root"),
     "user": Lane(summary=f"an ordinary user (uid {UID}) with one id", caller="user"),
-    "subids": Lane(summary="an ordinary user with newuidmap and 64 Ki ids", caller="subids"),
-    "userns": Lane(summary="root of a user namespace with one id (unshare -r)", caller="userns"),
+    "subids": Lane(
+        summary="an ordinary user with newuidmap and 64 Ki ids", caller="subids", paths=CALLER
+    ),
+    "userns": Lane(
+        summary="root of a user namespace with one id (unshare -r)", caller="userns", paths=CALLER
+    ),
     "fork": Lane(
         summary="root, cloning without shared memory",
         caller="root",
         env={"PYCONTAIN_CLONE": "fork"},
+        paths=CLONE,
     ),
     "nosys": Lane(
         summary="an ordinary user, no clone3, openat2 and new mount API",
         caller="user",
         nosys=NOSYS,
         lacks=frozenset({"clone3", "openat2", "mount_api", "idmap"}),
+        paths=FALLBACKS,
     ),
     "faults": Lane(
         summary="root, a build in which system calls fail",
