@@ -13,6 +13,7 @@ from typing import Any, Final, Unpack
 
 from . import _groups
 from ._command import Packer
+from ._hints import refused
 from ._plan import Plan, compile_plan
 from ._runtime import Runtime
 from .config import (
@@ -37,7 +38,7 @@ from .config import (
     parse_user,
 )
 from .enforcement import Control
-from .errors import ConfigError, UnsupportedError
+from .errors import ConfigError, PycontainError, UnsupportedError
 
 DEFAULT_OUTPUT_LIMIT: Final = 1 << 20
 
@@ -169,7 +170,12 @@ def _cached_packer(config: SandboxConfig, _uid: int, _gid: int) -> Packer:
 
 def packer_of(config: SandboxConfig) -> Packer:
     """Return the compiled form of a configuration, made once for each user that the caller is."""
-    return _cached_packer(config, os.geteuid(), os.getegid()).with_config(config)
+    try:
+        return _cached_packer(config, os.geteuid(), os.getegid()).with_config(config)
+    except PycontainError:
+        raise
+    except OSError as error:
+        raise refused("PREPARE", error) from None
 
 
 class Configured:

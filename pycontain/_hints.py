@@ -4,13 +4,20 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Final
+
+from .errors import SpawnError
 
 ANY: Final = 0
 
 _NO_MOUNT_POINT: Final = (
     "The mount point is missing in a read-only root or inside another mount of yours, where "
     "nothing is made; make it there first"
+)
+
+_NO_DESCRIPTORS: Final = (
+    "The open file limit is reached (RLIMIT_NOFILE); raise it or close sandboxes"
 )
 
 HINTS: Final[dict[tuple[str, int], str]] = {
@@ -49,9 +56,8 @@ HINTS: Final[dict[tuple[str, int], str]] = {
         "The cpuset that this process is in does not have these processors: see Cpus_allowed_list "
         "in /proc/self/status"
     ),
-    ("SOCKETPAIR", errno.EMFILE): (
-        "The open file limit is reached (RLIMIT_NOFILE); raise it or close sandboxes"
-    ),
+    ("SOCKETPAIR", errno.EMFILE): _NO_DESCRIPTORS,
+    ("STDIO", errno.EMFILE): _NO_DESCRIPTORS,
     ("OPEN_TREE", errno.ENOENT): "The directory was removed after the sandbox was configured",
     ("IDMAP", errno.EINVAL): (
         "This file system cannot be idmapped; copy the directory to ext4, xfs, btrfs or tmpfs"
@@ -144,3 +150,9 @@ HINTS: Final[dict[tuple[str, int], str]] = {
 def hint(step: str, number: int) -> str | None:
     """Return the remedy for a failed step, or None."""
     return HINTS.get((step, number)) or HINTS.get((step, ANY))
+
+
+def refused(step: str, error: OSError) -> SpawnError:
+    """Return the exception for a call of ours that the kernel refused."""
+    number = error.errno or 0
+    return SpawnError(step, number, os.strerror(number), error.filename, hint(step, number))

@@ -241,8 +241,10 @@ class _Builder:
         """
         try:
             mode = os.stat(path).st_mode
-        except OSError:
+        except FileNotFoundError:
             return False
+        except OSError:  # who knows: masked it is
+            return True
         if self.ids.mapping == "single" and os.geteuid() == 0:
             return True
         return stat.S_ISDIR(mode) or bool(mode & (stat.S_IRWXG | stat.S_IRWXO))

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from ._command import Argument, Options, Packer
+from ._hints import refused
 from ._process import Command, TextMode
 from ._runtime import Runtime
 from ._streams import Capture, Plumbing, Pump, Stream
@@ -76,7 +77,14 @@ class Popen:
         except BaseException:
             plumbing.close()
             raise
-        self._open_streams(plumbing, bufsize)
+        try:
+            self._open_streams(plumbing, bufsize)
+        except OSError as error:
+            self._command.kill(Reason.KILLED)
+            plumbing.close()
+            if self._command.pty_fd >= 0:
+                os.close(self._command.pty_fd)
+            raise refused("STDIO", error) from None
 
     def _open_streams(self, plumbing: Plumbing, bufsize: int) -> None:
         ours = plumbing.ours
@@ -186,7 +194,10 @@ class Popen:
         if self.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.stdin.flush()
-            feed = (os.dup(self.stdin.fileno()), self._mode.encode(data))
+            try:
+                feed = (os.dup(self.stdin.fileno()), self._mode.encode(data))
+            except OSError as error:
+                raise refused("STDIO", error) from None
             self.stdin.close()
         return Pump(feed, self._captures)
 

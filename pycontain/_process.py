@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import dataclasses
 import errno
 import os
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from . import _groups, _native
 from ._command import Argument, Options, Packer, encode_args
+from ._hints import refused
 from ._identity import Lease
 from ._native import Event, Report
 from ._runtime import Reply, Runtime, prepare, reply_pair, spawn_error
@@ -110,6 +112,15 @@ def never_started() -> SpawnError:
     return SpawnError("START", errno.ECONNRESET, text)
 
 
+def _group_in(tree: SandboxTree) -> CommandGroup:
+    try:
+        return tree.command_group()
+    except PycontainError:
+        raise
+    except OSError as error:
+        raise refused("CGROUP", error) from None
+
+
 class Request(NamedTuple):
     """A packed request to start a command; `reply` is the end of its reply socket that travels."""
 
@@ -177,7 +188,7 @@ class BaseCommand:
         command._runtime = runtime
         command._ident = runtime.next_id()
         if runtime.tree is not None:
-            command._group = runtime.tree.command_group()
+            command._group = _group_in(runtime.tree)
         flags = packer.plan.command_flags | (_native.EXEC_TELL_START if tell_start else 0)
         try:
             return command, command._pack(packer, runtime.lease, options, plumbing, pass_fds, flags)
@@ -201,7 +212,7 @@ class BaseCommand:
         tree = footing.tree
         try:
             if tree is not None:
-                command._group = tree.command_group()
+                command._group = _group_in(tree)
             flags = packer.plan.command_flags | _native.EXEC_ONLY
             request = command._pack(packer, footing.lease, options, plumbing, pass_fds, flags)
             with request.reply:
@@ -276,6 +287,14 @@ class BaseCommand:
         Raises:
             ProgramNotFoundError, ProgramNotExecutableError, SpawnError: It could not be started.
         """
+        try:
+            return self._collect()
+        except PycontainError:
+            raise
+        except OSError as error:  # what its groups counted cannot be read
+            raise refused("CGROUP", error) from None
+
+    def _collect(self) -> bool:
         with self._lock:
             while self.returncode is None:
                 try:
@@ -508,8 +527,9 @@ class Command(BaseCommand):
 
     def _kill_processes(self) -> bool:
         """Return whether all processes of the command were found and none is left."""
-        if self._group is not None and self._group.kill():
-            return True
+        with contextlib.suppress(OSError):  # without descriptors, say; PID 1 has its own
+            if self._group is not None and self._group.kill():
+                return True
         try:
             return killed(
                 self._runtime.ask(self._signal_request(signals.SIGKILL, everything=True))[0]

@@ -16,12 +16,12 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import _groups, _native
-from ._hints import hint
+from ._hints import hint, refused
 from ._identity import Lease
 from ._native import Event, Failure, Report
 from ._plan import Plan
 from .config import SandboxConfig
-from .errors import SandboxClosedError, SpawnError
+from .errors import PycontainError, SandboxClosedError, SpawnError
 
 if TYPE_CHECKING:
     from ._cgroup import SandboxTree
@@ -50,12 +50,6 @@ def spawn_error(failure: Failure, path: str | None) -> SpawnError:
     return SpawnError(
         name, failure.errno, os.strerror(failure.errno), path, hint(name, failure.errno)
     )
-
-
-def _refused(step: str, error: OSError) -> SpawnError:
-    """Return the exception for a call of ours that the kernel refused."""
-    number = error.errno or 0
-    return SpawnError(step, number, os.strerror(number), None, hint(step, number))
 
 
 def set_up_hangs() -> SpawnError:
@@ -141,7 +135,10 @@ class Reply:
 
 def reply_pair(*, credentials: bool = False) -> tuple[Reply, socket.socket]:
     """Return our end and the end that travels to PID 1."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    except OSError as error:
+        raise refused("SOCKETPAIR", error) from None
     if credentials:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     return Reply(ours), theirs
@@ -182,21 +179,30 @@ def prepare(plan: Plan, config: SandboxConfig, *, single: bool) -> Footing:
 
     Raises:
         ConfigError, UnsupportedError: As `_groups.create` and `Identity.lease`.
+        SpawnError: The kernel refused a file, a directory or a descriptor.
     """
     cpus = _groups.pinned(config)
-    lease = plan.identity.lease(binds=plan.binds)
     try:
-        return Footing(lease, _groups.create(config, lease, single=single), cpus)
-    except BaseException:
-        lease.release()
+        lease = plan.identity.lease(binds=plan.binds)
+        try:
+            return Footing(lease, _groups.create(config, lease, single=single), cpus)
+        except BaseException:
+            lease.release()
+            raise
+    except PycontainError:
         raise
+    except OSError as error:
+        raise refused("PREPARE", error) from None
 
 
 def _spawn(
     plan: Plan, footing: Footing, command: bytes | None, command_fds: Sequence[int]
 ) -> _native.Pid1:
     lease, tree, cpus = footing
-    cgroup_fd = -1 if tree is None else tree.open_init()
+    try:
+        cgroup_fd = -1 if tree is None else tree.open_init()
+    except OSError as error:
+        raise refused("JOIN_CGROUP", error) from None
     try:
         return _native.spawn(
             namespaces=plan.namespaces,
@@ -353,7 +359,7 @@ class Runtime:
             except (BrokenPipeError, ConnectionResetError):
                 raise SandboxClosedError("the sandbox has ended: its PID 1 is gone") from None
             except OSError as error:
-                raise _refused("SEND", error) from None
+                raise refused("SEND", error) from None
 
     def ask(self, message: bytes, timeout_s: float = KILL_TIMEOUT_S) -> tuple[Report, int | None]:
         """Send a request and wait for its reply; returns it with the descriptor that came along.
@@ -416,7 +422,7 @@ class Runtime:
                 _native.kill(self._pidfd, signal.SIGKILL)
                 self._status = _native.reap(self._pidfd, timeout_s)
             except OSError as error:
-                raise _refused("KILL", error) from None
+                raise refused("KILL", error) from None
             if self._status is None:
                 return None
             self._close()

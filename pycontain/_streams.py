@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from subprocess import DEVNULL, PIPE, STDOUT
 from typing import IO, Any, Final, Protocol, TypeAlias
 
+from ._hints import refused
 from ._watch import shortest
 from .errors import ConfigError
 
@@ -56,8 +58,10 @@ class Plumbing:
         try:
             child = [self._open(stdin, 0), self._open(stdout, 1)]
             child.append(child[1] if stderr == STDOUT else self._open(stderr, 2))
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, OSError):
+                raise refused("STDIO", error) from None
             raise
         self.child: tuple[int, ...] = tuple(child)
 
@@ -198,7 +202,9 @@ def read_some(fd: int) -> bytes | None:
         return os.read(fd, CHUNK)
     except BlockingIOError:
         return None
-    except OSError:  # EIO: the last process on the other side of a pty is gone
+    except OSError as error:
+        if error.errno != errno.EIO:  # the last process on the other side of a pty is gone
+            raise
         return b""
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
@@ -171,10 +172,11 @@ class AsyncCommand(BaseCommand):
         """Control groups have no descriptor that an event loop can watch, so this looks again."""
         if self._group is None or not self._group.dirs:
             return False
-        for pause in pauses(KILL_TIMEOUT_S):
-            if self._group.kill(0.0):
-                return True
-            await stubborn.pause(pause)
+        with contextlib.suppress(OSError):  # without descriptors, say; PID 1 has its own
+            for pause in pauses(KILL_TIMEOUT_S):
+                if self._group.kill(0.0):
+                    return True
+                await stubborn.pause(pause)
         return False
 
     async def _kill_processes(self, stubborn: Stubborn) -> bool:

@@ -59,9 +59,15 @@ class Owner:
         draft = f"{self._state_path}.new"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._state_fd = os.open(draft, flags, 0o600)
-        fcntl.flock(self._state_fd, fcntl.LOCK_EX)
-        _state.held.add(self.identity)
-        os.rename(draft, self._state_path)
+        try:
+            fcntl.flock(self._state_fd, fcntl.LOCK_EX)
+            _state.held.add(self.identity)
+            os.rename(draft, self._state_path)
+        except BaseException:
+            self.abandon()
+            with contextlib.suppress(OSError):
+                os.unlink(draft)
+            raise
 
     def places(
         self,
@@ -99,7 +105,12 @@ class Owner:
             os.write(self._state_fd, f"{path}\n".encode())  # first: a sweeper must know of it
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path)
-            inherit_cpuset(base, path, "cpuset.mems")
+            try:
+                inherit_cpuset(base, path, "cpuset.mems")
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
+                raise
             self._directories[base] = path
         return path
 
