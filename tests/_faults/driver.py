@@ -15,7 +15,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pycontain
@@ -31,8 +31,10 @@ from .tables import (
     OPTIONAL,
     OPTIONAL_IN,
     OPTIONAL_WITH,
-    may_be_plain,
-    optional_in_python,
+    PYTHON_ERRNOS,
+    PYTHON_NEVER_FAILS,
+    PYTHON_OPTIONAL,
+    matches,
 )
 from .victim import Verdict
 
@@ -88,7 +90,7 @@ class Sweep:
         self.findings: list[str] = []
         self._baseline = self._run()
         if self._baseline.kind != "success":
-            raise SystemExit(f"without faults: {self._baseline}")
+            raise SystemExit(f"without faults: {self._baseline._replace(facts='')}")
         self._calls = self._page.calls()
 
     def _run(self, *rules: Rule) -> Verdict:
@@ -173,20 +175,25 @@ class Sweep:
     def python(self) -> None:
         """Each system call that the package makes from Python fails once."""
         sites = victim.run(self._scenario, self._options, PythonFaults()).sites
-        for n, site in enumerate(sites):
-            for err in ERRNOS if self._every else (ERRNOS[n % len(ERRNOS)],):
+        for n in range(len(sites)):
+            if matches(sites[n], PYTHON_NEVER_FAILS):
+                continue
+            for err in PYTHON_ERRNOS if self._every else (PYTHON_ERRNOS[n % len(PYTHON_ERRNOS)],):
                 verdict = victim.run(self._scenario, self._options, PythonFaults(n, err))
-                self.runs += 1
-                kind, text = verdict.kind, verdict.text
-                if kind == "success":
-                    kind, text = self._compare(verdict.facts) or (kind, "")
-                if kind == "success" and not optional_in_python(site, err):
-                    kind = "silent"
-                if kind == "untyped" and may_be_plain(site):
-                    kind = "error"
-                self.kinds[kind] += 1
-                if kind not in FINE:
-                    self.findings.append(f"{kind}: {site}#{n} {errno.errorcode[err]}: {text}")
+                self._note_python(verdict, verdict.sites[n : n + 1], errno.errorcode[err])
+
+    def _note_python(self, verdict: Verdict, sites: Sequence[str], err: str) -> None:
+        kind, text = verdict.kind, verdict.text
+        if not sites or matches(sites[0], PYTHON_NEVER_FAILS):
+            kind = "missed"
+        elif kind in ("success", "weak") and matches(sites[0], PYTHON_OPTIONAL):
+            kind = "success"
+        elif kind == "success":
+            kind, text = self._compare(verdict.facts) or ("silent", "")
+        self.runs += 1
+        self.kinds[kind] += 1
+        if kind not in FINE:
+            self.findings.append(f"{kind}: {sites} {err}: {text}")
 
     def kills(self) -> None:
         """The caller is killed at each call, its own and those of its sandbox."""

@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from .victim import Faults
@@ -26,11 +27,20 @@ CALLS: tuple[tuple[Any, str], ...] = (
 )
 
 
+def _path(frame: FrameType | None) -> str:
+    """Return the package's functions that led to a call, outermost first."""
+    names: list[str] = []
+    while frame and frame.f_globals.get("__name__", "").startswith(PACKAGE):
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return ">".join(reversed(names))
+
+
 class PythonFaults(Faults):
     """The n-th of these calls from a module of the package fails; -1: none.
 
     Attributes:
-        sites: Each call since `arm`, as "module.function call", where it is known.
+        sites: Each call since `arm`: the functions that led to it, and its name.
     """
 
     def __init__(self, n: int = -1, err: int = 0) -> None:
@@ -52,7 +62,7 @@ class PythonFaults(Faults):
             frame = sys._getframe(1)
             caller = frame.f_globals.get("__name__", "")
             if caller.startswith(PACKAGE):
-                self.sites.append(f"{caller.removeprefix(PACKAGE)}.{frame.f_code.co_name} {name}")
+                self.sites.append(f"{_path(frame)} {name}")
                 if len(self.sites) - 1 == self._n:
                     raise OSError(self._err, os.strerror(self._err))
             return original(*arguments, **keywords)

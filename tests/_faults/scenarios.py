@@ -8,6 +8,7 @@ swept, and yields what a process inside says of itself, for comparison with a ru
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -25,7 +26,9 @@ class LostError(Exception):
 
 
 def facts(text: str) -> str:
-    """Return the program's output with a namespace's inode replaced by whose it is."""
+    """Return the program's output with inodes of namespaces and host's ids replaced by words."""
+    if found := re.search(r"^/proc/self/uid_map +0 (\d+) ", text, re.MULTILINE):
+        text = text.replace(found[1], "BASE")
     lines = text.replace("\r", "").splitlines()
     for i, line in enumerate(lines):
         if line.startswith("namespace "):
@@ -193,8 +196,9 @@ def limited_command(options: Options) -> Steps:
     """A living sandbox with control groups, a command in it, and its end."""
     yield ""
     with Sandbox(**options, **LIMITS) as sandbox:
-        with sandbox.popen(STAY, stdout=pycontain.PIPE, text=True) as process:
-            assert process.stdout is not None
+        process = sandbox.popen(STAY, stdout=pycontain.PIPE, text=True)
+        assert process.stdout is not None
+        with process.stdout:
             if not process.stdout.readline():  # it was killed
                 raise pycontain.CalledProcessError(process.wait(), STAY)
             groups = _groups_of(process.pid)

@@ -7,6 +7,7 @@ Sites are those of `page.Call.site`.
 from __future__ import annotations
 
 import errno
+import fnmatch
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -41,6 +42,7 @@ OPTIONAL: Mapping[str, str] = MappingProxyType(
         "child close": "as above",
         "init close": "as above",
         "command close": "as above",
+        "parent pidfd_send_signal": "of a namespace's holder, which has ended; else an error",
         "parent munmap": "address space is lost, which nobody can do anything about",
         "init munmap": "as above",
         "init ppoll": "asked again",
@@ -61,21 +63,35 @@ MAY_END: Mapping[str, str] = MappingProxyType(
 )
 """Sites whose failure may end a living sandbox."""
 
-PYTHON_OPTIONAL: Mapping[str, str] = MappingProxyType({})
-"""Calls from Python whose failure need not be told, as "module.function call"."""
+PYTHON_ERRNOS = (errno.ENOMEM, errno.EMFILE, errno.EPERM, errno.ENOSPC)
+"""Python asks again after EINTR (PEP 475)."""
 
-PYTHON_PLAIN: Mapping[str, str] = MappingProxyType({})
-"""Calls from Python whose own OSError is the answer."""
+PYTHON_OPTIONAL: Mapping[str, str] = MappingProxyType(
+    {
+        "*>_readable stat": "what cannot be looked at is masked",
+        "*>current_owner>run>*": "what dead owners left is swept by the next program",
+        "*>current_owner>runtime_directory*": "as above",
+        "kill_all>kill>_kill_processes>*": "PID 1 kills, and else the whole sandbox ends",
+        "__exit__>close>kill>*": "PID 1 is killed by its pidfd, whatever becomes of the groups",
+        "*>_sealed_init memfd_create": "asked again without MFD_EXEC, as for an older kernel",
+    }
+)
+"""Patterns of calls from Python whose failure need not be told."""
+
+PYTHON_NEVER_FAILS: Mapping[str, str] = MappingProxyType(
+    {
+        "* set_blocking": "fcntl(2): F_GETFL and F_SETFL of a descriptor of ours",
+        "* rmdir": "rmdir(2) of a control group: only EBUSY and ENOENT",
+        "*>read_some read": "read(2) of a pipe of ours: none of these",
+        "*>check_ready read": "read(2) of a socket of ours: none of these",
+    }
+)
+"""Patterns of calls from Python that are left out, with the reason."""
 
 
-def optional_in_python(site: str, err: int) -> bool:
-    """Whether a call from Python may fail with an errno and nobody be told."""
-    return site in PYTHON_OPTIONAL
-
-
-def may_be_plain(site: str) -> bool:
-    """Whether the plain OSError of a call from Python may come out."""
-    return site in PYTHON_PLAIN
+def matches(site: str, table: Mapping[str, str]) -> bool:
+    """Whether a pattern of the table stands for the site."""
+    return any(fnmatch.fnmatchcase(site, pattern) for pattern in table)
 
 
 _KILL = "looked again, and what cannot be found ends with the whole sandbox"

@@ -252,5 +252,5 @@ def remains() -> list[str]:
                 break
             found += [f"{place}/{name}" for name in os.listdir(place) if mark in name]
     with contextlib.suppress(FileNotFoundError, PermissionError):  # none yet, or not ours
-        found += [f"{RUN_DIRECTORY}/{name}" for name in os.listdir(RUN_DIRECTORY)]
+        found += [f"{RUN_DIRECTORY}/{name}" for name in os.listdir(RUN_DIRECTORY) if mark in name]
     return sorted(set(found))
