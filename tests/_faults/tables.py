@@ -39,6 +39,7 @@ OPTIONAL: Mapping[str, str] = MappingProxyType(
     {
         "parent close": "the descriptor is closed whatever close(2) returns",
         "helper close": "as above",
+        "helper close_range": "who holds a new user namespace holds copies for a moment, and dies",
         "child close": "as above",
         "init close": "as above",
         "command close": "as above",
@@ -68,6 +69,7 @@ PYTHON_ERRNOS = (errno.ENOMEM, errno.EMFILE, errno.EPERM, errno.ENOSPC)
 
 PYTHON_OPTIONAL: Mapping[str, str] = MappingProxyType(
     {
+        "*>between>*": "made ahead of time, else when it is needed",
         "*>_readable stat": "what cannot be looked at is masked",
         "*>current_owner>run>*": "what dead owners left is swept by the next program",
         "*>current_owner>runtime_directory*": "as above",
