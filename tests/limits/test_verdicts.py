@@ -147,7 +147,7 @@ def test_the_limit_of_processor_time_is_soon_exact(how: str, once: Once) -> None
     assert ending(done) == (Reason.CPU_LIMIT, KILLED)
     assert done.usage.user_s is not None
     assert done.usage.system_s is not None
-    assert 0.3 <= done.usage.user_s + done.usage.system_s <= 0.6
+    assert 0.3 <= done.usage.user_s + done.usage.system_s < 2  # of 16
 
 
 @pytest.mark.parametrize(
