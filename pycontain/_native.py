@@ -219,7 +219,7 @@ class Setup:
     rlimits: tuple[tuple[int, int, int], ...]
     seccomp: bytes
     no_new_privs: bool
-    landlock: Landlock | None
+    landlock: Landlock | None = None
     securebits: int
     drop_groups: bool
     bounding: int

@@ -384,12 +384,13 @@ def resolve_user(
 def _rlimits(profile: Profile, cpu_limit: float | None) -> tuple[tuple[int, int, int], ...]:
     """The profile's limits, lowered to the caller's hard ones, which only root could raise.
 
-    The limit of processor time bounds each process, whoever waits for the command.
+    The limit of processor time bounds each process too, whoever waits for the command. It comes
+    later than the exact one: the kernel checks it by ticks, which may count a quarter too much.
     """
     rows = []
     limits = dict(profile.rlimits)
     if cpu_limit is not None:
-        seconds = math.ceil(cpu_limit)
+        seconds = math.ceil(1.25 * cpu_limit) + 1
         limits["CPU"] = (seconds, seconds + 1)
     for name, (soft, hard) in limits.items():
         number = getattr(resource, f"RLIMIT_{name}")

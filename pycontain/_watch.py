@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from typing import TYPE_CHECKING, Final
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from ._cgroup import CommandGroup
 
 _STEP_S: Final = 0.005
-_TICKS_S: Final = 0.05
 
 
 class Watch:
@@ -62,9 +60,7 @@ class Watch:
         if self._cpu_limit is None:
             return False
         used = None if self._group is None else self._group.cpu_s()
-        # RLIMIT_CPU counts ticks, and may be a few ahead of the exact counters.
-        enough = min(self._cpu_limit, math.ceil(self._cpu_limit) - _TICKS_S)
-        return (user_and_system_s if used is None else used) >= enough
+        return (user_and_system_s if used is None else used) >= self._cpu_limit
 
     def _cpu_reached(self, now: float) -> bool:
         if self._group is None or self._cpu_limit is None:

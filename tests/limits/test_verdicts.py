@@ -276,3 +276,16 @@ def test_one_byte_more_than_the_output_limit_is_too_much(
             assert (*ending(exact), len(exact.stdout)) == (Reason.EXITED, 0, size)
             assert (more.reason, len(more.stdout)) == (Reason.OUTPUT_LIMIT, size)
             assert more.returncode in (0, KILLED)  # it may end before it is killed
+
+
+@pytest.mark.requires("cgroup_tracking")
+def test_a_process_that_nobody_waits_for_ends_at_the_limit_all_the_same(
+    box: Callable[..., Sandbox],
+) -> None:
+    with box(cpu_limit=1) as sb:
+        process = sb.popen(bomb("xcpu", 60), stdout=pycontain.PIPE)
+        assert process.stdout is not None
+        with process.stdout as stream:
+            assert stream.read() == b""  # until it ends; only then it is looked at
+        assert process.wait(timeout=60) in (-signal.SIGXCPU, -signal.SIGKILL)
+        assert process.reason == Reason.CPU_LIMIT
