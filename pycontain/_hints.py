@@ -60,7 +60,8 @@ HINTS: Final[dict[tuple[str, int], str]] = {
     ("STDIO", errno.EMFILE): _NO_DESCRIPTORS,
     ("OPEN_TREE", errno.ENOENT): "The directory was removed after the sandbox was configured",
     ("IDMAP", errno.EINVAL): (
-        "This file system cannot be idmapped; copy the directory to ext4, xfs, btrfs or tmpfs"
+        "This file system cannot be idmapped; copy the directory to ext4, xfs, btrfs or, from "
+        "Linux 6.3 on, tmpfs"
     ),
     ("EXEC_INIT", errno.EACCES): (
         "vm.memfd_noexec forbids to execute sealed memory; set it to 0 or 1"

@@ -97,6 +97,11 @@ def _idmap() -> str:
     return _root() or _system_call("mount_setattr")
 
 
+def _tmpfs_binds() -> str:
+    """Tell whether directories on tmpfs can be bound: root needs id-mapped mounts for that."""
+    return "" if _root() else _linux(6, 3)
+
+
 def cgroup_homes() -> Iterator[tuple[frozenset[str], Path]]:
     """Yield (controllers, directory) of this process for each mounted cgroup hierarchy.
 
@@ -210,6 +215,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "rootrange": _rootrange,
     "single_id": _single_id,
     "idmap": _idmap,
+    "tmpfs_binds": _tmpfs_binds,
     # system calls
     "clone3": lambda: _system_call("clone3"),
     "openat2": lambda: _system_call("openat2"),

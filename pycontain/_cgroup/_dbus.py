@@ -6,6 +6,7 @@ Sources: org.freedesktop.systemd1(5), the D-Bus specification.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -68,6 +69,8 @@ def start_unit(
         with connection:
             _check_process(connection)
             _start(connection, unit, properties)
+    except BlockingIOError:  # from a socket whose time was over before it waited
+        raise TimeoutError(errno.ETIMEDOUT, f"no answer within {timeout_s} s") from None
     except AuthenticationError as error:
         raise RefusedError("", f"the bus does not know us: {error}") from None
     except jeepney.DBusErrorResponse as error:

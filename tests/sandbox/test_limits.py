@@ -87,6 +87,7 @@ def test_the_process_limit_is_counted_and_called_by_its_name() -> None:
 
 
 @memory
+@pytest.mark.requires("real_cpu")
 def test_processor_time_includes_descendants_that_nobody_waited_for() -> None:
     burn = "sum(i for i in range(3_000_000))"
     fork = f"r, w = os.pipe()\nif os.fork() == 0:\n    {burn}; os._exit(0)\n"

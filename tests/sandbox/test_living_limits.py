@@ -231,6 +231,7 @@ def test_limits_of_an_event_loops_sandbox_live_too() -> None:
 
 
 @memory
+@pytest.mark.requires("real_cpu")  # the start of sleep takes little time
 def test_limits_end_commands_of_an_event_loop() -> None:
     async def main() -> tuple[pycontain.Result, pycontain.Result, Reason | None]:
         async with AsyncSandbox(memory="64M", wall_limit=0.5, cpu_limit=0.2) as sb:
