@@ -222,6 +222,8 @@ def _spawn(
         failure = error.failure
         of_a_tree = failure.step.name in ("OPEN_TREE", "IDMAP")
         raise spawn_error(failure, plan.trees.paths[failure.index] if of_a_tree else None) from None
+    except OSError as error:  # the program of PID 1, or /dev/null
+        raise refused("EXEC_INIT", error) from None
     finally:
         if cgroup_fd >= 0:
             os.close(cgroup_fd)
@@ -409,8 +411,7 @@ class Runtime:
             `pidfd`; more: a process in an uninterruptible wait). Call again then.
 
         Raises:
-            SpawnError: The kernel refused to kill or to wait. The sandbox is still ours: call
-                again.
+            SpawnError: The kernel refused to wait. The sandbox is still ours: call again.
         """
         with self._lock:
             if self._pidfd < 0:
@@ -418,8 +419,8 @@ class Runtime:
             if self.tree is not None:
                 with contextlib.suppress(OSError):
                     self.tree.kill(0.0)
+            self._end_pid1()
             try:
-                _native.kill(self._pidfd, signal.SIGKILL)
                 self._status = _native.reap(self._pidfd, timeout_s)
             except OSError as error:
                 raise refused("KILL", error) from None
@@ -430,6 +431,14 @@ class Runtime:
         if self.tree is not None:
             self.tree.remove()
         return self._status
+
+    def _end_pid1(self) -> None:
+        try:
+            _native.kill(self._pidfd, signal.SIGKILL)
+        except OSError:  # an outer filter, say; PID 1 ends at the end of its control socket, too
+            if self._control_fd >= 0:
+                os.close(self._control_fd)
+            self._control_fd = -1
 
     def forget(self) -> None:
         """Close our descriptors, nothing else; the process that made the sandbox owns it."""
@@ -449,9 +458,5 @@ class Runtime:
             return
         try:
             self.kill()
-        except SpawnError:  # the last chance: PID 1 ends at the end of its control socket, too
-            os.close(self._control_fd)
-            self._control_fd = -1
-            with contextlib.suppress(OSError):
-                _native.reap(self._pidfd, KILL_TIMEOUT_S)
+        except SpawnError:
             self._close()
