@@ -24,6 +24,7 @@ from . import victim
 from .page import DIE, FAIL, PAUSE, Call, Page, Rule
 from .python import PythonFaults
 from .scenarios import SCENARIOS, Options
+from .squeezes import squeezes
 from .tables import (
     ERRNOS,
     MAY_END,
@@ -194,6 +195,18 @@ class Sweep:
         self.kinds[kind] += 1
         if kind not in FINE:
             self.findings.append(f"{kind}: {sites} {err}: {text}")
+
+    def squeezes(self) -> None:
+        """The caller is short of something; it works again when there is enough."""
+        for squeeze in squeezes():
+            verdict = victim.run(self._scenario, self._options, squeeze)
+            kind, text = verdict.kind, verdict.text
+            if kind == "success":
+                kind, text = self._compare(verdict.facts) or (kind, "")
+            self.runs += 1
+            self.kinds[kind] += 1
+            if kind not in FINE:
+                self.findings.append(f"{kind}: {squeeze}: {text}")
 
     def kills(self) -> None:
         """The caller is killed at each call, its own and those of its sandbox."""

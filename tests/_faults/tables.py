@@ -43,7 +43,7 @@ OPTIONAL: Mapping[str, str] = MappingProxyType(
         "child close": "as above",
         "init close": "as above",
         "command close": "as above",
-        "parent pidfd_send_signal": "of a namespace's holder, which has ended; else an error",
+        "parent pidfd_send_signal": "who is to be killed ends with its socket or pipe, too",
         "parent munmap": "address space is lost, which nobody can do anything about",
         "init munmap": "as above",
         "init ppoll": "asked again",

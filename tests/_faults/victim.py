@@ -127,8 +127,16 @@ def _be_victim(scenario: Scenario, options: Options, faults: Faults, fd: int) ->
 
 
 def _left(before: _leaks.Snapshot) -> list[str]:
-    """A mount that vanished is the doing of another program, which removed the mount point."""
-    return [line for line in _leaks.settle(before) if not line.startswith("mounts: -")]
+    """Return what is left, but for two things that are none of the library's leaks.
+
+    A mount that vanished is the doing of another program, which removed the mount point; the file
+    of leased ids is kept, and named so when its directory was uncovered (squeezes.RunDirectory).
+    """
+    return [
+        line
+        for line in _leaks.settle(before)
+        if not line.startswith("mounts: -") and not line.endswith(" -> /ids")
+    ]
 
 
 def _swept(steps: Steps, faults: Faults) -> Verdict:

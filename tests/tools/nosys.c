@@ -38,6 +38,16 @@ static const struct {
 	{ "mount_setattr", 442 },
 	{ "landlock_create_ruleset", 444 },
 	{ "memfd_secret", 447 },
+	{ "execveat", __NR_execveat },
+	{ "keyctl", __NR_keyctl },
+	{ "memfd_create", __NR_memfd_create },
+	{ "pivot_root", __NR_pivot_root },
+	{ "prlimit64", __NR_prlimit64 },
+	{ "seccomp", __NR_seccomp },
+	{ "setns", __NR_setns },
+	{ "signalfd4", __NR_signalfd4 },
+	{ "statx", __NR_statx },
+	{ "unshare", __NR_unshare },
 };
 
 enum { CALLS = sizeof(calls) / sizeof(calls[0]) };
