@@ -24,6 +24,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -348,17 +349,58 @@ def run_lane(name: str, lane: Lane, pytest_arguments: list[str]) -> Outcome:
     return outcome
 
 
-def run_lanes(names: list[str], arguments: list[str], kernel: str) -> dict[str, Outcome]:
-    """Run lanes one after the other, and then those that need machines."""
+class Abreast:
+    """A lane in a process of its own, with its output kept until it is over."""
+
+    def __init__(self, name: str, pytest_arguments: list[str], folder: Path) -> None:
+        self.name = name
+        self._report = folder / f"{name}.json"
+        self._output = folder / f"{name}.log"
+        self._started = time.monotonic()
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, name, "--", *pytest_arguments],
+                env={**os.environ, vm_lanes.REPORT: str(self._report)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def over(self) -> bool:
+        """Tell whether it has ended."""
+        return self._process.poll() is not None
+
+    def finish(self) -> Outcome:
+        """Show what it said; return what came of it."""
+        print(self._output.read_text(errors="replace"), flush=True)
+        outcome = read_report(self._report)
+        outcome.seconds = time.monotonic() - self._started
+        return outcome
+
+
+def run_abreast(names: list[str], arguments: list[str]) -> dict[str, Outcome]:
+    """Run as many lanes at once as there are processors: most of a test's time is waiting."""
     outcomes = {}
-    for name in names:
-        lane = LANES[name]
-        if lane.elsewhere:
-            continue
-        if lane.possible:
-            outcomes[name] = run_lane(name, lane, arguments)
-        else:
-            outcomes[name] = impossible("needs root")
+    with tempfile.TemporaryDirectory(prefix="pycontain-lanes-") as folder:
+        waiting, running = deque(names), list[Abreast]()
+        while waiting or running:
+            if waiting and len(running) < (os.cpu_count() or 1):
+                running.append(Abreast(waiting.popleft(), arguments, Path(folder)))
+            for lane in [lane for lane in running if lane.over()]:
+                running.remove(lane)
+                outcomes[lane.name] = lane.finish()
+            time.sleep(0.1)
+    return {name: outcomes[name] for name in names}
+
+
+def run_lanes(names: list[str], arguments: list[str], kernel: str) -> dict[str, Outcome]:
+    """Run the lanes of this host, and then those that need machines."""
+    outcomes = {name: impossible("needs root") for name in names if not LANES[name].possible}
+    here = [name for name in names if LANES[name].possible and not LANES[name].elsewhere]
+    if len(here) == 1:
+        outcomes[here[0]] = run_lane(here[0], LANES[here[0]], arguments)
+    else:
+        outcomes |= run_abreast(here, arguments)
     if elsewhere := {name: LANES[name].machine for name in names if LANES[name].elsewhere}:
         outcomes |= vm_lanes.run(elsewhere, kernel, arguments)
     return outcomes
