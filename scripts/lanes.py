@@ -421,6 +421,9 @@ def main() -> int:
         parser.error(f"unknown lane {unknown[0]}: choose from {', '.join(LANES)}")
     arguments = words[split + 1 :]
 
+    # A shell's background job ignores these, and so would what the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     # Orphans of a test come to us, so that none survives unseen.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     outcomes = run_lanes(names, arguments, options.kernel)
