@@ -52,15 +52,15 @@ def base(modules: Path) -> bytes:
 
 
 def _in_order(folder: Path) -> list[Path]:
-    """Return the files of the wanted modules and of what they need, in the order to load them."""
+    """Return the files of the wanted modules and of what they need, in the order to load them.
+
+    What is no module is taken to be built in; not every kernel's package says so.
+    """
     needs = {}
     for line in (folder / "modules.dep").read_text().splitlines():
         path, _, others = line.partition(":")
         needs[path] = others.split()
     paths = {_name(path): path for path in needs}
-    built_in = {_name(path) for path in (folder / "modules.builtin").read_text().splitlines()}
-    if lacking := set(MODULES) - set(paths) - built_in:
-        raise UnavailableError(f"{folder} lacks {', '.join(sorted(lacking))}")
     order: dict[str, None] = {}
 
     def visit(path: str) -> None:

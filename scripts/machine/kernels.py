@@ -76,7 +76,7 @@ def _download(suite: str, folder: Path) -> None:
 def _arrange(root: Path) -> None:
     """Give what was unpacked the form of an installed kernel, without what no machine needs."""
     (modules,) = (*root.glob("lib/modules/*"), *root.glob("usr/lib/modules/*"))
-    for path in [*modules.glob("kernel/*"), *modules.glob("kernel/*/**")]:
+    for path in list(modules.glob("kernel/**")):
         if re.fullmatch(BULK, str(path.relative_to(modules))):
             shutil.rmtree(path)
     if not (root / "lib").exists():
