@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import _counters, _files, _state
+from ._build import ROOM_FOR_GROUPS
 from ._counters import Dir
 from ._hierarchy import discover
 
@@ -128,7 +129,11 @@ def _limit(dirs: Mapping[str, Dir], name: str) -> int | None:
         return None
     file = _LIMIT_FILES[name][directory.is_v2]
     limit = _files.number(_files.read_optional(f"{directory.path}/{file}"))
-    return None if limit is None or limit >= _NO_V1_LIMIT else limit
+    if limit is None or limit >= _NO_V1_LIMIT:
+        return None
+    if name == "memory" and not _files.read_optional(f"{directory.path}/cgroup.procs"):
+        limit -= ROOM_FOR_GROUPS  # its commands have groups of their own
+    return limit
 
 
 def _is_frozen(dirs: Mapping[str, Dir]) -> bool | None:
