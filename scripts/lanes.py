@@ -46,13 +46,14 @@ NOSYS = "clone3,openat2,open_tree,move_mount,fsopen,fsconfig,fsmount,fspick,moun
 LACKS = {
     "root": {
         *("user", "userns_root", "single_id", "no_cgroup"),
-        *("systemd", "systemd_user", "faults"),
+        *("systemd", "systemd_user", "systemd_outside", "faults"),
     },
     "user": {
         "root",
         "faults",
         "systemd",
         "systemd_user",
+        "systemd_outside",
         "userns_root",
         "rootrange",
         "idmap",
@@ -175,7 +176,7 @@ LANES = {
     "vm-systemd": Lane(
         summary="root in a service of systemd",
         caller="root",
-        has=frozenset({"systemd"}),
+        has=frozenset({"systemd", "systemd_outside"}),
         machine="systemd",
         lacks=MACHINE_LACKS,
         paths=SYSTEMD,

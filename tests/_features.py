@@ -19,6 +19,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pycontain._cgroup._systemd import bus_path
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -175,6 +177,32 @@ def _memory_4g() -> str:
     return "" if free >= 4 << 20 else "less than 4 GiB of memory are free"
 
 
+def _systemd() -> str:
+    """Tell whether systemd manages a machine with v2 alone, and answers on our manager's bus."""
+    if not Path("/run/systemd/system").is_dir():
+        return "systemd does not run this machine"
+    if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        return "cgroup v2 is not alone"
+    return "" if Path(bus_path()).is_socket() else f"no bus at {bus_path()}"
+
+
+def user_with_manager() -> int:
+    """Return the id of an ordinary user whose systemd runs. Raises StopIteration without one."""
+    return next(
+        int(path.parent.name)
+        for path in sorted(Path("/run/user").glob("*/bus"))
+        if path.parent.name != "0"
+    )
+
+
+def _systemd_outside() -> str:
+    try:
+        user_with_manager()
+    except StopIteration:
+        return "no other user's systemd runs"
+    return ""
+
+
 def _overlay() -> str:
     return "" if "\toverlay\n" in Path("/proc/filesystems").read_text() else "no overlay"
 
@@ -235,6 +263,10 @@ PROBES: dict[str, Callable[[], str]] = {
     # and counts the highest use
     "memory_peak": _memory_peak,
     "pids_peak": lambda: _linux(6, 1),
+    # systemd: the system's, as root; our own user's; another user's
+    "systemd": lambda: _root() or _systemd(),
+    "systemd_user": lambda: _user() or _systemd(),
+    "systemd_outside": lambda: _root() or _systemd_outside(),
     # the machine
     "processors_2": lambda: "" if len(os.sched_getaffinity(0)) > 1 else "one processor only",
     "memory_4g": _memory_4g,

@@ -21,6 +21,7 @@ import pytest
 
 import _features
 import _leaks
+import pycontain
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -113,6 +114,13 @@ def pytest_terminal_summary(
     Path(REPORT).write_text(
         json.dumps({"counts": counts, "ran": sorted(ran), "dropped": config.stash[DROPPED]})
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scope() -> None:
+    """Ask systemd for this process's scope first: its keeper stays, and is no test's leak."""
+    if not _features.missing("systemd") or not _features.missing("systemd_user"):
+        pycontain.run(["true"], memory="64M", accept_missing=("memory",))
 
 
 @pytest.fixture(autouse=True)
