@@ -344,7 +344,8 @@ with pycontain.Sandbox(**OPTIONS) as sb:
 @pytest.mark.parametrize("caller", USERS)
 def test_a_controller_that_the_manager_was_not_given_is_named_with_the_drop_in(caller: str) -> None:
     code = """
-with pycontain.Sandbox(**OPTIONS, cpuset="0", accept_missing=("cpuset",)) as sb:
+options = {**OPTIONS, "cpuset": "0", "cpuset_exclusive": True, "accept_missing": ("cpuset",)}
+with pycontain.Sandbox(**options) as sb:
     cpuset = sb.enforcement["cpuset"]
     say(scope=scope_of(sb), memory=sb.enforcement["memory"].in_force, in_force=cpuset.in_force,
         remedy=cpuset.remedy)
