@@ -190,17 +190,17 @@ def test_g9_what_one_takes_all_of_others_have(
 ) -> None:
     # What the kernel counts by user, and along the owners of user namespaces.
     take = TAKEN[what]
-    with (
-        box(profile=name, mounts=[MOUNT]) as first,
-        box(profile=name, mounts=[MOUNT]) as second,
-        started_hoard(first, what) as count,
-    ):
-        (other,) = run_inside(second, take)
-        (host,) = run_outside(take)
+    with box(profile=name, mounts=[MOUNT]) as first, box(profile=name, mounts=[MOUNT]) as second:
+        # An ordinary user's sandboxes may share the user namespace, and what is counted in it
+        # (docs/security.md, "What is not promised").
+        shared = share_ids(first, second)
+        with started_hoard(first, what) as count:
+            other = "shared" if shared else str(run_inside(second, take)[0])
+            (host,) = run_outside(take)
         landlock = has_landlock(first)
     assert str(host) == "done"
     if count:
-        assert str(other) == "done"
+        assert other in {"done", "shared"}
     else:
         assert (name, what) == ("judge", "inotify") or (what == "queues" and landlock)
 
@@ -210,6 +210,14 @@ def started_hoard(sandbox: Sandbox, what: str) -> Iterator[int]:
     """Let a program take all that it can get; yields how many."""
     with sandbox.popen([INSIDE, "hoard", what], stdout=PIPE, text=True) as process:
         assert process.stdout is not None
-        (line,) = lines(process.stdout.readline())
-        yield line.result
-        process.kill_all()
+        try:
+            (line,) = lines(process.stdout.readline())
+            yield line.result
+        finally:
+            process.kill_all()
+
+
+def share_ids(first: Sandbox, second: Sandbox) -> bool:
+    """Tell whether an ordinary user's sandboxes are in one user namespace. Root's never may be."""
+    script = ["readlink", "/proc/self/ns/user"]
+    return os.geteuid() != 0 and first.run(script).stdout == second.run(script).stdout

@@ -34,6 +34,7 @@ from pycontain import Bind
 marks = Bind(sys.argv[3], "/v", read_only=False)
 options = dict(rootfs=sys.argv[2], mounts=[marks])
 script = "echo x > /v/marker; cat /proc/self/status; id -u; ls /; ls /proc/self/fd"
+pycontain.Sandbox(**options)  # newuidmap(1), which is set-id, works before no_new_privs only
 _seccomp_live.load(bytes.fromhex(sys.argv[4]))
 try:
     done = pycontain.run(["sh", "-c", script], **options, text=True, timeout=20)
