@@ -20,6 +20,7 @@ SCOPE_ABSTRACT_UNIX_SOCKET = 1 << 0
 _RIGHTS: Final = {2: 14, 3: 15, 4: 15, 5: 16}
 _READ: Final = EXECUTE | READ_FILE | READ_DIR
 _DEVICES: Final = MAKE_CHAR | MAKE_BLOCK
+MQUEUE: Final = "/dev/mqueue"
 _WRITABLE: Final = ("/dev", "/proc")
 
 
@@ -40,13 +41,15 @@ def ruleset(config: SandboxConfig, profile: Profile, abi: int) -> _native.Landlo
         for mount in config.mounts
         if not (isinstance(mount, Bind) and mount.read_only)
     ]
+    # mq_open(3) takes another way than by the root, to the same directory.
+    queues = (MQUEUE,) if "ipc" in config.namespaces else ()
     shares_sockets = config.network == "host" and abi >= 6
     return _native.Landlock(
         handled=handled,
         scoped=SCOPE_ABSTRACT_UNIX_SOCKET if shares_sockets else 0,
         below_root=_READ if config.read_only else everything,
         below_paths=everything,
-        paths=(*_WRITABLE, *writable) if config.read_only else (),
+        paths=(*queues, *_WRITABLE, *writable) if config.read_only else queues,
     )
 
 

@@ -55,6 +55,7 @@ class OpKind(IntEnum):
     OVERLAY = lib.NSB_OP_OVERLAY
     PROC = lib.NSB_OP_PROC
     DEVPTS = lib.NSB_OP_DEVPTS
+    MQUEUE = lib.NSB_OP_MQUEUE
     MASK = lib.NSB_OP_MASK
     READ_ONLY = lib.NSB_OP_READ_ONLY
     SYSCTL = lib.NSB_OP_SYSCTL

@@ -188,7 +188,7 @@ class _Builder:
                     self.bind(path, path, Idmap.ROOT, attr=RESTRICTED | MOUNT_RDONLY)
 
     def devices(self) -> None:
-        """A /dev of six harmless devices, a private devpts and a private /dev/shm."""
+        """A /dev of six harmless devices, with terminals, shared memory and queues of its own."""
         options = b"size=65536,nr_inodes=64,mode=755"
         self.add(
             Op(
@@ -207,6 +207,8 @@ class _Builder:
         self.add(Op(OpKind.DEVPTS, "/dev/pts", b"ptmxmode=0666,mode=0620", attr=attr))
         shm = f"size={SHM_SIZE},nr_inodes=4096,mode=1777".encode()
         self.add(Op(OpKind.TMPFS, "/dev/shm", shm, attr=RESTRICTED | MOUNT_NOEXEC))  # noqa: S108
+        if "ipc" in self.config.namespaces:
+            self.add(Op(OpKind.MQUEUE, _landlock.MQUEUE, attr=RESTRICTED | MOUNT_NOEXEC))
 
     def proc(self) -> None:
         """A procfs of the sandbox's own PID namespace, with what concerns the host masked."""

@@ -39,6 +39,9 @@ static long allow_path(int ruleset_fd, const char *path, uint64_t rights)
 	long fd = open_in_root(AT_FDCWD_, path, O_PATH_ | O_CLOEXEC_, 0, false);
 	long err = fd < 0 ? fd : allow(ruleset_fd, (int)fd, rights);
 
+	if (fd == -E_NOENT) /* what is not there needs no rule */
+		return 0;
+
 	if (fd >= 0)
 		sys_close((int)fd);
 	return err;

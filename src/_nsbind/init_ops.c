@@ -369,6 +369,13 @@ static long op_devpts(struct builder *builder, const struct nsb_op *op)
 	return close_result(attach_instance(builder, op, "devpts"));
 }
 
+static long op_mqueue(struct builder *builder, const struct nsb_op *op)
+{
+	long err = close_result(attach_instance(builder, op, "mqueue"));
+
+	return err == -E_NODEV ? 0 : err; /* this kernel has no POSIX queues */
+}
+
 /* The source of masks is opened once, from the host's own /dev, and checked (CVE-2025-31133). */
 static long open_null(struct builder *builder)
 {
@@ -524,6 +531,7 @@ static const struct {
 	[NSB_OP_OVERLAY] = { op_overlay, NSB_STEP_OVERLAY },
 	[NSB_OP_PROC] = { op_proc, NSB_STEP_PROC },
 	[NSB_OP_DEVPTS] = { op_devpts, NSB_STEP_DEVPTS },
+	[NSB_OP_MQUEUE] = { op_mqueue, NSB_STEP_MQUEUE },
 	[NSB_OP_MASK] = { op_mask, NSB_STEP_MASK },
 	[NSB_OP_READ_ONLY] = { op_read_only, NSB_STEP_READ_ONLY },
 	[NSB_OP_SYSCTL] = { op_sysctl, NSB_STEP_SYSCTL },

@@ -41,4 +41,3 @@ def test_users_keep_state_in_their_runtime_directory(
     assert len(_statedir.runtime_directories()) == 2  # other sessions may be without that directory
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert _statedir.runtime_directory().endswith(f"/pycontain-{os.geteuid()}")
-    os.rmdir(_statedir.runtime_directory())

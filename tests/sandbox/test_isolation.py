@@ -385,6 +385,7 @@ def test_the_interpreter_of_the_caller_runs_inside() -> None:
 DEVICES = [
     "fd",
     "full",
+    "mqueue",
     "null",
     "ptmx",
     "pts",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def test_a_read_only_root_is_written_nowhere_but_where_it_is_meant_to_be() -> No
     mounts = (Bind("/a", "/a"), Bind("/b", "/b", read_only=False), Tmpfs("/c"))
     rules = ruleset(SandboxConfig(read_only=True, mounts=mounts), get("default"), 7)
     assert rules is not None
-    assert rules.paths == ("/dev", "/proc", "/b", "/c")
+    assert rules.paths == ("/dev/mqueue", "/dev", "/proc", "/b", "/c")
     assert not rules.below_root & _landlock.WRITE_FILE
     assert rules.below_paths & _landlock.WRITE_FILE
 
@@ -97,6 +98,21 @@ USED_TO = {
 def test_what_programs_are_used_to(script: str, options: dict[str, Any]) -> None:
     done = pycontain.run(["sh", "-c", script], input=b"in\n", **options)
     assert (done.returncode, b"denied" in done.stderr) == (0, False), done.stderr
+
+
+QUEUE = """
+import ctypes, os
+lib = ctypes.CDLL(None, use_errno=True)
+queue = lib.mq_open(b"/queue", os.O_CREAT | os.O_RDWR, 0o600, None)
+assert queue >= 0, os.strerror(ctypes.get_errno())
+assert os.listdir("/dev/mqueue") == ["queue"] and lib.mq_unlink(b"/queue") == 0
+"""
+
+
+@pytest.mark.parametrize("options", [{}, {"profile": "build"}, {"read_only": True}], ids=str)
+def test_posix_queues(options: dict[str, Any]) -> None:
+    done = pycontain.run([sys.executable, "-c", QUEUE], text=True, **options)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_standard_streams_can_be_opened_by_name_by_every_user() -> None:

@@ -246,7 +246,7 @@ def test_the_end_of_the_interpreter_ends_the_sandbox(rootfs: Path) -> None:
                     ended += 1
             except ChildProcessError:
                 pass
-            print(ended >= 1)
+            print(ended >= 1, flush=True)
     """
     assert forked(code, rootfs, timeout=60).split() == ["True"] * 4
 
