@@ -37,7 +37,8 @@ def root() -> Path:
         for old in BUILD.glob("root-*.erofs"):
             old.unlink()
         print(f"vm: making {image.name} with mmdebstrap", file=sys.stderr, flush=True)
-        call(*recipe)
+        # It mounts /proc, /sys and /dev for its chroot: not where others see them.
+        call("unshare", "--mount", "--propagation", "private", "--", *recipe)
         (BUILD / "root.erofs").rename(image)
     return image
 
