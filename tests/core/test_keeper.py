@@ -122,6 +122,7 @@ def removed(group: Path) -> bool:
     return True
 
 
+@pytest.mark.requires("clone3")
 def test_a_clone_that_the_kernel_refuses_is_reported(keeper: Keeper) -> None:
     no_group = os.open("/", os.O_PATH | os.O_CLOEXEC)
     try:
