@@ -39,7 +39,7 @@ OPTIONAL: Mapping[str, str] = MappingProxyType(
     {
         "parent close": "the descriptor is closed whatever close(2) returns",
         "helper close": "as above",
-        "helper read": "who holds a new user namespace ends early: its maps are there, or it is told",
+        "helper read": "who holds a new user namespace ends early: told, if it is too early",
         "helper close_range": "who holds a new user namespace holds copies for a moment, and dies",
         "child close": "as above",
         "init close": "as above",
