@@ -151,13 +151,13 @@ def events(dirs: Dirs) -> dict[str, int]:
 
 def stats(dirs: Dirs) -> dict[str, Reading]:
     """Return `usage`, and the memory and pids in use."""
-    found = usage(dirs)
+    found: dict[str, Reading] = {}
     if memory := dirs.get("memory"):
         file = "memory.current" if memory.is_v2 else "memory.usage_in_bytes"
         found |= _number("memory", memory, file)
     if pids := dirs.get("pids"):
         found |= _number("pids", pids, "pids.current")
-    return found
+    return found | usage(dirs)  # last: a peak is never below what was in use before
 
 
 def pressure(dirs: Dirs) -> dict[str, Reading]:

@@ -61,7 +61,7 @@ def test_a_gibibyte_ends_with_the_verdict_oom_and_the_host_has_it_again(
     kind: str, once: Once
 ) -> None:
     once("end", 0, memory=GIB)
-    before, shared, free = charged(), meminfo("Shmem"), meminfo("MemAvailable")
+    before, shared = charged(), meminfo("Shmem")
     done = once("memory", kind, 2 * GIB, "/big", memory=GIB, mounts=(BIG,))
 
     assert done.reason == Reason.OOM
@@ -70,7 +70,6 @@ def test_a_gibibyte_ends_with_the_verdict_oom_and_the_host_has_it_again(
     assert settles(lambda: charged() <= before + SLACK)
     # Others use the machine too.
     assert settles(lambda: meminfo("Shmem") <= shared + GIB // 4)
-    assert settles(lambda: meminfo("MemAvailable") >= free - GIB // 2)
 
 
 @pytest.mark.parametrize("limit", [MIB, 64 * MIB])

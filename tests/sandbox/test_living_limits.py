@@ -122,9 +122,8 @@ def test_a_group_can_be_had_for_pausing_alone() -> None:
 @memory
 @pids
 def test_stats_tell_what_is_used_and_by_which_file(sb: Sandbox) -> None:
-    process = sb.popen(
-        [sys.executable, "-c", "x = bytearray(b'x') * (32 << 20); input()"], stdin=-1
-    )
+    args = [sys.executable, "-c", "x = bytearray(b'x') * (32 << 20); input()"]
+    process = sb.popen(args, stdin=-1)
     assert settles(lambda: (sb.stats().memory or 0) > 32 * MIB)
     stats = sb.stats()
     assert stats.pids == 1
