@@ -39,8 +39,7 @@ from .tables import (
 )
 from .victim import Verdict
 
-FEW = 3
-FEW_PAIRS = 40
+FEW_PAIRS = 20
 FINE = frozenset({"error", "success", "missed", "declared"})
 
 
@@ -61,13 +60,13 @@ class CoreFaults(victim.Faults):
 
 
 def chosen(calls: list[Call], *, every: bool) -> list[Call]:
-    """Return the calls to fail: all, or the first few and the last one of each site."""
+    """Return the calls to fail: all, or the first and the last one of each site."""
     sizes = Counter(call.site for call in calls)
     seen: Counter[str] = Counter()
     found = []
     for call in calls:
         seen[call.site] += 1
-        if every or seen[call.site] in (*range(1, FEW), sizes[call.site]):
+        if every or seen[call.site] in (1, sizes[call.site]):
             found.append(call)
     return found
 

@@ -118,6 +118,8 @@ def pty(options: Options) -> Steps:
         try:
             with sandbox.popen(STATE, pty=True, text=True) as process:
                 found, _ = process.communicate()
+            if process.returncode:
+                raise pycontain.CalledProcessError(process.returncode, STATE)
         except pycontain.PycontainError:
             _still_works(sandbox)
             raise
