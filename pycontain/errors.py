@@ -10,7 +10,25 @@ PycontainError
 ├── CalledProcessError (subprocess.CalledProcessError)
 ├── ProgramNotFoundError (FileNotFoundError)    no such program inside
 ├── ProgramNotExecutableError (PermissionError)
-└── FilesError (OSError)                        reading or writing files of a sandbox
+├── FilesError (OSError)                        reading or writing files of a sandbox
+└── ImageError                                  images, their store and their registries
+    ├── InvalidReferenceError (ValueError)      a text that names no image
+    ├── InvalidDigestError (ValueError)
+    ├── DigestMismatchError (ValueError)        content that is not what its digest says
+    ├── SizeMismatchError (ValueError)          nor what its size says
+    ├── ManifestError (ValueError)              a manifest, index or archive against its rules
+    ├── ImageConfigError (ConfigError)          an image's configuration against its rules
+    ├── UnsupportedImageError                   no image, or of an unknown form
+    ├── LimitExceededError (ValueError)         larger than a limit allows
+    ├── LayerError (ValueError)                 a layer that cannot be read
+    │   └── UnsafeLayerError                    or that reaches out of its root
+    ├── ImageNotFoundError (LookupError)
+    ├── PlatformError (LookupError)             nothing for this platform
+    ├── StoreError (OSError)                    the store cannot be read or written
+    └── RegistryError (OSError)                 a registry cannot be reached, or refused
+        ├── UnauthorizedError (PermissionError)
+        ├── RegistryNotFoundError (ImageNotFoundError)
+        └── RateLimitedError
 """
 
 from __future__ import annotations
@@ -103,3 +121,154 @@ class ProgramNotExecutableError(PycontainError, PermissionError):
 
 class FilesError(PycontainError, OSError):
     """Reading or writing files of a sandbox failed."""
+
+
+class ImageError(PycontainError):
+    """Base of what goes wrong with images, their store and their registries."""
+
+
+class InvalidReferenceError(ImageError, ValueError):
+    """A text that names no image.
+
+    Attributes:
+        reference: The text.
+        position: Index of the first character that is wrong.
+    """
+
+    def __init__(self, message: str, *, reference: str = "", position: int = 0) -> None:
+        super().__init__(message)
+        self.reference = reference
+        self.position = position
+
+
+class InvalidDigestError(ImageError, ValueError):
+    """A text that is no digest."""
+
+
+class DigestMismatchError(ImageError, ValueError):
+    """Content that is not what its digest says.
+
+    Attributes:
+        expected, actual: The digests, as text.
+    """
+
+    def __init__(self, message: str, *, expected: str = "", actual: str = "") -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.actual = actual
+
+
+class SizeMismatchError(ImageError, ValueError):
+    """Content that is shorter or longer than announced.
+
+    Attributes:
+        expected: The announced size in bytes.
+        actual: The size in bytes; of content that is too long, what had been read of it.
+    """
+
+    def __init__(self, message: str, *, expected: int = 0, actual: int = 0) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.actual = actual
+
+
+class ManifestError(ImageError, ValueError):
+    """A manifest, an index or an archive of images that breaks its specification."""
+
+
+class ImageConfigError(ImageError, ConfigError):
+    """An image's configuration that breaks the specification, or asks for what is not there."""
+
+
+class UnsupportedImageError(ImageError):
+    """A valid object that is no image, or an image in a form that is not supported."""
+
+
+class LimitExceededError(ImageError, ValueError):
+    """Content that is larger than a limit.
+
+    Attributes:
+        limit: The limit's name.
+        allowed: Its value.
+    """
+
+    def __init__(self, message: str, *, limit: str = "", allowed: int = 0) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.allowed = allowed
+
+
+class LayerError(ImageError, ValueError):
+    """A layer that cannot be read, or that is not what the image's configuration says."""
+
+
+class UnsafeLayerError(LayerError):
+    """A layer that reaches for what is outside of its root."""
+
+
+class ImageNotFoundError(ImageError, LookupError):
+    """No such image, or no such part of one."""
+
+
+class PlatformError(ImageError, LookupError):
+    """An image has nothing for the platform.
+
+    Attributes:
+        wanted: The platform, such as "linux/amd64/v2".
+        offered: What there is.
+    """
+
+    def __init__(self, message: str, *, wanted: str = "", offered: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.wanted = wanted
+        self.offered = offered
+
+
+class StoreError(ImageError, OSError):
+    """The content store cannot be read or written."""
+
+
+class RegistryError(ImageError, OSError):
+    """A registry cannot be reached, refused, or did not keep to the protocol.
+
+    Attributes:
+        registry: Its host, with the port if one was given.
+        status: The HTTP status, or None.
+        code: The registry's own name of the error, such as "MANIFEST_UNKNOWN", or "".
+    """
+
+    def __init__(
+        self, message: str, *, registry: str = "", status: int | None = None, code: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.registry = registry
+        self.status = status
+        self.code = code
+
+
+class UnauthorizedError(RegistryError, PermissionError):
+    """The registry wants other credentials, or none would do."""
+
+
+class RegistryNotFoundError(RegistryError, ImageNotFoundError):
+    """The registry has no such repository, tag or content."""
+
+
+class RateLimitedError(RegistryError):
+    """The registry serves nothing more for now.
+
+    Attributes:
+        retry_after: Seconds after which it would, or None if it did not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        registry: str = "",
+        status: int | None = None,
+        code: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, registry=registry, status=status, code=code)
+        self.retry_after = retry_after

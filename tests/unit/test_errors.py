@@ -23,6 +23,23 @@ FAMILIES: dict[str, tuple[Exception, type[Exception]]] = {
     "not found": (pycontain.ProgramNotFoundError(errno.ENOENT, "no", "a"), FileNotFoundError),
     "not executable": (pycontain.ProgramNotExecutableError(errno.EACCES, "no"), PermissionError),
     "files": (pycontain.FilesError(errno.ELOOP, "no", "/a"), OSError),
+    "reference": (pycontain.InvalidReferenceError("no", reference="A", position=1), ValueError),
+    "digest": (pycontain.InvalidDigestError("no"), ValueError),
+    "other content": (pycontain.DigestMismatchError("no", expected="a", actual="b"), ValueError),
+    "other size": (pycontain.SizeMismatchError("no", expected=1, actual=2), ValueError),
+    "manifest": (pycontain.ManifestError("no"), ValueError),
+    "image config": (pycontain.ImageConfigError("no"), pycontain.ConfigError),
+    "unsupported image": (pycontain.UnsupportedImageError("no"), pycontain.ImageError),
+    "limit": (pycontain.LimitExceededError("no", limit="layers", allowed=3), ValueError),
+    "layer": (pycontain.LayerError("no"), ValueError),
+    "unsafe layer": (pycontain.UnsafeLayerError("no"), pycontain.LayerError),
+    "image not found": (pycontain.ImageNotFoundError("no"), LookupError),
+    "platform": (pycontain.PlatformError("no", wanted="a", offered=("b",)), LookupError),
+    "store": (pycontain.StoreError(errno.EROFS, "no", "/a"), OSError),
+    "registry": (pycontain.RegistryError("no", registry="a", status=500, code="b"), OSError),
+    "unauthorized": (pycontain.UnauthorizedError("no", registry="a"), PermissionError),
+    "not in registry": (pycontain.RegistryNotFoundError("no"), pycontain.ImageNotFoundError),
+    "rate limit": (pycontain.RateLimitedError("no", retry_after=3.5), pycontain.RegistryError),
 }
 
 
@@ -68,3 +85,4 @@ def test_errors_travel_between_processes(error: Exception) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
