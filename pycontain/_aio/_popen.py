@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from pycontain._command import Argument, Options, Packer
+from pycontain._hints import refused
 from pycontain._popen import set_window_size
 from pycontain._process import TextMode
 from pycontain._streams import Capture, Plumbing, Stream
@@ -73,7 +74,10 @@ class AsyncPopen:
             process = cls(command, packer.config.output_limit)
             try:
                 await command.wait_started()
-                process._open_streams(plumbing)
+                try:
+                    process._open_streams(plumbing)
+                except OSError as error:
+                    raise refused("STDIO", error) from None
             except BaseException:
                 await command.kill(Reason.KILLED)
                 raise

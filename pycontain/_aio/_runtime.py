@@ -25,7 +25,7 @@ from pycontain._runtime import (
     reply_pair,
     set_up_hangs,
 )
-from pycontain.errors import SandboxClosedError, UnsupportedError
+from pycontain.errors import SandboxClosedError, SpawnError, UnsupportedError
 from pycontain.result import Stats
 
 
@@ -122,6 +122,7 @@ class AsyncRuntime:
         self._poll = select.poll()
         self._poll.register(runtime.control_fd, select.POLLOUT)
         self._dead: asyncio.Future[None] | None = None
+        self._refused: SpawnError | None = None
 
     @property
     def closed(self) -> bool:
@@ -258,6 +259,7 @@ class AsyncRuntime:
 
         Raises:
             CancelledError: It came meanwhile; everything is dead all the same.
+            SpawnError: The kernel refused to wait. The sandbox is still ours: call again.
         """
         if self._dead is None:
             self._dead = self.loop.create_future()
@@ -266,16 +268,27 @@ class AsyncRuntime:
             if self._turns:
                 self._turns.clear()
                 self.loop.remove_writer(self.runtime.control_fd)
-            if self.runtime.kill(0.0) is None and not self.runtime.closed:
-                self.loop.add_reader(self.runtime.pidfd, self._reap)
-            else:
-                wake(self._dead)
+            self._reap(self._dead)
+        dead = self._dead
         stubborn = Stubborn()
-        await stubborn.until(self._dead, KILL_TIMEOUT_S)
+        if dead is not None:
+            await stubborn.until(dead, KILL_TIMEOUT_S)
         stubborn.over()
+        if self._refused is not None:
+            error, self._refused = self._refused, None
+            raise error
 
-    def _reap(self) -> None:
+    def _on_death(self, dead: asyncio.Future[None]) -> None:
         self.loop.remove_reader(self.runtime.pidfd)
-        self.runtime.kill(0.0)
-        if self._dead is not None:
-            wake(self._dead)
+        self._reap(dead)
+
+    def _reap(self, dead: asyncio.Future[None]) -> None:
+        """End the wait for PID 1 if it is dead."""
+        try:
+            if self.runtime.kill(0.0) is None and not self.runtime.closed:
+                self.loop.add_reader(self.runtime.pidfd, self._on_death, dead)
+                return
+        except SpawnError as error:
+            self._refused = error
+            self._dead = None  # the next call tries again
+        wake(dead)
