@@ -7,6 +7,7 @@ swept, and yields what a process inside says of itself, for comparison with a ru
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Callable, Generator
@@ -209,6 +210,20 @@ def limited_command(options: Options) -> Steps:
     yield found
 
 
+def asynchronous(options: Options) -> Steps:
+    """An asynchronous sandbox, a command with a terminal and its end."""
+    yield ""
+    yield asyncio.run(_use_async(options))
+
+
+async def _use_async(options: Options) -> str:
+    async with pycontain.AsyncSandbox(**options) as sandbox:
+        done = await sandbox.run(STATE, text=True, check=True)
+        process = await sandbox.popen(STAY, pty=True)
+        await process.kill_all()
+        return facts(str(done.stdout))
+
+
 def _groups_of(pid: int) -> str:
     with open(f"/proc/{pid}/cgroup") as file:
         lines = [line.strip().rpartition("/pycontain-")[::2] for line in file]
@@ -226,4 +241,5 @@ SCENARIOS: dict[str, Callable[[Options], Steps]] = {
     "files": files,
     "limited": limited,
     "limited-command": limited_command,
+    "async": asynchronous,
 }

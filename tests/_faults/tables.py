@@ -98,14 +98,10 @@ def matches(site: str, table: Mapping[str, str]) -> bool:
 
 
 _KILL = "looked again, and what cannot be found ends with the whole sandbox"
-OPTIONAL_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "kill": {
-            f"init {name}": _KILL
-            for name in ("kill", "nanosleep", "openat", "getdents64", "readlinkat")
-        }
-    }
-)
+_SEARCH = {
+    f"init {name}": _KILL for name in ("kill", "nanosleep", "openat", "getdents64", "readlinkat")
+}
+OPTIONAL_IN: Mapping[str, Mapping[str, str]] = MappingProxyType({"kill": _SEARCH, "async": _SEARCH})
 """The same in one scenario."""
 
 OPTIONAL_WITH: Mapping[tuple[str, int], str] = MappingProxyType(

@@ -26,6 +26,7 @@ ROOT = {
     "files": 20,
     "limited": 100,
     "limited-command": 100,
+    "async": 80,
 }
 USER = {name: ROOT[name] for name in ROOT if not name.startswith("limited")}
 CASES = [

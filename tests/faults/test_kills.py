@@ -23,6 +23,7 @@ EACH_CALL = {
     "close": 3,
     "files": 20,
     "limited-command": 100,
+    "async": 100,
 }
 
 

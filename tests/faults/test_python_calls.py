@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.requires("root", "faults"), pytest.mark.slow]
 
 # Least number of calls of each scenario.
-SCENARIOS = {"one-shot": 30, "start": 0, "command": 3, "pty": 1, "close": 0, "limited-command": 80}
+SCENARIOS = {
+    "one-shot": 30,
+    "start": 10,
+    "command": 3,
+    "pty": 3,
+    "limited-command": 80,
+    "async": 10,
+}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
