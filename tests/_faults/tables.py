@@ -101,7 +101,9 @@ _KILL = "looked again, and what cannot be found ends with the whole sandbox"
 _SEARCH = {
     f"init {name}": _KILL for name in ("kill", "nanosleep", "openat", "getdents64", "readlinkat")
 }
-OPTIONAL_IN: Mapping[str, Mapping[str, str]] = MappingProxyType({"kill": _SEARCH, "async": _SEARCH})
+OPTIONAL_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"kill": _SEARCH, "async": {**_SEARCH, "parent sendmsg": _KILL}}
+)
 """The same in one scenario."""
 
 OPTIONAL_WITH: Mapping[tuple[str, int], str] = MappingProxyType(
