@@ -30,8 +30,10 @@ from .errors import (
     ProgramNotExecutableError,
     ProgramNotFoundError,
     PycontainError,
+    SandboxClosedError,
     SandboxPausedError,
     SpawnError,
+    UnsupportedError,
 )
 from .result import Reason, Usage
 
@@ -88,9 +90,15 @@ class TextMode:
             raise ConfigError(f"input: {type(data).__name__} is neither bytes nor str") from None
 
 
-def killed(report: Report) -> bool:
-    """Whether PID 1 found the command's processes and left none."""
-    return report.event == Event.DONE or report.errno == errno.ESRCH
+def killed(report: Report, group: CommandGroup | None) -> bool:
+    """Whether PID 1 found the command's processes and left none.
+
+    It knows them by the mark of the first. One that is gone has ended by itself, unless the group
+    that should have killed all has killed it and not the others.
+    """
+    if report.event == Event.FAILED and report.errno == errno.ESRCH:
+        return group is None or not group.kills
+    return report.event == Event.DONE
 
 
 def start_error(report: Report, argv: Sequence[bytes], cwd: str) -> PycontainError:
@@ -188,7 +196,12 @@ class BaseCommand:
         command._runtime = runtime
         command._ident = runtime.next_id()
         if runtime.tree is not None:
-            command._group = _group_in(runtime.tree)
+            try:
+                command._group = _group_in(runtime.tree)
+            except UnsupportedError:
+                if runtime.closed:  # by another thread, which has removed the groups
+                    raise SandboxClosedError("the sandbox is closed") from None
+                raise
         flags = packer.plan.command_flags | (_native.EXEC_TELL_START if tell_start else 0)
         try:
             return command, command._pack(packer, runtime.lease, options, plumbing, pass_fds, flags)
@@ -531,9 +544,8 @@ class Command(BaseCommand):
             if self._group is not None and self._group.kill():
                 return True
         try:
-            return killed(
-                self._runtime.ask(self._signal_request(signals.SIGKILL, everything=True))[0]
-            )
+            request = self._signal_request(signals.SIGKILL, everything=True)
+            return killed(self._runtime.ask(request)[0], self._group)
         except (TimeoutError, PycontainError):
             return False
 

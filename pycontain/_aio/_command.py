@@ -183,7 +183,7 @@ class AsyncCommand(BaseCommand):
         """Return whether PID 1 found all processes of the command and left none."""
         request = self._signal_request(signal.SIGKILL, everything=True)
         try:
-            return killed((await self._pid1.ask(request, stubborn))[0])
+            return killed((await self._pid1.ask(request, stubborn))[0], self._group)
         except (TimeoutError, PycontainError):
             return False
 

@@ -85,6 +85,11 @@ class CommandGroup:
             if fd >= 0:
                 os.close(fd)
 
+    @property
+    def kills(self) -> bool:
+        """Whether a group is there that `kill` can use."""
+        return kill_directory(self.dirs) is not None
+
     def kill(self, timeout_s: float = KILL_SECONDS) -> bool:
         """Kill everything in the group and wait for its end; again, or when empty, is allowed.
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _ROUNDS = 64
 _FIRST_PAUSE = 0.0005
 _LONGEST_PAUSE = 0.02
+# What cgroup.kill usually needs.
+_GRACE = 0.02
+# Descriptors open at once, whatever their limit is.
+_BATCH = 64
 
 
 def until(done: Callable[[], bool], deadline: float) -> bool:
@@ -99,8 +103,9 @@ def descend(directory: str) -> list[str]:
 def kill_tree(directory: str, deadline: float) -> bool:
     """Kill every process in and below a group and wait for their end, until `deadline`.
 
-    Uses cgroup.kill (Linux 5.14), which also catches what is being forked meanwhile; elsewhere the
-    group is frozen, its processes are killed one by one, and it is thawed to let them die.
+    Uses cgroup.kill (Linux 5.14), which also catches what is being forked meanwhile, but not a
+    process whose first thread has ended: it signals that thread alone. Elsewhere the group is
+    frozen, its processes are killed one by one, and it is thawed to let them die.
 
     Returns:
         True when the group was seen empty.
@@ -116,9 +121,23 @@ def kill_tree(directory: str, deadline: float) -> bool:
             if error.errno != errno.ENODEV:
                 raise
             return True
+        if _files.wait_event(directory, "populated", 0, min(deadline, time.monotonic() + _GRACE)):
+            return True
+        _kill_members(directory)
         return _files.wait_event(directory, "populated", 0, deadline)
     with _out_of_frozen_parent(directory):
         return _kill_frozen(directory, "freezer.state", ("FROZEN", "THAWED"), deadline)
+
+
+def _kill_members(directory: str) -> None:
+    for path in descend(directory):
+        pids = members(path)
+        for at in range(0, len(pids), _BATCH):
+            opened = _open_pidfds(path, pids[at : at + _BATCH])
+            for pidfd in opened:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                os.close(pidfd)
 
 
 _frozen_parents = threading.Lock()
@@ -193,24 +212,30 @@ def members(directory: str) -> list[int]:
 
 
 def _open_members(directory: str) -> list[int]:
-    """Return pidfds of the group's processes; one that ended meanwhile is left out.
-
-    The freezer may not have stopped all of them yet, so a pid could be reused between the listing
-    and the opening: it counts only if the process behind the pidfd is still in the list afterwards.
-    """
+    """Return pidfds of the processes in and below a group."""
     opened: list[int] = []
     for path in descend(directory):
-        fds = {}
-        for pid in members(path):
+        opened += _open_pidfds(path, members(path))
+    return opened
+
+
+def _open_pidfds(directory: str, pids: list[int]) -> list[int]:
+    """Return pidfds of a group's processes; one that ended meanwhile is left out.
+
+    A pid could be reused between the listing and the opening: it counts only if the process behind
+    the pidfd is still in the list afterwards.
+    """
+    fds: dict[int, int] = {}
+    still: set[int] = set()
+    try:
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 fds[pid] = os.pidfd_open(pid)
-        still = set(members(path)) if fds else set()
-        for pid, fd in fds.items():
-            if pid in still:
-                opened.append(fd)
-            else:
-                os.close(fd)
-    return opened
+        still.update(members(directory) if fds else ())
+    finally:
+        for pid in fds.keys() - still:
+            os.close(fds[pid])
+    return [fds[pid] for pid in fds.keys() & still]
 
 
 def _wait_all(pidfds: list[int], deadline: float) -> None:
