@@ -12,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Unpack
 
 from . import _groups
+from . import profile as profiles
 from ._command import Packer
 from ._hints import refused
 from ._plan import Plan, compile_plan
 from ._runtime import Runtime
 from .config import (
     DEFAULT_NAMESPACES,
+    NO_BOUND,
+    Count,
     IoLimit,
     LiveLimits,
     Mount,
@@ -39,6 +42,7 @@ from .config import (
 )
 from .enforcement import Control
 from .errors import ConfigError, PycontainError, UnsupportedError
+from .profile import Profile
 
 DEFAULT_OUTPUT_LIMIT: Final = 1 << 20
 
@@ -52,7 +56,7 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
     namespaces: Sequence[str] = DEFAULT_NAMESPACES,
     memory: Size | None = None,
     cpus: float | None = None,
-    pids: int | None = None,
+    pids: Count | None = None,
     disk: Size = "64M",
     inodes: int = 16384,
     cpuset: str | None = None,
@@ -67,7 +71,7 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
     user: int | str | None = None,
     hostname: str = "sandbox",
     platform: str | None = None,
-    profile: str = "default",
+    profile: str | Profile = profiles.default,
     read_only: bool = False,
     require: Sequence[str] = (),
     accept_missing: Sequence[str] = (),
@@ -88,13 +92,16 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
     for mount in mounts:
         if not isinstance(mount, Mount):
             raise ConfigError(f"mounts: {mount!r} is neither a Bind, a Tmpfs nor an Overlay")
+    policy = profiles.get(profile)
     limits = check_limits(memory=memory, cpus=cpus, pids=pids, cpuset=cpuset, io=io)
+    defaults = _default_limits(policy, memory=memory, pids=pids)
     return SandboxConfig(
         rootfs=None if rootfs is None else check_host_path(rootfs, "rootfs"),
         mounts=tuple(mounts),
         network=network,
         namespaces=check_namespaces(tuple(namespaces)),
-        **limits,
+        **limits | defaults,
+        defaulted=tuple(defaults),
         cpuset_exclusive=cpuset_exclusive,
         cgroup=_cgroup_directories(cgroup),
         disk=parse_size(disk, "disk"),
@@ -110,10 +117,24 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
         cwd=None if cwd is None else check_inside_path(cwd, "cwd"),
         user=None if user is None else parse_user(user),
         hostname=hostname,
-        profile=profile,
+        profile=policy,
         require=tuple(require),
         accept_missing=tuple(accept_missing),
     )
+
+
+def _default_limits(profile: Profile, **asked: Size | None) -> dict[str, int]:
+    """Return the profile's values of the limits that were not asked for, as this machine has them.
+
+    More than the machine has would be an error where somebody asks for it.
+    """
+    most = {"memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")}
+    values = {name: getattr(profile, name) for name, value in asked.items() if value is None}
+    return {
+        name: min(value, most.get(name, value))
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def check_limits(**limits: Unpack[LiveLimits]) -> dict[str, Any]:
@@ -123,9 +144,12 @@ def check_limits(**limits: Unpack[LiveLimits]) -> dict[str, Any]:
         ConfigError: A limit that cannot be right.
     """
     checked: dict[str, Any] = dict(limits)
-    if (memory := limits.get("memory")) is not None:
+    for name in ("memory", "pids"):
+        if checked.get(name) == NO_BOUND:
+            checked[name] = None
+    if (memory := checked.get("memory")) is not None:
         checked["memory"] = parse_size(memory, "memory")
-    if (pids := limits.get("pids")) is not None:
+    if (pids := checked.get("pids")) is not None:
         checked["pids"] = check_count(pids, "pids")
     check_positive(limits.get("cpus"), "cpus")
     if (cpuset := limits.get("cpuset")) is not None:

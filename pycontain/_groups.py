@@ -86,6 +86,7 @@ def create(config: SandboxConfig, lease: Lease, *, single: bool) -> SandboxTree 
     )
     try:
         accepted = [name for name in config.accept_missing if name in GROUP_CONTROLS]
+        accepted += config.defaulted
         check_required(in_force({}, tree, config), required, accepted, names)
     except BaseException:
         tree.remove()

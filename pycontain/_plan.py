@@ -21,7 +21,6 @@ from .config import Bind, Overlay, SandboxConfig, Tmpfs, User
 from .enforcement import GROUP_CONTROLS, Control, check_required
 from .errors import ConfigError, SpawnError
 from .profile import Profile
-from .profile import get as get_profile
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a file system cannot do stays so; this may be otherwise in a moment.
@@ -509,7 +508,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
         ConfigError: A path, a user or a combination that cannot be right.
         UnsupportedError: A user namespace cannot be had.
     """
-    profile = get_profile(config.profile)
+    profile = config.profile
     if config.rootfs is not None:
         _check_rootfs(config.rootfs)
     _check_sources(config)

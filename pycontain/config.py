@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias, TypedDict
 
+from . import profile as profiles
 from .errors import ConfigError
+from .profile import Profile
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Size: TypeAlias = int | str
+Count: TypeAlias = int | Literal["max"]
 Network: TypeAlias = Literal["none", "host"]
 
 NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time")
@@ -28,6 +31,10 @@ _ID = re.compile(r"\d{1,10}", re.ASCII)
 _USER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?", re.ASCII)
 # 2**32 - 1 is "no id" to every system call that takes one.
 _ID_MAX = 2**32 - 2
+
+
+NO_BOUND = "max"
+"""What a limit is called that is none, as in memory.max and pids.max (cgroup-v2.rst)."""
 
 
 def parse_size(value: Size, name: str = "size") -> int:
@@ -333,9 +340,10 @@ class SandboxConfig:
         read_only: Whether the root itself is read-only too, without a writable layer.
         env: Of every command, over the defaults; None: the defaults alone.
         cwd, user, hostname: Defaults of commands; a user of None is the profile's.
-        profile: Name of the policy.
+        profile: The policy.
         require: Controls that must be in force.
         accept_missing: Controls that may be missing.
+        defaulted: Limits that nobody asked for, the profile's: they hold where they can.
         pinned: The cpuset holds by sched_setaffinity(2), without a control group.
     """
 
@@ -361,9 +369,10 @@ class SandboxConfig:
     cwd: str | None = None
     user: User | None = None
     hostname: str = "sandbox"
-    profile: str = "default"
+    profile: Profile = profiles.default
     require: tuple[str, ...] = ()
     accept_missing: tuple[str, ...] = ()
+    defaulted: tuple[str, ...] = field(default=(), compare=False)
     pinned: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -388,9 +397,10 @@ class SandboxOptions(TypedDict, total=False):
         mounts: More of the file system, in the order in which it is mounted.
         network: "none" (a loopback interface alone) or "host".
         namespaces: Which are new; user, mnt and pid always are.
-        memory: Bytes of all commands together, or a text such as "512M"; swap is 0.
+        memory: Bytes of all commands together, or a text such as "512M"; swap is 0. "max" is no
+            bound; left out, it is the profile's, which holds where control groups can be had.
         cpus: Processors' worth of time, 1.5 being one and a half.
-        pids: Processes and threads at once.
+        pids: Processes and threads at once; "max" and left out: the same.
         cpuset: The processors to run on, such as "0-2,5".
         cpuset_exclusive: Those processors are for this sandbox alone; `enforcement` says against
             whom.
@@ -405,7 +415,7 @@ class SandboxOptions(TypedDict, total=False):
         env: Variables of every command, over PATH, HOME and LANG.
         cwd, user: Of every command; a user is a number or a name, with or without `:group`.
         hostname: Of the sandbox.
-        profile: "default", "judge", "build", "nested" or "compat".
+        profile: "default", "judge", "build", "nested" or "compat", or a `Profile` of your own.
         read_only: Whether the root is read-only, without a private layer.
         require: Controls that must be in force (names of `enforcement`).
         accept_missing: Limits that may be missing although they were asked for.
@@ -418,7 +428,7 @@ class SandboxOptions(TypedDict, total=False):
     namespaces: Sequence[str]
     memory: Size | None
     cpus: float | None
-    pids: int | None
+    pids: Count | None
     disk: Size
     inodes: int
     cpuset: str | None
@@ -433,20 +443,20 @@ class SandboxOptions(TypedDict, total=False):
     user: int | str | None
     hostname: str
     platform: str | None
-    profile: str
+    profile: str | Profile
     read_only: bool
     require: Sequence[str]
     accept_missing: Sequence[str]
 
 
 class LiveLimits(TypedDict, total=False):
-    """The limits that `update` can change in a living sandbox; None lifts one.
+    """The limits that `update` can change in a living sandbox; None or "max" lifts one.
 
     Attributes: as in `SandboxOptions`.
     """
 
     memory: Size | None
     cpus: float | None
-    pids: int | None
+    pids: Count | None
     cpuset: str | None
     io: Sequence[IoLimit]

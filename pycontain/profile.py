@@ -40,6 +40,9 @@ class Profile:
         proc_subset: Whether /proc shows processes only (`subset=pid`, proc(5)).
         user: Numeric id of the default user and its group.
         umask: The file mode creation mask that commands start with.
+        memory: Bytes of all commands together, where control groups can be had and the caller does
+            not say otherwise; None: no bound.
+        pids: Processes and threads at once; the same.
     """
 
     name: str
@@ -56,17 +59,19 @@ class Profile:
     proc_subset: bool = False
     user: int = 1000
     umask: int = 0o022
+    memory: int | None = None
+    pids: int | None = None
 
     def __post_init__(self) -> None:
         """Check all fields."""
         for name in ("capabilities", "masked_paths", "readonly_paths"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         _capabilities.mask(self.capabilities)
-        for path in (*self.masked_paths, *self.readonly_paths):
-            if not path.startswith("/") or "\0" in path or ".." in path.split("/"):
-                raise ConfigError(
-                    f"profile {self.name}: {path!r} is not an absolute path without '..'"
-                )
+        self._check_rlimits()
+        self._check_paths()
+        self._check_numbers()
+
+    def _check_rlimits(self) -> None:
         limits = {name: (soft, hard) for name, (soft, hard) in self.rlimits.items()}
         for name, (soft, hard) in limits.items():
             if name not in _LIMITS:
@@ -78,10 +83,22 @@ class Profile:
                     f"profile {self.name}: {name}: {soft}, {hard} are no soft and hard limit"
                 )
         object.__setattr__(self, "rlimits", MappingProxyType(limits))
+
+    def _check_paths(self) -> None:
+        for path in (*self.masked_paths, *self.readonly_paths):
+            if not path.startswith("/") or "\0" in path or ".." in path.split("/"):
+                raise ConfigError(
+                    f"profile {self.name}: {path!r} is not an absolute path without '..'"
+                )
+
+    def _check_numbers(self) -> None:
         if not 0 <= self.user <= _ID_MAX:
             raise ConfigError(f"profile {self.name}: user {self.user} is out of range")
         if not 0 <= self.umask <= 0o777:
             raise ConfigError(f"profile {self.name}: umask {self.umask:#o} is out of range")
+        for name in ("memory", "pids"):
+            if (bound := getattr(self, name)) is not None and bound <= 0:
+                raise ConfigError(f"profile {self.name}: {name} {bound} is not positive")
 
     def replace(self, **changes: Any) -> Profile:
         """Return a profile with other values for the named fields.
@@ -100,7 +117,7 @@ def _restore(values: dict[str, Any]) -> Profile:
     return Profile(**values)
 
 
-default: Final = Profile(name="default", seccomp=_policy.DEFAULT)
+default: Final = Profile(name="default", seccomp=_policy.DEFAULT, memory=512 << 20, pids=256)
 """For untrusted programs: interpreters, compilers, build tools run; little of the kernel shows."""
 
 judge: Final = Profile(
@@ -108,6 +125,8 @@ judge: Final = Profile(
     seccomp=_policy.JUDGE,
     proc_subset=True,
     rlimits={**_policy.LIMITS, "SIGPENDING": (64, 64)},
+    memory=256 << 20,
+    pids=64,
 )
 """For contest programs: no network, tracing or locks; an attack on the kernel ends them."""
 
@@ -119,6 +138,8 @@ build: Final = Profile(
     securebits=0,
     rlimits=_policy.BUILD_LIMITS,
     user=0,
+    memory=4096 << 20,
+    pids=4096,
 )
 """For package managers: root inside its own user namespace, with the capabilities that they use."""
 
@@ -130,6 +151,8 @@ nested: Final = Profile(
     # The kernel refuses a new /proc to whoever sees one with covered parts (mount_namespaces(7)).
     masked_paths=(),
     readonly_paths=(),
+    memory=4096 << 20,
+    pids=4096,
 )
 """For sandboxes within: programs may make namespaces and mount in them. Weaker than the default."""
 
@@ -144,7 +167,7 @@ compat: Final = Profile(
     readonly_paths=_policy.DOCKER_READ_ONLY,
     user=0,
 )
-"""What Docker grants by default, always within a user namespace."""
+"""What Docker grants by default, no limits either, but always within a user namespace."""
 
 _PROFILES: Final = {profile.name: profile for profile in (default, judge, build, nested, compat)}
 
@@ -154,9 +177,13 @@ def names() -> tuple[str, ...]:
     return tuple(_PROFILES)
 
 
-def get(name: str) -> Profile:
-    """Return a profile by its name; ConfigError for another name."""
+def get(profile: str | Profile) -> Profile:
+    """Return the profile of a name, or the value that was given; ConfigError for anything else."""
+    if isinstance(profile, Profile):
+        return profile
     try:
-        return _PROFILES[name]
-    except KeyError:
-        raise ConfigError(f"profile: {name!r} is none of {', '.join(_PROFILES)}") from None
+        return _PROFILES[profile]
+    except (KeyError, TypeError):
+        raise ConfigError(
+            f"profile: {profile!r} is none of {', '.join(_PROFILES)}, nor a Profile"
+        ) from None

@@ -65,7 +65,8 @@ def once(box_options: dict[str, Any]) -> Once:
 
     def run(*words: object, **options: Any) -> Result:
         mounts = (*box_options["mounts"], *options.pop("mounts", ()))
-        merged = {**box_options, "timeout": 120, "text": True, **options, "mounts": mounts}
+        own = {"memory": "max", "pids": "max", "timeout": 120, "text": True}
+        merged = {**box_options, **own, **options, "mounts": mounts}
         return pycontain.run(bomb(*words), **merged)
 
     return run

@@ -42,7 +42,8 @@ class Pycontain(Runner):
 
     def limited_to(self, limits: dict[str, int]) -> Runner:
         runner = Pycontain(self.site)
-        runner._options = {"rootfs": self.site.root, **limits}
+        none = {"memory": "max", "pids": "max"}  # else the profile's
+        runner._options = {"rootfs": self.site.root, **none, **limits}
         return runner
 
     @classmethod

@@ -7,6 +7,7 @@ import argparse
 from typing import Any
 
 from pycontain import profile as profiles
+from pycontain.config import NO_BOUND
 from pycontain.profile import Profile
 
 from ._common import print_json
@@ -40,6 +41,8 @@ def _describe(profile: Profile) -> dict[str, Any]:
         "name": profile.name,
         "user": profile.user,
         "umask": f"{profile.umask:03o}",
+        "memory": profile.memory or NO_BOUND,
+        "pids": profile.pids or NO_BOUND,
         "capabilities": list(profile.capabilities),
         "no_new_privileges": profile.no_new_privileges,
         "nested": profile.nested,

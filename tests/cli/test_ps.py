@@ -22,7 +22,8 @@ from _owners import kill, owner
 from pycontain._cgroup import detect
 from pycontain._cli import main
 
-LIMITS = {"memory": "64M", "pids": 20}
+LIMITS: dict[str, object] = {"memory": "64M", "pids": 20}
+UNLIMITED: dict[str, object] = {"memory": "max", "pids": "max"}
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -40,7 +41,7 @@ def table(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_a_sandbox_of_another_process(capsys: pytest.CaptureFixture[str]) -> None:
-    with owner({}) as (process, [pid]):
+    with owner(UNLIMITED) as (process, [pid]):
         entry = listed(capsys)[pid]
         assert entry["owner_pid"] == process.pid
         assert entry["owner_uid"] == os.geteuid()
@@ -62,7 +63,7 @@ def test_it_is_gone_when_it_is_closed(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_it_is_gone_with_its_owner(capsys: pytest.CaptureFixture[str]) -> None:
-    with owner({}) as (process, [pid]):
+    with owner(UNLIMITED) as (process, [pid]):
         pidfd = os.pidfd_open(pid)
         kill(process)
         assert select.select([pidfd], [], [], 10)[0]
@@ -98,7 +99,7 @@ def test_groups_of_another_process(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, without_v2: str
 ) -> None:
     monkeypatch.setenv("WITHOUT_V2", without_v2)
-    with owner(LIMITS, {}) as (_, [limited, unlimited]):
+    with owner(LIMITS, UNLIMITED) as (_, [limited, unlimited]):
         found = listed(capsys)
         entry = found[limited]
         assert (entry["memory_limit"], entry["pids_limit"]) == (64 << 20, 20)
@@ -109,7 +110,7 @@ def test_groups_of_another_process(
 
 @pytest.mark.requires("cgroup_pids")
 def test_a_limit_of_one_kind_leaves_the_other_unlimited(capsys: pytest.CaptureFixture[str]) -> None:
-    with pycontain.Sandbox(pids=20) as sandbox:
+    with pycontain.Sandbox(memory="max", pids=20) as sandbox:
         entry = listed(capsys)[sandbox.pid]
         assert (entry["memory_limit"], entry["pids_limit"]) == (None, 20)
 
@@ -192,7 +193,7 @@ def test_the_table_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_hostile_names_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     name = b"\x1b]0;x\x07\n) \\\xff\xe9"
-    with owner({}, name=name) as (process, [pid]):
+    with owner(UNLIMITED, name=name) as (process, [pid]):
         escaped = "\\x1b]0;x\\x07\\n) \\\\\\xff\\xe9"
         assert listed(capsys)[pid]["owner_command"] == escaped
         lines = table(capsys)
@@ -282,7 +283,7 @@ def test_processes_that_come_and_go_do_not_disturb() -> None:
 
 
 def test_signals_do_not_hide_it(capsys: pytest.CaptureFixture[str]) -> None:
-    with owner({}) as (process, [pid]):
+    with owner(UNLIMITED) as (process, [pid]):
         process.send_signal(signal.SIGSTOP)
         assert pid in listed(capsys)
         process.send_signal(signal.SIGCONT)

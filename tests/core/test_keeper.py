@@ -77,7 +77,7 @@ def test_processors_that_it_cannot_give_are_an_error(keeper: Keeper, cpus: set[i
 
 
 def test_pid_1_is_our_own_child(keeper: Keeper, box: Callable[..., Sandbox]) -> None:
-    with box() as sb, started(sb):
+    with box(memory="max", pids="max") as sb, started(sb):
         stat = Path(f"/proc/{pid_of(sb)}/stat").read_text()
         assert int(stat.rpartition(")")[2].split()[1]) == os.getpid()
 
@@ -107,7 +107,7 @@ def test_what_it_clones_is_born_where_it_lives(keeper: Keeper, box: Callable[...
     group.mkdir()
     try:
         (group / "cgroup.procs").write_text(str(keeper.pid))
-        with box() as sb, started(sb):
+        with box(memory="max", pids="max") as sb, started(sb):
             assert str(pid_of(sb)) in (group / "cgroup.procs").read_text().split()
         keeper.close()
     finally:

@@ -168,5 +168,5 @@ def test_a_limit_that_may_be_missing_is_said_to_be() -> None:
 
 def test_what_is_required_must_be_in_force() -> None:
     with pytest.raises(UnsupportedError, match="pids is NOT in force"):
-        pycontain.run(["true"], require=("pids",))
+        pycontain.run(["true"], pids="max", require=("pids",))
     assert pycontain.run(["true"], require=("seccomp", "capabilities")).returncode == 0

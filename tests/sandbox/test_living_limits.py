@@ -103,7 +103,7 @@ def test_what_is_paused_can_be_killed(how: str) -> None:
 
 
 def test_without_a_group_nothing_can_be_paused_or_updated() -> None:
-    with Sandbox() as sb:
+    with Sandbox(memory="max", pids="max") as sb:
         for change in (sb.pause, sb.resume, lambda: sb.update(memory="64M")):
             with pytest.raises(UnsupportedError, match="no control group"):
                 change()

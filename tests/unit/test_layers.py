@@ -15,11 +15,11 @@ EXTENSION = "_nsbind"
 # The one table of layers. "" is pycontain/__init__.py; a package stands for all its modules, which
 # may import each other without cycles. Within a level a module may import those before it.
 LEVELS = {
-    0: ("errors", "_statedir", "config", "result", "enforcement", "_image"),
-    1: (
-        *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_cgroup", "_userland"),
-        *("_hints", "_native", "_processes"),
+    0: (
+        *("errors", "_statedir", "result", "enforcement"),
+        *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "config", "_image"),
     ),
+    1: ("_cgroup", "_userland", "_hints", "_native", "_processes"),
     2: (
         *("_ranges", "_identity", "_keeper", "_groups", "_landlock", "_plan", "_command"),
         *("_living", "_collect"),
