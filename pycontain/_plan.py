@@ -14,10 +14,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from . import _capabilities, _landlock, _native, _policy, _seccomp, _userland
+from . import _capabilities, _landlock, _native, _patience, _policy, _seccomp, _userland
 from ._identity import Identity, Lease, identity
 from ._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Idmap, Op, OpKind
-from .config import Bind, Overlay, SandboxConfig, Tmpfs, User
+from .config import Bind, Mount, Overlay, SandboxConfig, Tmpfs, User
 from .enforcement import GROUP_CONTROLS, Control, check_required
 from .errors import ConfigError, SpawnError
 from .profile import Profile
@@ -64,6 +64,7 @@ class Plan:
         command_flags: EXEC_* flags of every command.
         setup: The packed set-up message.
         trees: What the parent clones and idmaps for each spawn.
+        served: Directories and files of the host whose file server may be dead by the next start.
         tree_paths, op_paths: For error messages, by index.
         env, cwd, umask: Defaults of commands.
         enforcement: Each control and what holds it, or why nothing does.
@@ -77,6 +78,7 @@ class Plan:
     command_flags: int
     setup: bytes
     trees: _native.Trees
+    served: tuple[str, ...]
     op_paths: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str
@@ -304,24 +306,49 @@ def _check_rootfs(path: str) -> None:
         raise ConfigError(f"rootfs: {path!r} is not a directory")
 
 
-def _check_sources(config: SandboxConfig) -> None:
-    for mount in config.mounts:
-        paths = (
-            [mount.source]
-            if isinstance(mount, Bind)
-            else mount.lowers
-            if isinstance(mount, Overlay)
-            else []
-        )
-        for path in paths:
-            try:
-                found = os.stat(path)
-            except OSError as error:
-                raise ConfigError(
-                    f"{type(mount).__name__}: {os.fspath(path)!r}: {os.strerror(error.errno or 0)}"
-                ) from None
-            if isinstance(mount, Overlay) and not stat.S_ISDIR(found.st_mode):
-                raise ConfigError(f"Overlay: {os.fspath(path)!r} is not a directory")
+def _sources(mount: Mount) -> tuple[str, ...]:
+    """Return the paths of the host that a mount shows."""
+    if isinstance(mount, Bind):
+        return (os.fspath(mount.source),)
+    return tuple(os.fspath(path) for path in mount.lowers) if isinstance(mount, Overlay) else ()
+
+
+def _checked_sources(config: SandboxConfig) -> tuple[str, ...]:
+    """Check all paths of the host; return those on file systems with a server.
+
+    Raises:
+        ConfigError: There is no such file, or it is none that can be shown.
+        SpawnError: A server does not answer.
+    """
+    paths = [path for mount in config.mounts for path in _sources(mount)]
+    if config.rootfs is not None:
+        paths.append(config.rootfs)
+    if not paths:
+        return ()
+
+    def look() -> tuple[str, ...]:
+        if config.rootfs is not None:
+            _check_rootfs(config.rootfs)
+        for mount in config.mounts:
+            for path in _sources(mount):
+                _check_source(mount, path)
+        return _patience.served(paths)
+
+    try:
+        return _patience.within(_patience.SETUP_TIMEOUT_S, look)
+    except TimeoutError:
+        raise _patience.set_up_hangs("PREPARE") from None
+
+
+def _check_source(mount: Mount, path: str) -> None:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise ConfigError(
+            f"{type(mount).__name__}: {path!r}: {os.strerror(error.errno or 0)}"
+        ) from None
+    if isinstance(mount, Overlay) and not stat.S_ISDIR(found.st_mode):
+        raise ConfigError(f"Overlay: {path!r} is not a directory")
 
 
 def _name_table(rootfs: str | None, name: str, ids: tuple[int, int], limit: int = 1 << 20) -> str:
@@ -509,9 +536,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
         UnsupportedError: A user namespace cannot be had.
     """
     profile = config.profile
-    if config.rootfs is not None:
-        _check_rootfs(config.rootfs)
-    _check_sources(config)
+    served = _checked_sources(config)
     default = (profile.user, profile.user)
     uid, gid = resolve_user(config.user, config.rootfs, default)
     ids = identity(uid, gid, nested=profile.nested)
@@ -554,6 +579,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
         command_flags=_native.EXEC_MARK if "cgroup" in names else 0,
         setup=_native.pack_setup(setup),
         trees=_native.Trees(builder.trees),
+        served=served,
         op_paths=tuple(builder.paths),
         env=MappingProxyType(_default_env(config, uid)),
         cwd=config.cwd or (_userland.HOME if config.rootfs is None else "/"),

@@ -22,7 +22,7 @@ from ._command import Argument, Options, Packer, encode_args
 from ._hints import refused
 from ._identity import Lease
 from ._native import Event, Report
-from ._runtime import Reply, Runtime, prepare, reply_pair, spawn_error
+from ._runtime import KILL_TIMEOUT_S, Reply, Runtime, prepare, reply_pair, spawn_error
 from ._streams import Plumbing, Stream
 from ._watch import Watch, shortest
 from .errors import (
@@ -523,7 +523,12 @@ class Command(BaseCommand):
             raise OSError(report.errno, os.strerror(report.errno))
 
     def kill(self, reason: Reason) -> None:
-        """Kill every process of the command, whatever it did to get away, and wait for its end."""
+        """Kill every process of the command, whatever it did to get away, and wait for its end.
+
+        Raises:
+            TimeoutError: One is in an uninterruptible wait, such as for a dead file server. It
+                ends when that is over.
+        """
         with self._lock:
             if self.returncode is not None or self.collect():
                 return
@@ -536,7 +541,8 @@ class Command(BaseCommand):
 
     def _wait_for_report(self) -> None:
         while not self.collect():
-            self._connection.wait(None)
+            if not self._connection.wait(KILL_TIMEOUT_S):
+                raise TimeoutError(errno.ETIMEDOUT, "the command cannot be killed")
 
     def _kill_processes(self) -> bool:
         """Return whether all processes of the command were found and none is left."""

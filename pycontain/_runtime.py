@@ -19,6 +19,7 @@ from . import _groups, _native
 from ._hints import hint, refused
 from ._identity import Lease
 from ._native import Event, Failure, Report
+from ._patience import SETUP_TIMEOUT_S, reach, set_up_hangs
 from ._plan import Plan
 from .config import SandboxConfig
 from .errors import PycontainError, SandboxClosedError, SpawnError
@@ -26,8 +27,7 @@ from .errors import PycontainError, SandboxClosedError, SpawnError
 if TYPE_CHECKING:
     from ._cgroup import SandboxTree
 
-# Nothing in a set-up or in a kill waits for anything outside the kernel.
-SETUP_TIMEOUT_S: Final = 30.0
+# Nothing in a kill waits for anything outside the kernel, but see `Runtime.kill`.
 KILL_TIMEOUT_S: Final = 10.0
 PAUSE_TIMEOUT_S: Final = 5.0
 
@@ -49,17 +49,6 @@ def spawn_error(failure: Failure, path: str | None) -> SpawnError:
     name = failure.step.name
     return SpawnError(
         name, failure.errno, os.strerror(failure.errno), path, hint(name, failure.errno)
-    )
-
-
-def set_up_hangs() -> SpawnError:
-    """Return the exception for a set-up that does not end."""
-    return SpawnError(
-        "RECEIVE",
-        errno.ETIMEDOUT,
-        os.strerror(errno.ETIMEDOUT),
-        None,
-        "The set-up hangs; is one of the mounted directories on a dead network server?",
     )
 
 
@@ -273,6 +262,8 @@ class Runtime:
             SpawnError: A step before its execution failed; nothing is left.
         """
         try:
+            if plan.served:
+                reach(plan.served)
             pid1 = _spawn(plan, footing, command, command_fds)
         except BaseException:
             footing.release()

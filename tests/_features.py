@@ -207,6 +207,13 @@ def _overlay() -> str:
     return "" if "\toverlay\n" in Path("/proc/filesystems").read_text() else "no overlay"
 
 
+def _fuse() -> str:
+    """Tell whether a file server of our own can be mounted, in namespaces of our own."""
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "no /dev/fuse"
+    return "" if "\tfuse\n" in Path("/proc/filesystems").read_text() else "no fuse"
+
+
 def _tool(name: str) -> str:
     return "" if shutil.which(name) else f"no {name}"
 
@@ -271,6 +278,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "processors_2": lambda: "" if len(os.sched_getaffinity(0)) > 1 else "one processor only",
     "memory_4g": _memory_4g,
     "overlay": _overlay,
+    "fuse": _fuse,
     "real_cpu": _real_cpu,
     "x86_64": _x86_64,
     # programs and libraries

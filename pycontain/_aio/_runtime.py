@@ -16,14 +16,13 @@ from typing import Any, Final, Protocol
 
 from pycontain import _groups
 from pycontain._native import Report
+from pycontain._patience import SETUP_TIMEOUT_S, set_up_hangs
 from pycontain._runtime import (
     KILL_TIMEOUT_S,
     PAUSE_TIMEOUT_S,
-    SETUP_TIMEOUT_S,
     Runtime,
     does_not_pause,
     reply_pair,
-    set_up_hangs,
 )
 from pycontain.errors import SandboxClosedError, SpawnError, UnsupportedError
 from pycontain.result import Stats

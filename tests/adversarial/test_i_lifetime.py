@@ -18,6 +18,7 @@ import pytest
 
 import pycontain
 from _attackers import INSIDE, MOUNT, SECRET, rounds, snapshot, swapped
+from _box import private_mounts, python
 from pycontain import Bind, SandboxClosedError, profile
 
 if TYPE_CHECKING:
@@ -120,3 +121,82 @@ def test_i14_a_handle_of_an_ended_command_signals_nobody(sb: Sandbox) -> None:
         for other in others:
             other.kill_all()
             other.wait(20)
+
+
+# With a hung file server: who waits for it cannot even be killed.
+HUNG = """
+    import os, sys, time
+    sys.path.insert(0, sys.argv[1])
+    import _fuse
+    import pycontain
+    from pycontain import Bind, _patience, _process, _runtime
+    _patience.SETUP_TIMEOUT_S = _process.KILL_TIMEOUT_S = 1.0
+    for method in (_runtime.Runtime.kill, _runtime.Runtime.ask):
+        method.__defaults__ = (1.0,)
+    folder, root, what = sys.argv[2:]
+    path = folder + what
+    options = dict(rootfs=root, mounts=[Bind(path, "/v")])
+    with _fuse.mounted(folder) as server:
+"""
+HANGS_AT_FIRST = """
+        server.hang()
+        try:
+            pycontain.run(["true"], **options)
+        except pycontain.SpawnError as error:
+            print(error)
+"""
+HANGS_LATER = """
+        assert pycontain.run(["true"], **options).returncode == 0
+        server.hang()
+        once, living = lambda: pycontain.run(["true"], **options), pycontain.Sandbox(**options)
+        for start in (once, living.start):
+            try:
+                start()
+            except pycontain.SpawnError as error:
+                print(error)
+"""
+HANGS_INSIDE = """
+        with pycontain.Sandbox(**options) as sandbox:
+            script = "echo ready; read line; exec cat /v"
+            process = sandbox.popen(["sh", "-c", script], stdin=-1, stdout=-1)
+            process.stdout.readline()
+            server.hang()
+            process.stdin.write(b"\\n")
+            process.stdin.flush()
+            server.wait_asked()
+            try:
+                process.kill_all()
+            except TimeoutError as error:
+                print(error)
+            server.end()
+            print(process.wait(20))
+"""
+
+
+def _with_hung_server(code: str, what: str, rootfs: Path, folder: Path) -> list[str]:
+    tests = Path(__file__).parents[1]
+    prefix = private_mounts()
+    return python(HUNG + code, tests, folder, rootfs, what, prefix=prefix, timeout=60).splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.requires("fuse")
+@pytest.mark.parametrize("what", ["", "/directory", "/file"])
+@pytest.mark.parametrize("code, times", [(HANGS_AT_FIRST, 1), (HANGS_LATER, 2)])
+def test_i11_a_volume_on_a_hung_file_server_is_an_error_in_time(
+    code: str, times: int, what: str, rootfs: Path, tmp_path: Path
+) -> None:
+    said = _with_hung_server(code, what, rootfs, tmp_path)
+    assert len(said) == times
+    assert all("PREPARE failed" in line and "dead file server" in line for line in said), said
+
+
+@pytest.mark.slow
+@pytest.mark.requires("fuse")
+def test_h11_a_command_that_waits_for_a_hung_file_server_ends_or_is_an_error_in_time(
+    rootfs: Path, tmp_path: Path
+) -> None:
+    said = _with_hung_server(HANGS_INSIDE, "/file", rootfs, tmp_path)
+    # Older kernels let nobody go whose request the server has taken (fs/fuse/dev.c).
+    assert said[:-1] in ([], ["[Errno 110] the command cannot be killed"])
+    assert said[-1] == "-9"

@@ -19,7 +19,7 @@ LEVELS = {
         *("errors", "_statedir", "result", "enforcement"),
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "config", "_image"),
     ),
-    1: ("_cgroup", "_userland", "_hints", "_native", "_processes"),
+    1: ("_cgroup", "_userland", "_hints", "_native", "_patience", "_processes"),
     2: (
         *("_ranges", "_identity", "_keeper", "_groups", "_landlock", "_plan", "_command"),
         *("_living", "_collect"),
