@@ -34,7 +34,7 @@ demo: build ## run a real Python program in a sandbox: result, verdict, enforcem
 
 .PHONY: test
 test: ## the suite in all lanes; the last line adds them up
-	@$(SETUP) test vm
+	@$(SETUP) test analysis vm
 	@$(LANES) --kernel $(KERNEL) $(if $(ARGS),-- $(ARGS))
 
 # One lane each; their names are those of scripts/lanes.py.
@@ -50,6 +50,11 @@ test-faults: ## lane: each system call of the core fails (PYCONTAIN_FAULTS_WHOLE
 $(LANE_TARGETS): test-%:
 	@$(SETUP) test
 	@$(LANES) $* $(if $(ARGS),-- $(ARGS))
+
+.PHONY: analyze
+analyze: ## lane: gcc -fanalyzer, clang-tidy and cppcheck find nothing in the C sources
+	@$(SETUP) test analysis
+	@$(LANES) analyze $(if $(ARGS),-- $(ARGS))
 
 .PHONY: test-vm
 test-vm: ## lanes: cgroup v2 alone, in machines; KERNEL=6.12 ROLES="root user systemd session"

@@ -40,23 +40,29 @@ WARNINGS = (
     else ()
 )
 
-# Each is used if the compiler takes it without a warning.
-HARDENING = (
-    "-fstack-protector-strong",
+# Each is used if the compiler takes it without a warning: by all that we build,
+HARDENING_OF_CODE = (
     "-fstack-clash-protection",
-    "-fcf-protection=full",
-    "-mbranch-protection=standard",
     "-ftrivial-auto-var-init=zero",
     "-fzero-call-used-regs=used-gpr",
     "-fno-delete-null-pointer-checks",
     "-fno-strict-overflow",
     "-fstrict-flex-arrays=3",
+    "-mbranch-protection=standard",
+)
+# and by the extension.
+HARDENING = (
+    *HARDENING_OF_CODE,
+    "-fstack-protector-strong",
+    "-fcf-protection=full",
     "-Wl,-z,relro",
     "-Wl,-z,now",
     "-Wl,-z,noexecstack",
     "-Wl,-z,separate-code",
 )
 
+# Static, and at fixed addresses: nothing to relocate (relro), no canary without a libc to choose
+# one, and no kernel gives a program without libc a shadow stack. Few pages make it start soon.
 PROGRAM_FLAGS = (
     "-std=gnu11",
     "-Os",
@@ -68,7 +74,6 @@ PROGRAM_FLAGS = (
     "-fno-stack-protector",
     "-fno-asynchronous-unwind-tables",
     "-fno-unwind-tables",
-    "-fno-strict-overflow",
     # gcc would turn the loops inside our own memset and memcpy into calls of themselves.
     "-fno-tree-loop-distribute-patterns",
     "-ffunction-sections",
@@ -137,6 +142,7 @@ class BuildNative(build_ext):
     @staticmethod
     def _build_program(compiler: list[str], sources: tuple[Path, ...], target: Path) -> None:
         flags = [*PROGRAM_FLAGS, *MACHINE_FLAGS.get(platform.machine(), ()), *WARNINGS]
+        flags += supported(compiler, HARDENING_OF_CODE)
         if FAULT_SOURCE in sources:
             flags += FAULT_FLAGS
         if "undefined" in SANITIZE.split(","):

@@ -46,11 +46,12 @@ NOSYS = "clone3,openat2,open_tree,move_mount,fsopen,fsconfig,fsmount,fspick,moun
 LACKS = {
     "root": {
         *("user", "userns_root", "single_id", "no_cgroup"),
-        *("systemd", "systemd_user", "systemd_outside", "faults"),
+        *("systemd", "systemd_user", "systemd_outside", "faults", "analysis"),
     },
     "user": {
         "root",
         "faults",
+        "analysis",
         "systemd",
         "systemd_user",
         "systemd_outside",
@@ -158,6 +159,13 @@ LANES = {
         env={"PYCONTAIN_LANE": "faults"},
         has=frozenset({"faults"}),
         paths=("tests/faults",),
+    ),
+    "analyze": Lane(
+        summary="an ordinary user, compilers and analysers at work on the C sources",
+        caller="user",
+        env={"PYCONTAIN_LANE": "analyze"},
+        has=frozenset({"analysis"}),
+        paths=("tests/analysis",),
     ),
     "vm-root": Lane(
         summary="root, cgroup v2 alone",

@@ -230,6 +230,10 @@ def _faults() -> str:
     return "" if os.environ.get("PYCONTAIN_LANE") == "faults" else "run by `make test-faults`"
 
 
+def _analysis() -> str:
+    return "" if os.environ.get("PYCONTAIN_LANE") == "analyze" else "run by `make analyze`"
+
+
 def _real_cpu() -> str:
     emulated = "QEMU TCG" in Path("/proc/cpuinfo").read_text()
     return "the processor is emulated: starting a program takes long" if emulated else ""
@@ -282,6 +286,10 @@ PROBES: dict[str, Callable[[], str]] = {
     "real_cpu": _real_cpu,
     "x86_64": _x86_64,
     # programs and libraries
+    "analysis": _analysis,
+    "clang": lambda: _tool("clang"),
+    "clang_tidy": lambda: _tool("clang-tidy"),
+    "cppcheck": lambda: _tool("cppcheck"),
     "faults": _faults,
     "native": _native,
     "busybox": lambda: _tool("busybox"),

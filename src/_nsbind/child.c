@@ -47,7 +47,7 @@ static long set_affinity(const uint64_t *wanted, uint32_t n_wanted)
 	n = sys3(__NR_sched_getaffinity, 0, sizeof got, got);
 	if (n < 0)
 		return n;
-	n /= sizeof *got;
+	n /= (long)sizeof *got;
 	for (uint32_t i = 0; i < n_wanted; i++)
 		if (wanted[i] != (i < n ? got[i] : 0))
 			return -E_INVAL;

@@ -99,7 +99,7 @@ static long map_payload(struct message *message, uint32_t size)
 	else
 		address = sys_call6(__NR_mmap, 0, (long)size + 1, 3 /* READ|WRITE */,
 				    0x22 /* PRIVATE|ANONYMOUS */, -1, 0);
-	if (address >= -4095 && address < 0) {
+	if (sys_failed(address)) {
 		sys_close(fd);
 		return address;
 	}

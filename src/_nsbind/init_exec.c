@@ -525,7 +525,7 @@ void command_request(struct message *message, const struct policy *policy)
 		long address =
 			mapped ? sys_call6(__NR_mmap, 0, (long)mapped, 3, 0x22, -1, 0) : -E_2BIG;
 
-		if (address < 0 && address >= -4095) {
+		if (sys_failed(address)) {
 			send_failure(message->fds[0], failed(NSB_STEP_REQUEST, address, 2));
 			return;
 		}

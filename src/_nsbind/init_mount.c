@@ -166,7 +166,7 @@ static char *read_mountinfo(size_t *ret_size)
 	if (fd < 0)
 		return NULL;
 	address = sys_call6(__NR_mmap, 0, size, 3, 0x22, -1, 0);
-	if (address < 0 && address >= -4095) {
+	if (sys_failed(address)) {
 		sys_close((int)fd);
 		return NULL;
 	}

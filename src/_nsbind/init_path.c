@@ -132,10 +132,10 @@ static long walk_in_root(int root_fd, const char *path, int flags, unsigned mode
 long open_in_root(int root_fd, const char *path, int flags, unsigned mode, bool symlinks)
 {
 	struct open_how how = {
-		.flags = (uint64_t)(flags | O_CLOEXEC_),
+		.flags = (unsigned)(flags | O_CLOEXEC_),
 		.mode = mode,
 		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS |
-			   (symlinks ? 0 : RESOLVE_NO_SYMLINKS),
+			   (symlinks ? 0ull : RESOLVE_NO_SYMLINKS),
 	};
 	long fd = -E_AGAIN;
 
@@ -238,16 +238,19 @@ static long open_or_make(int root_fd, const char *path, const struct making *mak
 static long split_path(const char *path, char *parent, char *name)
 {
 	char *end = parent;
-	long length = 0;
 
 	*name = *parent = '\0';
 	while (!is_last_component(path)) {
 		if (*name)
 			end = text_append(text_append(end, parent + PATH_SIZE, "/"),
 					  parent + PATH_SIZE, name);
-		length = next_component(&path, name);
-		if (length < 0 || !end)
-			return end ? length : -E_NAMETOOLONG;
+		if (!end)
+			return -E_NAMETOOLONG;
+
+		long length = next_component(&path, name);
+
+		if (length < 0)
+			return length;
 	}
 	return 0;
 }

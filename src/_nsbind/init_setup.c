@@ -102,7 +102,7 @@ static struct outcome take_ids(const struct nsb_setup *setup)
 static struct outcome drop_bounding(uint64_t bounding)
 {
 	for (unsigned cap = 0; cap < CAP_COUNT; cap++) {
-		long err = bounding & 1ull << cap ? 0 : sys_prctl(PR_CAPBSET_DROP_, cap, 0, 0, 0);
+		long err = (bounding & 1ull << cap) ? 0 : sys_prctl(PR_CAPBSET_DROP_, cap, 0, 0, 0);
 
 		if (err == -E_INVAL)
 			break;

@@ -50,29 +50,31 @@ int set_failure(struct nsb_failure *reterr, enum nsb_step step, int err, uint32_
 	return -1;
 }
 
-static int arena_map(struct arena *arena, bool shared)
+/* false: errno says why */
+static bool arena_map(struct arena *arena, bool shared)
 {
-	size_t size = 2 * (GUARD_SIZE + STACK_SIZE) + PLAN_SIZE;
+	const size_t guarded = (size_t)GUARD_SIZE + STACK_SIZE, size = 2 * guarded + PLAN_SIZE;
 	int flags = MAP_ANONYMOUS | MAP_NORESERVE | (shared ? MAP_SHARED : MAP_PRIVATE | MAP_STACK);
 	char *base = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
 
 	if (base == MAP_FAILED)
-		return -errno;
+		return false;
 	*arena = (struct arena){
 		.base = base,
 		.size = size,
-		.helper_stack_top = base + GUARD_SIZE + STACK_SIZE,
-		.init_stack_top = base + 2 * (GUARD_SIZE + STACK_SIZE),
-		.plan = (struct child_plan *)(void *)(base + 2 * (GUARD_SIZE + STACK_SIZE)),
+		.helper_stack_top = base + guarded,
+		.init_stack_top = base + 2 * guarded,
+		.plan = (struct child_plan *)(void *)(base + 2 * guarded),
 	};
 	if (mprotect(base, GUARD_SIZE, PROT_NONE) < 0 ||
 	    mprotect(arena->helper_stack_top, GUARD_SIZE, PROT_NONE) < 0) {
 		int err = errno;
 
 		munmap(base, size);
-		return -err;
+		errno = err;
+		return false;
 	}
-	return 0;
+	return true;
 }
 
 static int64_t now_ms(void)
@@ -385,9 +387,8 @@ int nsb_spawn(const struct nsb_spawn_args *args, struct nsb_sandbox *ret,
 		}
 		goto out;
 	}
-	err = arena_map(&arena, args->flags & NSB_SPAWN_FORK);
-	if (err < 0) {
-		err = set_failure(reterr, NSB_STEP_STACK, -err, 0);
+	if (!arena_map(&arena, args->flags & NSB_SPAWN_FORK)) {
+		err = set_failure(reterr, NSB_STEP_STACK, errno, 0);
 		goto out;
 	}
 	*arena.plan = (struct child_plan){
@@ -447,18 +448,19 @@ int nsb_userns_hold(uint32_t spawn_flags, struct nsb_userns_holder *ret, struct 
 	uint64_t flags = CLONE_NEWUSER | CLONE_VM | CLONE_PIDFD;
 	struct holder_arguments *arguments;
 	struct arena arena;
-	int lifeline[2], err;
+	int lifeline[2];
 	int32_t pidfd = -1;
 	uint64_t old_mask;
 	long pid;
 
 	if (pipe2(lifeline, O_CLOEXEC) < 0)
 		return set_failure(reterr, NSB_STEP_SOCKETPAIR, errno, 0);
-	err = arena_map(&arena, false);
-	if (err < 0) {
+	if (!arena_map(&arena, false)) {
+		int err = errno;
+
 		close(lifeline[0]);
 		close(lifeline[1]);
-		return set_failure(reterr, NSB_STEP_STACK, -err, 0);
+		return set_failure(reterr, NSB_STEP_STACK, err, 0);
 	}
 	arguments = (struct holder_arguments *)(void *)arena.plan;
 	arguments->read_fd = lifeline[0];

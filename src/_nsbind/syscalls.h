@@ -24,7 +24,19 @@ long nsb_fault(long number, long a, long b);
 #define nsb_fault(number, a, b) 0
 #endif
 
-#if defined(__x86_64__)
+/* What mmap(2) returns is an address or a negative errno. */
+static inline bool sys_failed(long ret)
+{
+	return ret < 0 && ret >= -4095;
+}
+
+#if defined(NSB_FAKE_KERNEL)
+
+/* An ordinary function: tests/fuzz/kernel.c is the kernel, or an analyser, which reads no assembly,
+ * has to reckon with anything. */
+long sys_call6(long n, long a, long b, long c, long d, long e, long f);
+
+#elif defined(__x86_64__)
 
 static inline long sys_call6(long n, long a, long b, long c, long d, long e, long f)
 {

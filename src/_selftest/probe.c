@@ -57,8 +57,9 @@ static long take_one(const char *what, uint64_t number)
 		return sys3(__NR_rt_sigqueueinfo, sys0(__NR_getpid), 40, info);
 	}
 	result = sys_call6(__NR_clone, SIG_CHLD, 0, 0, 0, 0, 0);
-	while (result == 0)
-		(void)sys4(__NR_ppoll, 0, 0, 0, 0);
+	if (result == 0)
+		for (;;)
+			(void)sys4(__NR_ppoll, 0, 0, 0, 0);
 	return result;
 }
 

@@ -17,7 +17,7 @@ import pytest
 import pycontain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
 REPOSITORY = Path(__file__).parents[2]
 CORE = REPOSITORY / "src/_nsbind"
@@ -37,19 +37,29 @@ def recipe() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def child_object(
+def compiled(
     recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
-    """Return child.c, compiled with the flags of the build."""
+) -> Callable[[str], Path]:
+    """Return a function that compiles a file of the core with the flags of the build."""
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
     flags = [*recipe["supported"](compiler, recipe["HARDENING"]), "-O2", "-D_FORTIFY_SOURCE=3"]
     flags = [flag for flag in flags if not flag.startswith("-Wl,")]
     base = shlex.split(sysconfig.get_config_var("CFLAGS") or "")
-    target = tmp_path_factory.mktemp("objects") / "child.o"
+    folder = tmp_path_factory.mktemp("objects")
     command = [*compiler, *base, "-std=gnu11", "-fPIC", "-U_FORTIFY_SOURCE", *flags, f"-I{CORE}"]
-    subprocess.run([*command, "-c", CORE / "child.c", "-o", target], check=True)
-    yield target
-    target.unlink()
+
+    def compile_unit(name: str) -> Path:
+        target = folder / f"{name}.o"
+        subprocess.run([*command, "-c", CORE / f"{name}.c", "-o", target], check=True)
+        return target
+
+    return compile_unit
+
+
+@pytest.fixture(scope="module")
+def child_object(compiled: Callable[[str], Path]) -> Path:
+    """Return child.c, compiled."""
+    return compiled("child")
 
 
 def _nm(*arguments: str | Path) -> set[str]:
@@ -73,6 +83,15 @@ def test_the_child_has_no_writable_data_of_its_own(child_object: Path, name: str
     sections = _sections(child_object)
     assert sections[".text"] > 0
     assert sections.get(name, 0) == 0
+
+
+@pytest.mark.requires("x86_64")
+@pytest.mark.parametrize("name", ["child", "clone", "spawn"])
+def test_the_core_is_ready_for_a_shadow_stack(compiled: Callable[[str], Path], name: str) -> None:
+    # The linker says so of the whole only where libc's own start files do.
+    command = ["readelf", "-n", str(compiled(name))]
+    note = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "x86 feature: IBT, SHSTK" in note
 
 
 def test_init_needs_nothing() -> None:
