@@ -303,6 +303,25 @@ def test_a12_overlay_marks_in_a_layer_lead_nowhere(
     assert not (outside / "new").exists()
 
 
+FIELDS = {
+    "a descriptor": "/proc/self/fd/3",
+    "another root": "/proc/self/root/../..",
+    "huge": "x" * 500_000,
+    "NUL": "/a\0b",
+    "escapes": "\x1b]0;owned\x07",
+}
+
+
+@pytest.mark.parametrize("value", FIELDS.values(), ids=FIELDS)
+def test_a13_nothing_but_ids_is_taken_from_the_files_of_a_root(value: str, hostile: Path) -> None:
+    (hostile / "etc").mkdir()
+    (hostile / "etc/passwd").write_text(f"victim:x:1000:1000:{value}:{value}:{value}\n")
+    (hostile / "etc/hostname").write_text(value)
+    script = 'pwd; echo "$HOME"; uname -n; id -u; echo "${#SHELL}"'
+    done = pycontain.run(["sh", "-c", script], rootfs=hostile, user="victim", text=True)
+    assert done.stdout.splitlines() == ["/", "/tmp", "sandbox", "1000", "0"]
+
+
 @pytest.mark.parametrize("count", [100, 500])
 @pytest.mark.parametrize("kind", ["tmpfs", "bind"])
 def test_a14_many_volumes_start_or_are_refused_in_time(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -146,3 +148,31 @@ def test_b5_the_pipes_of_a_command_lead_to_the_caller_alone(sb: Sandbox) -> None
     assert len(others) == 2
     assert all(target.startswith("pipe:[") for target in others)
     assert "Not a directory" in done.stderr
+
+
+def test_b6_no_socket_is_inside_by_which_descriptors_could_come() -> None:
+    script = "readlink /proc/self/fd/*; find / -xdev -type s 2>/dev/null; find /dev /tmp -type s"
+    done = pycontain.run(["sh", "-c", script], text=True)
+    assert "pipe:[" in done.stdout
+    assert [line for line in done.stdout.splitlines() if "pipe" not in line] == ["/dev/null"]
+
+
+def test_b6_a_socket_of_a_volume_is_granted_with_it(
+    box: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    # It is a service of the host, read-only or not (docs/security.md, "What is not promised").
+    tmp_path.chmod(0o755)
+    path = tmp_path / "socket"
+    address = struct.pack("=H", socket.AF_UNIX) + b"/v/socket\0"
+    connect = (
+        Call("socket", (socket.AF_UNIX, socket.SOCK_STREAM, 0)),
+        Call("connect", (Result(0), address, len(address))),
+    )
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        path.chmod(0o666)
+        server.listen()
+        with box(mounts=[MOUNT, pycontain.Bind(tmp_path, "/v")]) as sandbox:
+            assert str(run_inside(sandbox, connect)[0]) == "done"
+        with box(mounts=[MOUNT]) as sandbox:
+            assert str(run_inside(sandbox, connect)[0]) == "ENOENT"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import _catalogue
 import _features
 from pycontain import profile
 from pycontain.selftest import runner
@@ -91,3 +92,38 @@ OUTCOMES = {
 @pytest.mark.parametrize("outcome, expected", OUTCOMES.values(), ids=OUTCOMES)
 def test_what_counts_as_refused(outcome: Outcome, expected: bool) -> None:
     assert runner.refused(ATTACK, outcome) is expected
+
+
+SIZES = {"A": 14, "B": 8, "C": 10, "D": 12, "E": 10, "F": 6, "G": 10, "H": 12, "I": 14, "J": 12,
+         "K": 12, "L": 6, "M": 8}  # fmt: skip
+
+
+def test_every_attack_of_the_plan_is_known() -> None:
+    assert list(SIZES) == list(_catalogue.GROUPS)
+    assert [entry.id for entry in _catalogue.ENTRIES] == [
+        f"{group}{number}" for group, size in SIZES.items() for number in range(1, size + 1)
+    ]
+
+
+@pytest.mark.parametrize("entry", _catalogue.ENTRIES, ids=lambda entry: entry.id)
+def test_every_attack_is_tried_or_says_why_not(entry: _catalogue.Entry) -> None:
+    assert entry.places or entry.id in IDS or entry.reason
+    for place in entry.places:
+        path, _, name = place.partition("::")
+        file = _catalogue.TESTS / path
+        assert file.is_dir() or f"def {name}" in file.read_text(), place
+
+
+@pytest.mark.parametrize(
+    "nodeid, number, covered",
+    [
+        (f"tests/{_catalogue.SELFTEST}[default:0-A7]", "A7", True),
+        (f"tests/{_catalogue.SELFTEST}[default:0-A10]", "A1", False),
+        ("tests/adversarial/test_a_roots.py::test_a4_masks[file]", "A4", True),
+        ("tests/adversarial/test_a_roots.py::test_a4_masks[file]", "A5", False),
+        ("tests/programs/test_tools.py::test_git", "D11", True),
+    ],
+)
+def test_a_test_is_known_by_its_id(nodeid: str, number: str, covered: bool) -> None:
+    entry = next(entry for entry in _catalogue.ENTRIES if entry.id == number)
+    assert entry.covers(nodeid) is covered

@@ -89,6 +89,18 @@ def test_g3_abstract_sockets_of_the_host_are_out_of_reach(box: Callable[..., San
         ]
 
 
+@pytest.mark.requires("landlock")
+def test_g3_g7_not_even_where_the_network_is_the_hosts(box: Callable[..., Sandbox]) -> None:
+    name = f"pycontain-{os.getpid()}"
+    address, size = _unix(name)
+    connect = (Call("socket", (1, 1, 0)), Call("connect", (Result(0), address, size)))
+    with _listening(name), box(mounts=[MOUNT], network="host") as sandbox:
+        found = str(run_inside(sandbox, connect)[0])
+        held = "abstract" in sandbox.enforcement["landlock"].by
+    # Landlock's scopes are of Linux 6.12.
+    assert found == ("EPERM" if held else "done")
+
+
 def test_g4_a_lock_on_a_shared_file_blocks_no_start(
     box: Callable[..., Sandbox], rootfs: Path
 ) -> None:
@@ -128,6 +140,31 @@ def _own_addresses() -> set[str]:
         probe.connect(("192.0.2.1", 9))
         return {probe.getsockname()[0]}
     return set()
+
+
+# Of the loopback device: its address, its flags. Nothing changes even where it is let.
+_LO = b"lo".ljust(16, b"\0")
+NETWORK = {
+    "an address": (Call("socket", (2, 2, 0)), Call("ioctl", (Result(0), 0x8916, _LO + bytes(24)))),
+    "flags": (Call("socket", (2, 2, 0)), Call("ioctl", (Result(0), 0x8914, _LO + bytes(24)))),
+    "an ARP entry": (Call("socket", (2, 2, 0)), Call("ioctl", (Result(0), 0x8955, bytes(68)))),
+    "a packet socket": (Call("socket", (17, 3, 0)),),
+    "a raw socket": (Call("socket", (2, 3, 1)),),
+    "a namespace's own": (Call("unshare", (0x40000000,)),),
+}
+
+
+@pytest.mark.parametrize("user", [None, pytest.param("0", marks=pytest.mark.requires("rootrange"))])
+@pytest.mark.parametrize("name", ["default", "judge", "build"])
+def test_g7_the_hosts_network_is_used_where_it_is_granted_and_never_changed(
+    name: str, user: str | None, box: Callable[..., Sandbox]
+) -> None:
+    with box(profile=name, mounts=[MOUNT], network="host") as sandbox:
+        control = sandbox.enforcement["namespace net"]
+        found = [str(outcome) for outcome in run_inside(sandbox, *NETWORK.values(), user=user)]
+    assert not control.in_force
+    assert "host" in control.why
+    assert set(found) <= {"EPERM", "EACCES", "EAFNOSUPPORT", "ENOSYS", "SIGSYS"}
 
 
 @pytest.mark.parametrize("user", [None, pytest.param("0", marks=pytest.mark.requires("rootrange"))])

@@ -13,10 +13,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pycontain import _seccomp
+import pycontain
+from pycontain import ConfigError, IoLimit, UnsupportedError, _seccomp
 from pycontain._seccomp import ALLOW, Filter, Rule, deny
 
 LAYERS = [
@@ -92,3 +94,28 @@ def test_l2_a_layer_that_cannot_be_had_is_an_error_or_is_there(
         assert not (tmp_path / "marker").exists(), told
     else:
         assert _confinement(told["said"]) == usual
+
+
+SEPARATED: list[dict[str, Any]] = [
+    {"hostname": "a\nb"}, {"hostname": "a+b"}, {"cpuset": "0\n1"}, {"cpuset": "0 +memory"}, {"cpuset": "0;1"},
+    {"memory": "1M\n+pids"}, {"memory": "1M,2M"}, {"disk": "1M,mode=777"}, {"env": {"A=B\n": "c"}},
+    {"namespaces": ("user,net",)}, {"profile": "default\n"}, {"user": "0\n0"}, {"user": "root+"}, {"cgroup": "/sys/fs/cgroup\0x"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", SEPARATED, ids=repr)
+def test_l3_a_value_is_one_value(options: dict[str, Any], rootfs: Path) -> None:
+    with pytest.raises(ConfigError):
+        pycontain.run(["true"], **{"rootfs": rootfs, **options})
+
+
+@pytest.mark.parametrize("device", ["8:0\n8:16", "8:0 rbps=1", "8:0+", "a\0b"])
+def test_l3_a_device_is_one_device(device: str, rootfs: Path) -> None:
+    with pytest.raises((ConfigError, UnsupportedError)):
+        pycontain.run(["true"], rootfs=rootfs, io=[IoLimit(device, read_bytes=1 << 20)])
+
+
+@pytest.mark.parametrize("name", ["sysctls", "sysctl", "annotations", "name", "id", "state_dir"])
+def test_l3_l4_what_would_need_a_check_of_its_own_cannot_be_given(name: str, rootfs: Path) -> None:
+    with pytest.raises(TypeError, match=name):
+        pycontain.run(["true"], **{"rootfs": rootfs, name: "../x"})  # type: ignore[arg-type]
