@@ -126,8 +126,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(200)
             self.end_headers()
             self._encrypt()
+            self.close_connection = False
             return
         answer = self.fake.behave(request)
+        if self.command == "CONNECT" and answer.status == 200:
+            # It leads to something that does not speak TLS.
+            self._send(b"HTTP/1.1 200 OK\r\n\r\n")
+            assert self.connection.recv(1) == HELLO
+            self._send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            self.close_connection = True
+            return
         if answer.raw:
             self._send(answer.raw)
             self.close_connection = True

@@ -297,6 +297,9 @@ PROBES: dict[str, Callable[[], str]] = {
     "git": lambda: _tool("git"),
     "make": lambda: _tool("make"),
     "nm": lambda: _tool("nm"),
+    "openssl": lambda: _tool("openssl"),
+    "docker_registry": lambda: _tool("docker-registry"),
+    "skopeo": lambda: _tool("skopeo"),
     "libseccomp": lambda: _library("seccomp"),
 }
 

@@ -82,7 +82,9 @@ class Authenticator:
             UnauthorizedError: The challenge is not understood.
         """
         challenges = _challenge.parse(reply.header_values("WWW-Authenticate"))
-        by_scheme = {challenge.scheme: challenge for challenge in reversed(challenges)}
+        by_scheme: dict[str, _challenge.Challenge] = {}
+        for challenge in challenges:
+            by_scheme.setdefault(challenge.scheme, challenge)
         with self._lock:
             credentials = self._credentials(repository)
             if bearer := by_scheme.get("bearer"):

@@ -121,8 +121,12 @@ class _Download:
     def chunks(self) -> Iterator[bytes]:
         patience, noted = self._session.patience(), self._verifier.received
         while (start := self._verifier.received) < self._size:
+            ranged = bool(start and self._ranges)
+            # Without an answer it has been tried often enough.
+            reply = self._get({"Range": f"bytes={start}-"} if ranged else {})
             try:
-                yield from self._request(start)
+                with reply:
+                    yield from self._body(reply, start, ranged=ranged)
             except ConnectionFailedError as error:
                 if self._verifier.received - noted >= _PROGRESS:
                     patience.progressed()
@@ -144,18 +148,26 @@ class _Download:
         """A proxy that compresses or expands what passes is worth a word."""
         return f" (it came with Content-Encoding {self._encoding!r})" if self._encoding else ""
 
-    def _request(self, start: int) -> Iterator[bytes]:
-        headers = {"Range": f"bytes={start}-"} if start and self._ranges else {}
-        with self._get(headers) as reply:
-            encoding = reply.header("Content-Encoding")
-            self._encoding = "" if encoding == "identity" else printable(encoding, 40)
-            end = self._check_head(reply, start, ranged=bool(headers))
-            if end is not None:
-                try:
-                    yield from self._read(reply, end)
-                except BaseException:
-                    reply.abort()
-                    raise
+    def _body(self, reply: Reply, start: int, *, ranged: bool) -> Iterator[bytes]:
+        encoding = reply.header("Content-Encoding")
+        self._encoding = "" if encoding == "identity" else printable(encoding, 40)
+        end = self._check_head(reply, start, ranged=ranged)
+        if end is None:
+            return
+        try:
+            # One byte more is asked for than there may be, and none beyond.
+            while data := reply.chunk(min(CHUNK, end - self._verifier.received + 1)):
+                self._verifier.update(data)
+                yield data
+        except SizeMismatchError as error:
+            raise SizeMismatchError(
+                f"{self._where}: {error}{self._hint}", expected=error.expected, actual=error.actual
+            ) from None
+        finally:
+            if self._verifier.received != end:
+                reply.abort()
+        if self._verifier.received < end:  # the body ended in good order, the blob did not
+            self._check_size(self._verifier.received)
 
     def _check_head(self, reply: Reply, start: int, *, ranged: bool) -> int | None:
         """Return where the body ends in the blob, with the reply at `start`; None: ask again."""
@@ -197,23 +209,3 @@ class _Download:
     def _skip(self, reply: Reply, count: int) -> None:
         while count and (data := reply.chunk(min(count, CHUNK))):
             count -= len(data)
-
-    def _read(self, reply: Reply, end: int) -> Iterator[bytes]:
-        # One byte more is asked for than there may be, and none beyond.
-        while data := reply.chunk(min(CHUNK, end - self._verifier.received + 1)):
-            try:
-                self._verifier.update(data)
-            except SizeMismatchError as error:
-                raise self._mismatch(error) from None
-            yield data
-        if self._verifier.received < end:
-            self._verifier_short()
-
-    def _verifier_short(self) -> None:
-        """Say that the body ended, in good order, before the blob did."""
-        self._check_size(self._verifier.received)
-
-    def _mismatch(self, error: SizeMismatchError) -> SizeMismatchError:
-        return SizeMismatchError(
-            f"{self._where}: {error}{self._hint}", expected=error.expected, actual=error.actual
-        )

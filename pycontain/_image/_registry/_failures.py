@@ -70,12 +70,12 @@ def connection_failure(
         case urllib3_errors.NameResolutionError():
             problem = f"{whose}: unknown host; is the name right, and is there a network?"
             passing = isinstance(reason, socket.gaierror) and reason.errno == socket.EAI_AGAIN
-        case urllib3_errors.ConnectTimeoutError():
-            problem = f"{whose}: no connection in time; is there a firewall, or a proxy to use?"
-            not_tls = True
         case urllib3_errors.NewConnectionError():
             problem = f"{whose} cannot be reached: {_system_text(reason)}"
             not_tls = getattr(reason, "errno", None) == errno.ECONNREFUSED
+        case urllib3_errors.ConnectTimeoutError():
+            problem = f"{whose}: no connection in time; is there a firewall, or a proxy to use?"
+            not_tls = True
         case urllib3_errors.ReadTimeoutError() | TimeoutError():
             problem = f"{whose}: it stopped answering"
         case urllib3_errors.LocationParseError() | UnicodeError() | http.client.InvalidURL():
@@ -100,7 +100,11 @@ def _proxy_host(proxy: str | None) -> str:
 
 
 def _tls_failure(error: Exception, registry: str, whose: str) -> ConnectionFailedError:
-    inner = error.args[0] if error.args else error
+    inner: BaseException = error
+    while not isinstance(inner, ssl.SSLError) and inner.args:
+        if not isinstance(inner.args[0], BaseException):
+            break
+        inner = inner.args[0]
     if isinstance(inner, ssl.SSLCertVerificationError):
         return ConnectionFailedError(
             f"{whose}: its certificate is not trusted: {printable(inner.verify_message)}; "
@@ -116,6 +120,14 @@ def _tls_failure(error: Exception, registry: str, whose: str) -> ConnectionFaile
             f"/etc/docker/certs.d/{registry}/client.cert and client.key",
             registry=registry,
             passing=False,
+        )
+    if isinstance(inner, ssl.SSLEOFError) or "EOF" in reason:
+        return ConnectionFailedError(
+            f"{whose}: the connection broke within TLS; does it want a client certificate "
+            f"(/etc/docker/certs.d/{registry}/client.cert and client.key), or no TLS at all "
+            "(insecure=True)?",
+            registry=registry,
+            not_tls=True,
         )
     return ConnectionFailedError(
         f"{whose} does not speak TLS ({printable(reason) or 'the handshake failed'}); "

@@ -31,7 +31,10 @@ def parsed(session: Session, repository: str, wanted: str | Digest) -> Manifest 
     """Return the manifest or index of a tag or digest; see `Repository.manifest`."""
     media_type, data = raw(session, repository, wanted)
     what = f"{session.registry}/{subject_of(repository, wanted)}"
-    return parse(data, media_type=media_type, what=what)
+    try:
+        return parse(data, media_type=media_type, what=what)
+    except UnsupportedImageError as error:
+        raise UnsupportedImageError(f"{what}: {error}") from None
 
 
 def raw(session: Session, repository: str, wanted: str | Digest) -> tuple[str, bytes]:

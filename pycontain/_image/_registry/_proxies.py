@@ -67,10 +67,11 @@ def _matches(host: str, port: int, rule: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         address = None
-    try:
-        return address is not None and address in ipaddress.ip_network(rule, strict=False)
-    except ValueError:
-        pass
+    if address is not None and "/" in rule:
+        try:
+            return address in ipaddress.ip_network(rule, strict=False)
+        except ValueError:
+            return False
     name, _, wanted = rule.partition(":") if rule.count(":") == 1 else (rule, "", "")
     if wanted and wanted != str(port):
         return False

@@ -72,7 +72,7 @@ def tags(session: Session, repository: str) -> Iterator[str]:
             return
         part = page(session, repository, target, f"tags of {repository}")
         listed = _parse(part.data, session.registry)
-        fresh = [tag for tag in listed if tag not in seen]
+        fresh = [tag for tag in dict.fromkeys(listed) if tag not in seen]
         yield from fresh
         seen.update(fresh)
         target = part.following

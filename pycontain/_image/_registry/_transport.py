@@ -242,7 +242,7 @@ class Transport:
             proxy = parts._replace(netloc=parts.netloc.rpartition("@")[2], path="").geturl()
             if parts.scheme == "https":
                 options["proxy_ssl_context"] = _tls.context(None, self._environ, verify=True)
-        return _wire.manager(self._timing.clock, proxy, **options)
+        return _wire.manager(self._timing.clock, proxy, verify=verify, **options)
 
 
 def _name(host: str) -> str:

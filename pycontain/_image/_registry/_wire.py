@@ -84,21 +84,31 @@ class _Response(http.client.HTTPResponse):
         self._paced.head_left = None
 
 
-def manager(clock: Callable[[], float], proxy: str | None, **options: Any) -> urllib3.PoolManager:
+class _UnverifiedConnection(HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.is_verified = True  # the caller asked for it: urllib3 need not warn
+
+
+def manager(
+    clock: Callable[[], float], proxy: str | None, *, verify: bool, **options: Any
+) -> urllib3.PoolManager:
     """Return a pool manager of urllib3 whose connections are bounded.
 
     Args:
         clock: Returns monotonic seconds.
         proxy: URL of the proxy to go through, or None.
+        verify: Whether the TLS context in `options` verifies certificates.
         options: Of `urllib3.PoolManager` or `ProxyManager`.
     """
     response = type("Response", (_Response,), {"clock": staticmethod(clock)})
+    encrypted = HTTPSConnection if verify else _UnverifiedConnection
     made: urllib3.PoolManager = (
         urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
     )
     made.pool_classes_by_scheme = {
         "http": _pool(urllib3.HTTPConnectionPool, HTTPConnection, response),
-        "https": _pool(urllib3.HTTPSConnectionPool, HTTPSConnection, response),
+        "https": _pool(urllib3.HTTPSConnectionPool, encrypted, response),
     }
     return made
 
