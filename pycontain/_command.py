@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import errno
 import os
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,9 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from . import _native
-from ._plan import Plan, resolve_user
+from ._accounts import account
+from ._image._user import User as Account
+from ._plan import Plan
 from .config import SandboxConfig, check_env, check_inside_path, parse_user
 from .errors import ConfigError, SpawnError
 
@@ -130,7 +133,7 @@ class Packer:
         self.plan = plan
         self.config = plan.config
         self._env = encode_env(plan.env)
-        self._user = (plan.identity.user_uid, plan.identity.user_gid)
+        self._user = self._mapped(plan.user)
 
     def with_config(self, config: SandboxConfig) -> Packer:
         """Return this for a configuration of the same plan and perhaps other limits."""
@@ -138,23 +141,29 @@ class Packer:
         other.config = config
         return other
 
-    def ids(self, user: int | str | None) -> tuple[int, int]:
-        """Return the user and group of a command, as numbers inside; None is the default user.
+    def _mapped(self, user: Account) -> Account:
+        """Leave out supplementary groups that the sandbox does not have."""
+        ids = self.plan.identity
+        groups = tuple(filter(ids.has_group, user.groups)) if ids.drop_groups else ()
+        return dataclasses.replace(user, groups=groups)
+
+    def account(self, user: int | str | None) -> Account:
+        """Return the user of a command, as numbers inside; None is the default user.
 
         Raises:
             ConfigError: No such user, or an id that the sandbox does not have.
         """
         if user is None:
             return self._user
-        plan = self.plan
-        uid, gid = resolve_user(parse_user(user), plan.config.rootfs, self._user)
-        if not (plan.identity.has_id(uid) and plan.identity.has_group(gid)):
+        own, ids = self._user, self.plan.identity
+        found = account(self.plan.config, parse_user(user), (own.uid, own.gid))
+        if not (ids.has_id(found.uid) and ids.has_group(found.gid)):
             raise ConfigError(
-                f"user: {uid}:{gid} is not one of the sandbox's ids; with one id mapped only "
-                f"{self._user[0]}:{self._user[1]} exists "
+                f"user: {found.uid}:{found.gid} is not one of the sandbox's ids; with one id "
+                f"mapped only {own.uid}:{own.gid} exists "
                 "(more need root, or newuidmap and /etc/subuid)"
             )
-        return uid, gid
+        return self._mapped(found)
 
     def pack(
         self,
@@ -176,7 +185,7 @@ class Packer:
         if options.env is not None:
             env = {**plan.env, **dict(check_env(options.env))}
             data, count = encode_env(env)
-        uid, gid = self.ids(options.user)
+        user = self.account(options.user)
         cwd = plan.cwd if options.cwd is None else check_inside_path(options.cwd, "cwd")
         umask = plan.umask if options.umask is None else options.umask
         if not isinstance(umask, int) or not 0 <= umask <= 0o777:
@@ -190,9 +199,9 @@ class Packer:
             _native.Exec(
                 id=ident,
                 flags=flags,
-                uid=uid,
-                gid=gid,
-                groups=(),
+                uid=user.uid,
+                gid=user.gid,
+                groups=user.groups,
                 paths=candidates(argv[0], env.get("PATH", "")),
                 argv=argv,
                 env=data,

@@ -6,7 +6,7 @@ Three ways, the first that this host and this user allow:
 * range: the caller may map any id (root, in a user namespace with room): 64 Ki ids that belong to
   nobody on the host and to no other living sandbox (`_ranges`).
 * subids: the caller's /etc/subuid range through newuidmap(1); the sandbox's default user is the
-  caller's own id.
+  caller's own id, but where the root is an image: there it is user 0, as in the caller's store.
 * single: one id, the caller's own.
 
 A user namespace with 64 Ki ids is made once per mapping, kept as a descriptor and joined by one
@@ -226,9 +226,11 @@ def subids() -> tuple[int, int] | None:
     return first_uid, first_gid
 
 
-def _subids_identity(uid: int, gid: int, first: tuple[int, int], *, nested: bool) -> Identity:
-    uid_map = " ".join(_subids_map(os.geteuid(), uid, first[0]))
-    gid_map = " ".join(_subids_map(os.getegid(), gid, first[1]))
+def _subids_identity(
+    uid: int, gid: int, first: tuple[int, int], *, nested: bool, image: bool
+) -> Identity:
+    uid_map = " ".join(_subids_map(os.geteuid(), 0 if image else uid, first[0]))
+    gid_map = " ".join(_subids_map(os.getegid(), 0 if image else gid, first[1]))
     fd = _granted.get(uid_map, gid_map, nested=nested)
     return Identity(
         mapping="subids",
@@ -252,13 +254,14 @@ def _single_identity(uid: int, gid: int) -> Identity:
     )
 
 
-def identity(uid: int, gid: int, *, nested: bool = False) -> Identity:
+def identity(uid: int, gid: int, *, nested: bool = False, image: bool = False) -> Identity:
     """Return the ids of a sandbox whose default user is `uid`:`gid`.
 
     Args:
         uid: The default user's id inside.
         gid: Its group's.
         nested: Whether user namespaces may be made inside, which is a property of the namespace.
+        image: Whether the root is made of layers in the caller's store.
 
     Raises:
         UnsupportedError: The user namespace cannot be made on this host.
@@ -268,7 +271,7 @@ def identity(uid: int, gid: int, *, nested: bool = False) -> Identity:
     first = subids()
     if first is not None and uid < RANGE and gid < RANGE:
         with _explained():
-            return _subids_identity(uid, gid, first, nested=nested)
+            return _subids_identity(uid, gid, first, nested=nested, image=image)
     return _single_identity(uid, gid)
 
 

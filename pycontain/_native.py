@@ -45,6 +45,8 @@ class OpKind(IntEnum):
     ROOT_BIND = lib.NSB_OP_ROOT_BIND
     STAGE = lib.NSB_OP_STAGE
     LOWER = lib.NSB_OP_LOWER
+    LAYERS = lib.NSB_OP_LAYERS
+    LAYER = lib.NSB_OP_LAYER
     ROOT_OVERLAY = lib.NSB_OP_ROOT_OVERLAY
     MKDIR = lib.NSB_OP_MKDIR
     SYMLINK = lib.NSB_OP_SYMLINK
@@ -100,6 +102,7 @@ class Probe(IntEnum):
 
 OP_RECURSIVE: Final[int] = lib.NSB_OP_RECURSIVE
 OP_NO_SYMLINKS: Final[int] = lib.NSB_OP_NO_SYMLINKS
+OP_REPLACE: Final[int] = lib.NSB_OP_REPLACE
 OP_OPTIONAL: Final[int] = lib.NSB_OP_OPTIONAL
 
 EXEC_ONLY: Final[int] = lib.NSB_EXEC_ONLY

@@ -42,9 +42,13 @@ def set_up_hangs(step: str = "RECEIVE", path: str | None = None) -> SpawnError:
 def within(seconds: float, ask: Callable[[], T]) -> T:
     """Return what `ask` returns, or raise what it raises, in a thread that may stay behind.
 
+    Where nothing with a server is mounted no thread is made.
+
     Raises:
         TimeoutError: It has not returned in time; the thread goes on waiting.
     """
+    if SERVED.isdisjoint(_kinds().values()):
+        return ask()
     answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
 
     def answer() -> None:
@@ -70,11 +74,17 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
 
 def served(paths: Iterable[str]) -> tuple[str, ...]:
     """Return those of the paths, which exist, that are on file systems with a server."""
+    kinds = _kinds()
+    return tuple(path for path in paths if kinds.get(_device(path)) in SERVED)
+
+
+def _kinds() -> dict[str, str]:
+    """Return the kind of each file system that is mounted, by `major:minor`."""
     kinds = {}
     for row in Path("/proc/self/mountinfo").read_bytes().splitlines():
         before, _, after = row.decode(errors="replace").partition(" - ")
         kinds[before.split()[2]] = after.split()[0].partition(".")[0]
-    return tuple(path for path in paths if kinds.get(_device(path)) in SERVED)
+    return kinds
 
 
 def _device(path: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -15,9 +16,11 @@ from types import MappingProxyType
 from typing import Final
 
 from . import _capabilities, _landlock, _native, _patience, _policy, _seccomp, _userland
+from ._accounts import account
 from ._identity import Identity, Lease, identity
+from ._image._user import User as Account
 from ._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Idmap, Op, OpKind
-from .config import Bind, Mount, Overlay, SandboxConfig, Tmpfs, User
+from .config import Bind, ImageRoot, Mount, Overlay, SandboxConfig, StrPath, Tmpfs
 from .enforcement import GROUP_CONTROLS, Control, check_required
 from .errors import ConfigError, SpawnError
 from .profile import Profile
@@ -66,7 +69,7 @@ class Plan:
         trees: What the parent clones and idmaps for each spawn.
         served: Directories and files of the host whose file server may be dead by the next start.
         tree_paths, op_paths: For error messages, by index.
-        env, cwd, umask: Defaults of commands.
+        user, env, cwd, umask: Defaults of commands.
         enforcement: Each control and what holds it, or why nothing does.
     """
 
@@ -80,6 +83,7 @@ class Plan:
     trees: _native.Trees
     served: tuple[str, ...]
     op_paths: tuple[str, ...]
+    user: Account
     env: Mapping[str, str]
     cwd: str
     umask: int
@@ -142,10 +146,14 @@ class _Builder:
         """The root: a directory under a private layer, or the host's user land on a tmpfs."""
         limits = f"size={self.config.disk},nr_inodes={self.config.inodes}"
         path = self.config.rootfs
-        layered = path is not None and not self.config.read_only
+        image = self.config.image
+        layered = image is not None or (path is not None and not self.config.read_only)
         if layered or any(isinstance(mount, Overlay) for mount in self.config.mounts):
             stage = f"{limits},mode=700".encode()
             self.add(Op(OpKind.STAGE, "", stage, attr=RESTRICTED), "the writable layers")
+        if image is not None:
+            self._image(image)
+            return
         if path is None:
             self.add(Op(OpKind.ROOT_TMPFS, "", f"{limits},mode=755".encode(), attr=RESTRICTED), "/")
             self._userland()
@@ -159,18 +167,42 @@ class _Builder:
             Op(OpKind.LOWER, "", text, _native.OP_RECURSIVE, fd, attr=RESTRICTED | MOUNT_RDONLY),
             path,
         )
-        self.add(Op(OpKind.ROOT_OVERLAY, "", attr=RESTRICTED), path)
+        self._layered(path, path)
+
+    def _image(self, image: ImageRoot) -> None:
+        """An image's layers, all of them by one mount of the directory that holds them."""
+        text, fd = self.source(image.directory, Idmap.ROOT)
+        attr = RESTRICTED | MOUNT_RDONLY
+        self.add(Op(OpKind.LAYERS, "", text, fd=fd, attr=attr), image.directory)
+        for layer in image.layers:
+            self.add(Op(OpKind.LAYER, "", os.fsencode(layer)), f"{image.directory}/{layer}")
+        self._layered(image.name, image.directory)
+        for path in (*image.volumes, self.config.cwd or image.cwd):
+            self.add(Op(OpKind.MKDIR, path, mode=0o755))
+        name = self.config.hostname
+        self._replace("/etc/hosts", _userland.hosts(name))
+        self._replace("/etc/hostname", f"{name}\n".encode())
+        if self.config.network == "host":
+            with contextlib.suppress(OSError):
+                self._replace("/etc/resolv.conf", Path("/etc/resolv.conf").read_bytes())
+
+    def _replace(self, path: str, content: bytes) -> None:
+        flags = _native.OP_REPLACE
+        self.add(Op(OpKind.FILE, path, content, flags, mode=0o644))
+
+    def _layered(self, name: str, source: str) -> None:
+        """A private layer over those of `source`."""
+        self.add(Op(OpKind.ROOT_OVERLAY, "", attr=RESTRICTED), name)
         self.add(Op(OpKind.MKDIR, "/tmp", mode=0o1777))  # noqa: S108
-        if f"idmap {path}" in self.notes:
+        if f"idmap {source}" in self.notes:
             # The layer cannot take over files whose owners do not exist inside (EOVERFLOW).
             self.notes["writable root"] = Control(
                 in_force=False,
                 why="the owners of its files cannot be mapped; only /tmp can be written",
-                remedy=self.notes[f"idmap {path}"].remedy,
+                remedy=self.notes[f"idmap {source}"].remedy,
             )
-            self.add(
-                Op(OpKind.TMPFS, "/tmp", f"{limits},mode=1777".encode(), attr=RESTRICTED)  # noqa: S108
-            )
+            limits = f"size={self.config.disk},nr_inodes={self.config.inodes},mode=1777"
+            self.add(Op(OpKind.TMPFS, "/tmp", limits.encode(), attr=RESTRICTED))  # noqa: S108
 
     def _userland(self) -> None:
         ids = self.ids
@@ -257,6 +289,8 @@ class _Builder:
         for mount in self.config.mounts:
             match mount:
                 case Bind(source, target, read_only):
+                    if not read_only:
+                        self._check_owner(target)
                     attr = RESTRICTED | (MOUNT_RDONLY if read_only else 0)
                     self.bind(str(source), str(target), Idmap.BIND, attr=attr)
                 case Tmpfs(target, size, inodes, mode):
@@ -264,6 +298,15 @@ class _Builder:
                     self.add(Op(OpKind.TMPFS, str(target), options.encode(), attr=RESTRICTED))
                 case Overlay(lowers, target):
                     self._overlay([str(lower) for lower in lowers], str(target))
+
+    def _check_owner(self, target: StrPath) -> None:
+        """Say it where the default user is not the caller."""
+        if self.config.image is not None and self.ids.mapping == "subids" and self.ids.user_uid:
+            self.notes[f"owner {target}"] = Control(
+                in_force=False,
+                why="in an image the caller's files are user 0's, for the default user is another",
+                remedy="user=0, or run as root",
+            )
 
     def _overlay(self, lowers: list[str], target: str) -> None:
         for lower in lowers:
@@ -283,7 +326,7 @@ class _Builder:
         if "net" in names:
             self.add(Op(OpKind.LOOPBACK), "lo")
         self.add(Op(OpKind.KEYRING), "session keyring")
-        if self.config.read_only and self.config.rootfs is None:
+        if self.config.read_only and self.config.rootfs is None:  # a directory is bound so
             self.add(Op(OpKind.READ_ONLY, "", attr=MOUNT_RDONLY), "/")
         self.add(Op(OpKind.PIVOT_ROOT), "/")
 
@@ -349,64 +392,6 @@ def _check_source(mount: Mount, path: str) -> None:
         ) from None
     if isinstance(mount, Overlay) and not stat.S_ISDIR(found.st_mode):
         raise ConfigError(f"Overlay: {path!r} is not a directory")
-
-
-def _name_table(rootfs: str | None, name: str, ids: tuple[int, int], limit: int = 1 << 20) -> str:
-    """Return passwd(5) or group(5) of the root: no symbolic link, a regular file, bounded."""
-    if rootfs is None:
-        return (_userland.passwd(*ids) if name == "passwd" else _userland.group(ids[1])).decode()
-    directory = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        etc = os.open(
-            "etc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory
-        )
-        try:
-            fd = os.open(
-                name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=etc
-            )
-        finally:
-            os.close(etc)
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")
-            with open(fd, "rb", closefd=False) as file:
-                return file.read(limit).decode(errors="replace")
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise ConfigError(
-            f"user: names need /etc/{name} of the root: {error.strerror}; give numbers"
-        ) from None
-    finally:
-        os.close(directory)
-
-
-def _look_up(table: str, name: str, kind: str) -> list[str]:
-    for row in table.splitlines():
-        fields = row.split(":")
-        if len(fields) > 3 and fields[0] == name and fields[2].isdecimal():
-            return fields
-    raise ConfigError(f"user: the root has no {kind} {name!r}")
-
-
-def resolve_user(
-    user: User | None, rootfs: str | None, default: tuple[int, int]
-) -> tuple[int, int]:
-    """Return numeric ids; names are those of the root's own passwd and group files.
-
-    Raises:
-        ConfigError: No such name.
-    """
-    if user is None:
-        return default
-    uid, gid = user.uid, user.gid
-    if isinstance(uid, str):
-        fields = _look_up(_name_table(rootfs, "passwd", default), uid, "user")
-        uid = int(fields[2])
-        gid = int(fields[3]) if gid is None else gid
-    if isinstance(gid, str):
-        gid = int(_look_up(_name_table(rootfs, "group", default), gid, "group")[2])
-    return uid, uid if gid is None else gid
 
 
 def _rlimits(profile: Profile, cpu_limit: float | None) -> tuple[tuple[int, int, int], ...]:
@@ -538,8 +523,9 @@ def compile_plan(config: SandboxConfig) -> Plan:
     profile = config.profile
     served = _checked_sources(config)
     default = (profile.user, profile.user)
-    uid, gid = resolve_user(config.user, config.rootfs, default)
-    ids = identity(uid, gid, nested=profile.nested)
+    user = account(config, config.user, default)
+    uid, gid = user.uid, user.gid
+    ids = identity(uid, gid, nested=profile.nested, image=config.image is not None)
     if not (ids.has_id(uid) and ids.has_group(gid)):
         raise ConfigError(f"user: {uid}:{gid} is outside the sandbox's ids 0 to {65535}")
     binds = any(isinstance(mount, Bind) for mount in config.mounts)
@@ -581,14 +567,25 @@ def compile_plan(config: SandboxConfig) -> Plan:
         trees=_native.Trees(builder.trees),
         served=served,
         op_paths=tuple(builder.paths),
-        env=MappingProxyType(_default_env(config, uid)),
-        cwd=config.cwd or (_userland.HOME if config.rootfs is None else "/"),
+        user=user,
+        env=MappingProxyType(_default_env(config, user)),
+        cwd=_default_cwd(config),
         umask=profile.umask,
         enforcement=MappingProxyType(enforcement),
     )
 
 
-def _default_env(config: SandboxConfig, uid: int) -> dict[str, str]:
+def _default_cwd(config: SandboxConfig) -> str:
+    if config.cwd is not None:
+        return config.cwd
+    if config.image is not None:
+        return config.image.cwd
+    return "/" if config.rootfs is not None else _userland.HOME
+
+
+def _default_env(config: SandboxConfig, user: Account) -> dict[str, str]:
+    if config.image is not None:
+        return {"PATH": PATH, "HOME": user.home, **dict(config.image.env), **dict(config.env)}
     path = PATH
     if config.rootfs is None:
         home = _userland.HOME
@@ -596,5 +593,5 @@ def _default_env(config: SandboxConfig, uid: int) -> dict[str, str]:
             [f"{prefix}/bin" for prefix in reversed(_userland.interpreter_prefixes())] + [PATH]
         )
     else:
-        home = "/root" if uid == 0 else "/tmp"  # noqa: S108
+        home = "/root" if user.uid == 0 else "/tmp"  # noqa: S108
     return {"PATH": path, "HOME": home, "LANG": "C.UTF-8", **dict(config.env)}

@@ -252,8 +252,8 @@ class BaseCommand:
     ) -> Request:
         """Pack the request and open the reply socket; the clock starts here."""
         if (base := lease.base) is not None:
-            uid, gid = packer.ids(options.user)
-            plumbing.give_to(base + uid, base + gid)
+            user = packer.account(options.user)
+            plumbing.give_to(base + user.uid, base + user.gid)
         numbers, fds = _descriptors(plumbing, options, pass_fds)
         tasks: tuple[int, ...] = ()
         if self._group is not None:

@@ -235,6 +235,40 @@ class IoLimit:
                 check_count(count, f"IoLimit {name}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRoot:
+    """A root made of an image's layers, and what the image's configuration says of commands.
+
+    Attributes:
+        name: What the caller calls the image.
+        id: Digest of its configuration.
+        directory: Holds the layers, on the host.
+        layers: Directories below it, topmost first.
+        env: Variables of every command.
+        cwd: Where commands start.
+        user: USER or USER:GROUP; "": root.
+        volumes: Directories that are made if the image has none.
+        command: What runs if nothing else is asked for.
+        stop_signal: What asks a command to end; None: SIGTERM.
+    """
+
+    name: str
+    id: str
+    directory: str
+    layers: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    volumes: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    stop_signal: int | None = None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The layers' paths on the host."""
+        return tuple(f"{self.directory}/{layer}" for layer in self.layers)
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """Numeric ids, or names that the sandbox's own passwd and group files resolve."""
@@ -323,7 +357,9 @@ class SandboxConfig:
     Two configurations are equal if they are compiled to the same plan, whatever their limits are.
 
     Attributes:
-        rootfs: Directory of the host used as lower, read-only root; None: the host's own userland.
+        image: The root that an image gives.
+        rootfs: Directory of the host used as lower, read-only root; None, and no image: the host's
+            own userland.
         mounts: In the order in which they are mounted.
         network: "none" (a loopback interface alone) or "host".
         namespaces: Which are new.
@@ -347,6 +383,7 @@ class SandboxConfig:
         pinned: The cpuset holds by sched_setaffinity(2), without a control group.
     """
 
+    image: ImageRoot | None = None
     rootfs: str | None = None
     mounts: tuple[Mount, ...] = ()
     network: Network = "none"
@@ -377,6 +414,8 @@ class SandboxConfig:
 
     def __post_init__(self) -> None:
         """Check what is not checked by the types of the fields."""
+        if self.image is not None and self.rootfs is not None:
+            raise ConfigError("rootfs: the image is the root; give one of the two")
         object.__setattr__(self, "pinned", self.cpuset is not None and not self.cpuset_exclusive)
         if self.cpuset_exclusive and self.cpuset is None:
             raise ConfigError("cpuset_exclusive: which processors? Name them with cpuset=")

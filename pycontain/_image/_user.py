@@ -71,7 +71,7 @@ def resolve(user: str, open_file: Open) -> User:
     """
     who, colon, group = user.partition(":")
     if ":" in group or (colon and not (who and group)):
-        raise ImageConfigError(f"user {user[:60]!r} is not USER or USER:GROUP")
+        raise ImageConfigError(f"user: {user[:60]!r} is not USER or USER:GROUP")
     account = _account(who, open_file)
     gid, groups = account.gid, tuple[int, ...]()
     if group:
@@ -90,7 +90,7 @@ def _account(who: str, open_file: Open) -> _Account:
         if account.uid == number if number is not None else account.name == who:
             return account
     if number is None:
-        raise ImageConfigError(f"user {who[:60]!r} not found in the image's {USERS}")
+        raise ImageConfigError(f"user: {who[:60]!r} not found in the root's {USERS}")
     return _Account("", number, 0, "/")
 
 
@@ -101,7 +101,7 @@ def _gid(group: str, open_file: Open) -> int:
     for row in _groups(open_file):
         if row.name == group:
             return row.gid
-    raise ImageConfigError(f"group {group[:60]!r} not found in the image's {GROUPS}")
+    raise ImageConfigError(f"user: group {group[:60]!r} not found in the root's {GROUPS}")
 
 
 def _parse_id(text: str) -> int | None:
@@ -109,7 +109,7 @@ def _parse_id(text: str) -> int | None:
     if not (text.isascii() and text.isdigit()):
         return None
     if len(text) > 10 or int(text) > ID_MAX:
-        raise ImageConfigError(f"user or group {text[:60]!r} is not between 0 and {ID_MAX}")
+        raise ImageConfigError(f"user: {text[:60]!r} is not between 0 and {ID_MAX}")
     return int(text)
 
 
@@ -141,18 +141,20 @@ def _read(path: str, open_file: Open) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise ImageConfigError(f"the image's {path} cannot be read: {error.strerror}") from error
+        raise ImageConfigError(
+            f"user: the root's {path} cannot be read: {error.strerror}"
+        ) from error
     data = bytearray()
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ImageConfigError(f"the image's {path} is not a regular file")
+            raise ImageConfigError(f"user: the root's {path} is not a regular file")
         while chunk := os.read(fd, ACCOUNTS_MAX + 1 - len(data)):
             data += chunk
     finally:
         os.close(fd)
     if len(data) > ACCOUNTS_MAX:
         raise LimitExceededError(
-            f"the image's {path} is larger than {ACCOUNTS_MAX} bytes",
+            f"user: the root's {path} is larger than {ACCOUNTS_MAX} bytes",
             limit="accounts",
             allowed=ACCOUNTS_MAX,
         )

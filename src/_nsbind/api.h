@@ -122,6 +122,8 @@ enum nsb_op_kind {
 	NSB_OP_ROOT_BIND,      /* descriptor or source */
 	NSB_OP_STAGE,          /* tmpfs that holds upper and work; options: source */
 	NSB_OP_LOWER,          /* a lower layer, topmost first; descriptor or source */
+	NSB_OP_LAYERS,         /* a directory of layers, for LAYER ops; descriptor or source */
+	NSB_OP_LAYER,          /* the same as LOWER; source is its path in the last LAYERS */
 	NSB_OP_ROOT_OVERLAY,
 	NSB_OP_MKDIR,     /* target mode uid gid; an existing directory is kept as it is */
 	NSB_OP_SYMLINK,   /* target -> source */
@@ -147,7 +149,8 @@ enum nsb_op_kind {
 enum nsb_op_flag {
 	NSB_OP_RECURSIVE = 1,
 	NSB_OP_NO_SYMLINKS = 2, /* target must have no symbolic link in any component */
-	NSB_OP_OPTIONAL = 4     /* a source that does not exist skips the op */
+	NSB_OP_OPTIONAL = 4,    /* a source that does not exist skips the op */
+	NSB_OP_REPLACE = 8      /* a file takes the place of one, or of a link */
 };
 
 struct nsb_op {

@@ -118,8 +118,8 @@ static long op_stage(struct builder *builder, const struct nsb_op *op)
 	return fd;
 }
 
-/* "l", "u", "w", "m" and a number: a layer, an upper, a work directory and an overlay's mount point
- * on the stage. */
+/* "l", "s", "u", "w" and a number: a layer, a directory of layers, an upper and a work directory on
+ * the stage. */
 static const char *stage_name(char name[16], char kind, uint32_t number)
 {
 	name[0] = kind;
@@ -127,10 +127,9 @@ static const char *stage_name(char name[16], char kind, uint32_t number)
 	return name;
 }
 
-static long op_lower(struct builder *builder, const struct nsb_op *op)
+static long attach_to_stage(struct builder *builder, const struct nsb_op *op, const char *name)
 {
-	char name[16];
-	struct place place = { builder->stage_fd, stage_name(name, 'l', builder->n_lowers), false };
+	struct place place = { builder->stage_fd, name, false };
 	long err = sys3(__NR_mkdirat, builder->stage_fd, name, 0700);
 	long target = err ? err : place_open(&place, O_DIRECTORY_), fd;
 
@@ -140,10 +139,40 @@ static long op_lower(struct builder *builder, const struct nsb_op *op)
 			   op->flags & NSB_OP_RECURSIVE);
 	if (fd < 0)
 		return fd;
-	builder->n_lowers++;
 	err = mount_restrict(builder->stage_fd, (int)fd, op->attr, op->flags & NSB_OP_RECURSIVE);
 	sys_close((int)fd);
 	return err;
+}
+
+static long op_lower(struct builder *builder, const struct nsb_op *op)
+{
+	char name[16];
+
+	return attach_to_stage(builder, op, stage_name(name, 'l', builder->n_lowers++));
+}
+
+static long op_layers(struct builder *builder, const struct nsb_op *op)
+{
+	char name[16];
+
+	return attach_to_stage(builder, op, stage_name(name, 's', builder->n_stores++));
+}
+
+/* A link, whose short name lets 500 layers fit in a page of options. */
+static long op_layer(struct builder *builder, const struct nsb_op *op)
+{
+	char name[16], path[PATH_SIZE];
+	const char *end = path + sizeof path;
+	char *at;
+
+	if (!builder->n_stores)
+		return -E_PROTO;
+	at = text_append(path, end, stage_name(name, 's', builder->n_stores - 1));
+	at = text_append(text_append(at, end, "/"), end, source_of(builder, op));
+	if (!at)
+		return -E_NAMETOOLONG;
+	stage_name(name, 'l', builder->n_lowers++);
+	return sys3(__NR_symlinkat, path, builder->stage_fd, name);
 }
 
 /* The overlay's root takes mode and owner from its upper directory, which must look like the
@@ -276,6 +305,8 @@ static long op_file(struct builder *builder, const struct nsb_op *op)
 	fd = open_parent_in_root(builder->root_fd, target_of(builder, op), name, true, &making);
 	if (fd < 0)
 		return fd;
+	if (op->flags & NSB_OP_REPLACE)
+		(void)sys3(__NR_unlinkat, fd, name, 0);
 	file = sys_openat((int)fd, name, O_WRONLY_ | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_CLOEXEC_,
 			  op->mode);
 	sys_close((int)fd);
@@ -521,6 +552,8 @@ static const struct {
 	[NSB_OP_ROOT_BIND] = { op_root_bind, NSB_STEP_ROOT },
 	[NSB_OP_STAGE] = { op_stage, NSB_STEP_ROOT },
 	[NSB_OP_LOWER] = { op_lower, NSB_STEP_LOWER },
+	[NSB_OP_LAYERS] = { op_layers, NSB_STEP_LOWER },
+	[NSB_OP_LAYER] = { op_layer, NSB_STEP_LOWER },
 	[NSB_OP_ROOT_OVERLAY] = { op_root_overlay, NSB_STEP_OVERLAY },
 	[NSB_OP_MKDIR] = { op_mkdir, NSB_STEP_MKDIR },
 	[NSB_OP_SYMLINK] = { op_symlink, NSB_STEP_SYMLINK },

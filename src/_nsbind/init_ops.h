@@ -16,6 +16,7 @@ struct builder {
 	int proc_fd;
 	int null_fd;
 	uint32_t n_lowers;
+	uint32_t n_stores;
 	uint32_t n_overlays;
 };
 

@@ -12,7 +12,7 @@ enum { MS_PRIVATE_REC = (1 << 18) | 16384 };
 static bool has_source(uint32_t kind)
 {
 	return kind == NSB_OP_BIND || kind == NSB_OP_DEVICE || kind == NSB_OP_LOWER ||
-	       kind == NSB_OP_ROOT_BIND;
+	       kind == NSB_OP_LAYERS || kind == NSB_OP_ROOT_BIND;
 }
 
 /* Host paths and attached trees, before ids and mounts change what a path means. */

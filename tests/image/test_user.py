@@ -22,7 +22,7 @@ alice:x:1000:1000::/home/alice:/bin/sh
 alice:x:2000:2000::/another:/bin/sh
 homeless:x:1001:1001:::
 123:x:1002:1002::/digits:
-nam\xe9:x:1003:1003::/nam\xe9:
+nom\xe9:x:1003:1003::/nom\xe9:
 """
 GROUP = b"""\
 root:x:0:root
@@ -71,16 +71,16 @@ def test_found(image: Path, text: str) -> None:
 
 
 NOBODY = {
-    "nosuch": "user 'nosuch' not found in the image's /etc/passwd",
-    "root:nosuch": "group 'nosuch' not found in the image's /etc/group",
+    "nosuch": "user: 'nosuch' not found in the root's /etc/passwd",
+    "root:nosuch": "user: group 'nosuch' not found in the root's /etc/group",
     "root:short": "group 'short' not found",
     "99999999999": "not between 0 and 4294967294",
     "4294967295": "not between 0 and 4294967294",
     "0:4294967295": "not between",
     "9" * 5000: "not between",
-    "-1": "user '-1' not found",
+    "-1": "user: '-1' not found",
     "٣": "not found",
-    "bad": "user 'bad' not found",
+    "bad": "user: 'bad' not found",
     "a:b:c": "is not USER or USER:GROUP",
     "root:": "is not USER or USER:GROUP",
     ":root": "is not USER or USER:GROUP",
@@ -96,7 +96,7 @@ def test_not_found(image: Path, text: str) -> None:
 def test_an_image_without_accounts(tmp_path: Path) -> None:
     assert resolve("", opener(tmp_path)) == User(uid=0, gid=0)
     assert resolve("7:8", opener(tmp_path)) == User(uid=7, gid=8)
-    with pytest.raises(ImageConfigError, match="user 'root' not found"):
+    with pytest.raises(ImageConfigError, match="user: 'root' not found"):
         resolve("root", opener(tmp_path))
 
 

@@ -21,7 +21,16 @@ LEVELS = {
     ),
     1: ("_cgroup", "_userland", "_hints", "_native", "_patience", "_processes"),
     2: (
-        *("_ranges", "_identity", "_keeper", "_groups", "_landlock", "_plan", "_command"),
+        *(
+            "_accounts",
+            "_ranges",
+            "_identity",
+            "_keeper",
+            "_groups",
+            "_landlock",
+            "_plan",
+            "_command",
+        ),
         *("_living", "_collect"),
     ),
     3: ("_runtime", "_watch", "_streams"),
