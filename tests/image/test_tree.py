@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from pycontain._image._tree import DEPTH_MAX, LINKS_MAX, Tree
 
 
-def layer(directory: Path, files: dict[str, str | None]) -> str:
+def layer(directory: Path, files: Mapping[str, str | None]) -> str:
     """Make a layer: texts of files, `-> target` for a link, None for a whiteout, a name with `/`
     at its end for an opaque directory."""
     for name, content in files.items():
