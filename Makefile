@@ -100,6 +100,14 @@ fix: ## let ruff and clang-format mend what they can
 	$(BIN)/ruff format
 	$(BIN)/clang-format -i $(C_OWN)
 
+.PHONY: security-report
+# RUN= runs no lane and takes what the last runs of the lanes left in build/lanes; the machines' lanes always come from there
+# (make test-vm). Fuzzing: make fuzz.
+security-report: RUN ?= root user subids userns faults
+security-report: ## docs/security-report.md: attacks in some lanes, faults, fuzzing, peers; some ten minutes
+	@$(SETUP) test bench
+	@PYTHONPATH=scripts:tests $(BIN)/python -m security --peers $(RUN)
+
 .PHONY: bench
 bench: ## benchmarks against the competitors, into docs/
 	@$(SETUP) test bench

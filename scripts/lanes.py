@@ -30,10 +30,12 @@ from pathlib import Path
 
 import vm_lanes
 from machine import kernels
-from outcomes import Outcome, conclude, impossible
+from outcomes import Outcome, conclude, impossible, keep
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
+# What came of the last run of each lane.
+KEPT = REPOSITORY / "build/lanes"
 UID = 54321
 TIMEOUT_S = (60 if os.environ.get("PYCONTAIN_FAULTS_WHOLE") == "1" else 15) * 60
 GRACE_S = 2
@@ -436,9 +438,12 @@ def main() -> int:
     # Orphans of a test come to us, so that none survives unseen.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     outcomes = run_lanes(names, arguments, options.kernel)
+    for outcome in outcomes.values():
+        outcome.arguments = arguments
     if report := os.environ.get(vm_lanes.REPORT):
         Path(report).write_text("".join(outcome.to_json() for outcome in outcomes.values()))
         return 0
+    keep(outcomes, KEPT)
     return conclude(outcomes, whole=not options.lanes and not arguments)
 
 

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 MUST_WORK = os.environ.get("PYCONTAIN_MUST_WORK") == "1"
 COLUMNS = ("passed", "failed", "skipped")
@@ -15,11 +18,28 @@ COLUMNS = ("passed", "failed", "skipped")
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What came of one lane."""
+    """What came of one lane.
+
+    Attributes:
+        counts: Tests by outcome.
+        ran, failed: Ids of tests that came to their end, and of those that failed.
+        dropped: Those that are left to other lanes.
+        skipped: Why, by the test's id.
+        faults: What the fault sweeps say of themselves.
+        system: The kernel, the distribution and the interpreter.
+        arguments: What pytest was given beyond the lane's own.
+        seconds: How long it took.
+        note: What else went wrong.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     ran: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
     dropped: set[str] = field(default_factory=set)
+    skipped: dict[str, str] = field(default_factory=dict)
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    system: str = ""
+    arguments: list[str] = field(default_factory=list)
     seconds: float = 0.0
     note: str = ""
 
@@ -30,15 +50,9 @@ class Outcome:
 
     def to_json(self) -> str:
         """Return the outcome as one line of JSON."""
-        return json.dumps(
-            {
-                "counts": self.counts,
-                "ran": sorted(self.ran),
-                "dropped": sorted(self.dropped),
-                "seconds": self.seconds,
-                "note": self.note,
-            }
-        )
+        # Not dataclasses.asdict(), which makes another thing of a Counter.
+        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return json.dumps(fields, default=sorted)
 
     @classmethod
     def from_json(cls, text: str) -> Outcome:
@@ -48,13 +62,20 @@ class Outcome:
             ValueError, KeyError: It is none.
         """
         fields = json.loads(text)
-        return cls(
-            counts=Counter(fields["counts"]),
-            ran=set(fields["ran"]),
-            dropped=set(fields["dropped"]),
-            seconds=fields.get("seconds", 0.0),
-            note=fields.get("note", ""),
-        )
+        for name, kind in (("counts", Counter), ("ran", set), ("failed", set), ("dropped", set)):
+            fields[name] = kind(fields[name])
+        try:
+            return cls(**fields)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+
+
+def keep(outcomes: Mapping[str, Outcome], folder: Path) -> None:
+    """Write each lane's outcome to a file of its name, for `make security-report`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, outcome in outcomes.items():
+        if outcome.ran:
+            (folder / f"{name}.json").write_text(outcome.to_json() + "\n")
 
 
 def impossible(reason: str) -> Outcome:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 from collections import Counter
@@ -104,16 +105,37 @@ def pytest_terminal_summary(
 ) -> None:
     if not REPORT:
         return
+    by_category = {category: terminalreporter.stats.get(category, []) for category in OUTCOMES}
     counts: Counter[str] = Counter(passed=0, failed=0, skipped=0)
-    ran = set()
     for category, outcome in OUTCOMES.items():
-        reports = terminalreporter.stats.get(category, [])
-        counts[outcome] += len(reports)
-        if category in {"passed", "failed"}:
-            ran |= {report.nodeid for report in reports}
-    Path(REPORT).write_text(
-        json.dumps({"counts": counts, "ran": sorted(ran), "dropped": config.stash[DROPPED]})
-    )
+        counts[outcome] += len(by_category[category])
+    failed = {report.nodeid for name in ("failed", "error") for report in by_category[name]}
+    ran = {report.nodeid for name in ("passed", "failed") for report in by_category[name]}
+    told = {
+        "counts": counts,
+        "ran": sorted(ran),
+        "failed": sorted(failed),
+        "dropped": config.stash[DROPPED],
+        "skipped": {report.nodeid: _reason(report) for report in by_category["skipped"]},
+        "faults": [
+            value
+            for report in by_category["passed"] + by_category["failed"]
+            for name, value in report.user_properties
+            if name == "faults"
+        ],
+        "system": _system(),
+    }
+    Path(REPORT).write_text(json.dumps(told))
+
+
+def _reason(report: pytest.TestReport) -> str:
+    told = report.longrepr
+    return str(told[2] if isinstance(told, tuple) else told).removeprefix("Skipped: ")
+
+
+def _system() -> str:
+    name = platform.freedesktop_os_release().get("PRETTY_NAME", "an unnamed distribution")
+    return f"Linux {os.uname().release}, {name}, Python {platform.python_version()}"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -123,7 +123,7 @@ def control() -> Controls:
 
 
 def _controlled(attacks: list[Attack], run: Run) -> Iterator[tuple[Attack, str]]:
-    for attack, found in _attempt(attacks, run):
+    for attack, found in attempt(attacks, run):
         works = any(
             not (refused(attack, outcome) or outcome.signal or outcome.status) for outcome in found
         )
@@ -169,7 +169,7 @@ def _victim() -> Iterator[int]:
             process.kill()
 
 
-def _attempt(attacks: Sequence[Attack], run: Run) -> Iterator[tuple[Attack, list[Outcome]]]:
+def attempt(attacks: Sequence[Attack], run: Run) -> Iterator[tuple[Attack, list[Outcome]]]:
     """Run the programs of all attacks in one go, but for those that this machine does not have."""
     chosen = [(attack, list(filter(possible, attack.programs))) for attack in attacks]
     found = outcomes(run([encode(program) for _, programs in chosen for program in programs]))
@@ -210,7 +210,7 @@ def examine(cell: Cell, controls: Controls) -> Examination:
 
         rows = [
             _attack_row(cell, attack, found, controls)
-            for attack, found in _attempt(ATTACKS, lambda words: run(["calls", *words]))
+            for attack, found in attempt(ATTACKS, lambda words: run(["calls", *words]))
         ]
         rows += [_inspection_row(cell, entry, run, facts, controls) for entry in INSPECTIONS]
         claims = {name: str(held) for name, held in sandbox.enforcement.items()}

@@ -87,11 +87,17 @@ class Sweep:
         self._page = Page()
         self.runs = 0
         self.kinds: Counter[str] = Counter()
+        self.errnos: Counter[str] = Counter()
         self.findings: list[str] = []
         self._baseline = self._run()
         if self._baseline.kind != "success":
             raise SystemExit(f"without faults: {self._baseline._replace(facts='')}")
         self._calls = self._page.calls()
+
+    @property
+    def points(self) -> int:
+        """How many system calls of the core the scenario makes that can fail."""
+        return sum(call.site not in NEVER_FAILS for call in self._calls)
 
     def _run(self, *rules: Rule) -> Verdict:
         return victim.run(self._scenario, self._options, CoreFaults(self._page, *rules))
@@ -135,6 +141,7 @@ class Sweep:
     def _note(self, rules: tuple[Rule, ...], fine: frozenset[str] = FINE) -> None:
         verdict = self._run(*rules)
         self.runs += 1
+        self.errnos.update(errno.errorcode[rule.err] for rule in rules if rule.err)
         kind, text = self._judge(verdict, {rule.err for rule in rules})
         hits = [f"{call.site}#{call.n}" for call in self._page.calls() if call.hit]
         self.kinds[kind] += 1
@@ -193,6 +200,7 @@ class Sweep:
         elif kind == "success":
             kind, text = self._compare(verdict.facts) or ("silent", "")
         self.runs += 1
+        self.errnos[err] += 1
         self.kinds[kind] += 1
         if kind not in FINE:
             self.findings.append(f"{kind}: {sites} {err}: {text}")
@@ -244,7 +252,13 @@ def main() -> None:
             raise OSError(ctypes.get_errno(), "mount")
     sweep = Sweep(job)
     getattr(sweep, job["sweep"])()
-    report = {"runs": sweep.runs, "kinds": sweep.kinds, "findings": sweep.findings}
+    report = {
+        "runs": sweep.runs,
+        "points": sweep.points,
+        "kinds": sweep.kinds,
+        "errnos": sweep.errnos,
+        "findings": sweep.findings,
+    }
     print(json.dumps(report))  # noqa: T201
 
 

@@ -251,14 +251,20 @@ def _name_and_kill(pid: int) -> str:
 
 
 def remains() -> list[str]:
-    """Return the control groups and state files of owners in our PID namespace."""
+    """Return the control groups and state files of owners in our PID namespace but ourselves."""
     mark = f"-{os.stat('/proc/self/ns/pid').st_ino}-"
+    own = f"{mark}{os.getpid()}-"
     found: list[str] = []
     for _, home in HOMES:
         for place in (home, *home.parents):
             if not (place / "cgroup.procs").exists():
                 break
-            found += [f"{place}/{name}" for name in os.listdir(place) if mark in name]
+            found += [f"{place}/{name}" for name in os.listdir(place) if _is(name, mark, own)]
     with contextlib.suppress(FileNotFoundError, PermissionError):  # none yet, or not ours
-        found += [f"{RUN_DIRECTORY}/{name}" for name in os.listdir(RUN_DIRECTORY) if mark in name]
+        names = os.listdir(RUN_DIRECTORY)
+        found += [f"{RUN_DIRECTORY}/{name}" for name in names if _is(name, mark, own)]
     return sorted(set(found))
+
+
+def _is(name: str, mark: str, own: str) -> bool:
+    return mark in name and own not in name

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,13 @@ def user_rootfs(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def drive(fault_site: Path, state_program: Path, rootfs: Path, user_rootfs: Path) -> Drive:
+def drive(
+    fault_site: Path,
+    state_program: Path,
+    rootfs: Path,
+    user_rootfs: Path,
+    record_property: Callable[[str, object], None],
+) -> Drive:
     """Return what runs a sweep as PID 1 of namespaces of its own, and returns its report."""
 
     def run(sweep: str, scenario: str, *, caller: str = "root", **more: Any) -> dict[str, Any]:
@@ -83,6 +90,8 @@ def drive(fault_site: Path, state_program: Path, rootfs: Path, user_rootfs: Path
         )
         assert done.returncode == 0, done.stderr
         report: dict[str, Any] = json.loads(done.stdout)
+        about = {"sweep": sweep, "scenario": scenario, "caller": caller, "every": WHOLE}
+        record_property("faults", about | {"clone": more.get("clone", "vm")} | report)
         assert report["findings"] == [], "\n".join([*report["findings"], done.stderr])
         return report
 
