@@ -21,14 +21,15 @@ from pycontain.selftest.catalogue import ATTACKS, Attack, Outside
 from .peers import Peer, Run, UnusableError, peers
 
 TRIED = [attack for attack in ATTACKS if isinstance(attack.outside, Outside)]
-BLOCKED, WORKS, ABSENT = "blocked", "works", "not applicable"
+BLOCKED, WORKS = "blocked", "works"
 
 
 def _works(attack: Attack, outcome: Outcome) -> bool:
     return not (runner.refused(attack, outcome) or outcome.signal or outcome.status)
 
 
-def _cell(attack: Attack, found: Sequence[Outcome]) -> str:
+def cell(attack: Attack, found: Sequence[Outcome]) -> str:
+    """Return what a row says of an attack in a peer, given what came of its programs."""
     if any(_works(attack, outcome) for outcome in found):
         return WORKS
     strange = {outcome.signal for outcome in found} - {0, signal.SIGSYS}
@@ -40,7 +41,7 @@ def _cell(attack: Attack, found: Sequence[Outcome]) -> str:
 
 
 def _row(attack: Attack, found: Sequence[Outcome]) -> dict[str, str]:
-    return {"cell": _cell(attack, found), "seen": ", ".join(sorted({str(one) for one in found}))}
+    return {"cell": cell(attack, found), "seen": ", ".join(sorted({str(one) for one in found}))}
 
 
 def _tried(run: Run) -> Iterator[dict[str, str]]:

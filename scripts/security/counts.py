@@ -10,6 +10,7 @@ from typing import Any
 
 from .markdown import table
 
+FINDINGS = 3
 LEAKS = ("leak", "left", "hang", "crash", "lost", "untyped", "weak", "silent")
 
 
@@ -48,6 +49,10 @@ def faults(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     bad = ", ".join(f"{count} {kind}" for kind, count in wrong.items())
     yield f"Leaks, hangs, crashes, untyped errors, silent weakenings: {bad or 'none'}."
     yield ""
+    for record in records:
+        for finding in record["findings"][:FINDINGS]:
+            yield f"* {_sweep(record['sweep'])}, {record['scenario']}: `{finding[:200]!a}`"
+    yield ""
     yield from table(
         ("sweep", "scenario", "caller", "clone", "calls", "runs", "what came of them"),
         (
@@ -56,7 +61,7 @@ def faults(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 r["scenario"],
                 r["caller"],
                 r["clone"],
-                r["points"],
+                _points(r),
                 r["runs"],
                 _kinds(r["kinds"]),
             )
@@ -65,6 +70,11 @@ def faults(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             )
         ),
     )
+
+
+def _points(record: Mapping[str, Any]) -> object:
+    """Return the number of the core's calls, where it is these that are swept."""
+    return "" if record["sweep"] in ("python", "squeezes", "random_kills") else record["points"]
 
 
 def _sweep(name: str) -> str:
