@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Extracted layers: directories that are built aside and there all at once.
+
+    layers/HEX/diff         the tree; its files may belong to other users
+    layers/HEX/meta.json    what is known of it
+
+HEX is the layer's diff_id, or its chain id if what it holds depends on the layers below.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+from pycontain._image._digest import Digest
+from pycontain._image._json import dumps, loads
+
+from ._home import Home, explained, sync_folder, wait_lock, write_all
+from ._ingest import is_at
+from ._leases import Lease
+
+_META_MAX: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """An extracted layer.
+
+    Attributes:
+        layer_id: Its name in the store: a diff_id or a chain id.
+        diff_id: The digest of the archive it was made of.
+        path: The directory of the tree.
+        size: Bytes of its files.
+        warnings: What could not be extracted as it is in the archive.
+        more: What else was noted about it.
+    """
+
+    layer_id: Digest
+    diff_id: Digest
+    path: str
+    size: int = 0
+    warnings: tuple[str, ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+def layer_path(home: Home, layer_id: Digest) -> str:
+    """Return where a layer is, or would be."""
+    name = (
+        layer_id.hex if layer_id.algorithm == "sha256" else f"{layer_id.algorithm}-{layer_id.hex}"
+    )
+    return home.at("layers", name)
+
+
+def layer_of(name: str) -> Digest:
+    """Return the id of the layer that a directory in layers/ is. Raises InvalidDigestError."""
+    algorithm, dash, hexadecimal = name.partition("-")
+    return Digest(algorithm, hexadecimal) if dash else Digest("sha256", name)
+
+
+def read_layer(home: Home, layer_id: Digest) -> Layer | None:
+    """Return a layer; None if it is not there. Raises StoreError, ManifestError if damaged."""
+    path = layer_path(home, layer_id)
+    try:
+        with open(f"{path}/meta.json", "rb") as file:
+            raw = file.read(_META_MAX)
+    except FileNotFoundError:
+        return None
+    row = loads(raw, f"layer {layer_id}", limit=_META_MAX)
+    more = row.object("more")
+    return Layer(
+        layer_id=layer_id,
+        diff_id=Digest.parse(row.text("diff_id")),
+        path=f"{path}/diff",
+        size=row.integer("size") or 0,
+        warnings=row.texts("warnings") or (),
+        more={} if more is None else more.values,
+    )
+
+
+class LayerBuild:
+    """A layer on its way into the store; a context manager.
+
+    Attributes:
+        path: The directory to extract into, empty. None: the layer is there already.
+        layer: The layer, once it is in the store.
+    """
+
+    def __init__(
+        self, home: Home, lease: Lease, layer_ids: tuple[Digest, ...], *, patience_s: float
+    ) -> None:
+        """Begin to make a layer, or wait for another process that makes it.
+
+        Args:
+            home: The store.
+            lease: Keeps the layer.
+            layer_ids: The names that the layer may get: its diff_id first, then its chain id.
+            patience_s: How long to wait.
+        """
+        self._home = home
+        self._diff_id = layer_ids[0]
+        self._folder = home.at("ingest", f"layer-{layer_ids[-1].algorithm}-{layer_ids[-1].hex}")
+        self._fd = -1
+        self.layer: Layer | None = None
+        lease.keep_layers(*layer_ids)
+        deadline = time.monotonic() + patience_s
+        while self._fd < 0:
+            found = (read_layer(home, layer_id) for layer_id in layer_ids)
+            self.layer = next(filter(None, found), None)
+            if self.layer is not None:
+                break
+            self._fd = self._begin(max(deadline - time.monotonic(), 0))
+
+    @property
+    def path(self) -> str | None:
+        """The directory to extract into, empty. None: the layer is in the store."""
+        return None if self.layer is not None else f"{self._folder}/diff"
+
+    def _begin(self, patience_s: float) -> int:
+        """Return the locked directory, newly made; -1: try again."""
+        with explained(self._folder):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self._folder, 0o700)
+            try:
+                fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return -1
+            try:
+                wait_lock(fd, patience_s, self._folder)
+                if not is_at(fd, self._folder):
+                    return -1
+                if os.listdir(fd):  # from a process that has died
+                    self._home.discard(self._folder)
+                    return -1
+                os.mkdir("diff", 0o755, dir_fd=fd)
+                fd, kept = -1, fd
+                return kept
+            finally:
+                if fd >= 0:
+                    os.close(fd)
+
+    def commit(
+        self,
+        layer_id: Digest,
+        *,
+        size: int = 0,
+        warnings: tuple[str, ...] = (),
+        more: Mapping[str, Any] | None = None,
+    ) -> Layer:
+        """Make the layer visible. The tree should have been written to the disk (syncfs(2)).
+
+        Args:
+            layer_id: Its name: one of those given at the beginning.
+            size: Bytes of its files.
+            warnings: What could not be extracted as it is in the archive.
+            more: What else to note.
+
+        Raises:
+            StoreError: The store is full or cannot be written.
+        """
+        row = {
+            "diff_id": str(self._diff_id),
+            "size": size,
+            "warnings": list(warnings),
+            "more": dict(more or {}),
+        }
+        path = layer_path(self._home, layer_id)
+        with explained(path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            meta = os.open("meta.json", flags, 0o600, dir_fd=self._fd)
+            try:
+                write_all(meta, dumps(row))
+                os.fsync(meta)
+            finally:
+                os.close(meta)
+            os.fsync(self._fd)
+            os.rename(self._folder, path)
+            sync_folder(os.path.dirname(path))
+        self.layer = Layer(
+            layer_id=layer_id,
+            diff_id=self._diff_id,
+            path=f"{path}/diff",
+            size=size,
+            warnings=warnings,
+            more=more or {},
+        )
+        return self.layer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._fd < 0:
+            return
+        try:
+            if self.layer is None:
+                self._home.discard(self._folder)
+        finally:
+            os.close(self._fd)
+            self._fd = -1
