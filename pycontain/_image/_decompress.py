@@ -12,7 +12,7 @@ import contextlib
 import errno
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
 from pycontain.errors import LayerError, LimitExceededError, UnsupportedError
@@ -124,7 +124,10 @@ def _broken() -> tuple[type[Exception], ...]:
     return tuple(found)
 
 
-_KINDS: Final = {"gzip": (_Gzip, (_GZIP_MAGIC,)), "zstd": (_Zstd, _ZSTD_MAGIC)}
+_KINDS: Final[dict[str, tuple[Callable[[], _Stream], tuple[int, ...]]]] = {
+    "gzip": (_Gzip, (_GZIP_MAGIC,)),
+    "zstd": (_Zstd, _ZSTD_MAGIC),
+}
 
 
 def decompress(
