@@ -98,21 +98,26 @@ def _files(environ: Mapping[str, str]) -> Iterator[str]:
 def _load(path: str) -> _json.Object | None:
     """Return what a file holds, None if it is not there."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(path, "rb", opener=_open_at_once) as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            data = file.read(FILE_LIMIT + 1) if regular else b""
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise RegistryError(
             f"the credentials in {path!r} cannot be read: {error.strerror}"
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise RegistryError(f"the credentials in {path!r} cannot be read: not a regular file")
-        data = file.read(FILE_LIMIT + 1)
+    if not regular:
+        raise RegistryError(f"the credentials in {path!r} cannot be read: not a regular file")
     try:
         return _json.loads(data, "credentials", limit=FILE_LIMIT) if data.strip() else None
     except (ManifestError, LimitExceededError):  # whose text could show parts of the file
         raise RegistryError(f"the credentials in {path!r} are not a JSON object") from None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; do not wait for the other end of a FIFO."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _look_up(values: _json.Object, path: str, registry: str, repository: str) -> Credentials | None:

@@ -295,7 +295,8 @@ def test_a_server_that_stops(fake: Fake, connect: Connect) -> None:
     given_up.set()
 
 
-def test_a_server_that_trickles(fake: Fake, connect: Connect, watch: Watch) -> None:
+@pytest.mark.parametrize("in_head", [False, True], ids=["the body", "the head"])
+def test_a_server_that_trickles(fake: Fake, connect: Connect, watch: Watch, in_head: bool) -> None:
     """Each byte comes in time, all of them never would."""
     allowed = threading.Semaphore(0)
 
@@ -308,9 +309,14 @@ def test_a_server_that_trickles(fake: Fake, connect: Connect, watch: Watch) -> N
         while allowed.acquire(timeout=60):
             yield b"x"
 
-    serve(fake, lambda _: Answer(body=trickle(), length=SIZE))
+    def behave(_: Request) -> Answer:
+        if in_head:
+            return Answer(raw=itertools.chain([b"HTTP/1.1 200 OK\r\nX: "], trickle()))
+        return Answer(body=trickle(), length=SIZE)
+
+    serve(fake, behave)
     timing = watch.timing(clock=clock, attempts=1)
-    with pytest.raises(RegistryError, match=r"stopped answering|only \d+ bytes came in 6\d s"):
+    with pytest.raises(RegistryError, match="stopped answering"):
         list(connect(fake.address, timing=timing).repository("a/b").blob(BLOB))
     for _ in range(99):
         allowed.release()  # until it notices that nobody listens
