@@ -125,6 +125,6 @@ dist: ## sdist, a wheel built from it, and checks of both
 
 .PHONY: clean
 clean: ## remove what was built, and the virtual environment
-	rm -rf build dist *.egg-info $(VENV) pycontain/_init pycontain/selftest/_probe pycontain/_nsbind*.so
+	rm -rf build dist *.egg-info $(VENV) pycontain/_init pycontain/_layer pycontain/selftest/_probe pycontain/_nsbind*.so
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find . -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The native parts: the cffi extension and two programs. The rest is in pyproject.toml.
+"""The native parts: the cffi extension and three programs. The rest is in pyproject.toml.
 
 Environment: PYCONTAIN_WERROR=1 makes warnings errors; PYCONTAIN_SANITIZE=address,undefined builds
 for a sanitizer lane; PYCONTAIN_FAULTS=1 builds for the fault tests; CC chooses the compiler.
@@ -20,8 +20,10 @@ from setuptools.command.build_ext import build_ext
 CORE = Path("src/_nsbind")
 FAULTS = os.environ.get("PYCONTAIN_FAULTS") == "1"
 SELFTEST = Path("src/_selftest")
+LAYER = Path("src/_layer")
 FAULT_SOURCE = Path("tests/tools/fault.c")
-# Static programs without libc, below the package: PID 1, and what `pycontain.selftest` runs inside.
+# Static programs without libc, below the package: PID 1, what `pycontain.selftest` runs inside, and
+# what unpacks layers of images.
 PROGRAMS = {
     "_init": (
         *sorted(CORE.glob("init*.c")),
@@ -29,6 +31,7 @@ PROGRAMS = {
         *((FAULT_SOURCE,) if FAULTS else ()),
     ),
     "selftest/_probe": (*sorted(SELFTEST.glob("*.c")), CORE / "init_string.c"),
+    "_layer": (*sorted(LAYER.glob("*.c")), CORE / "init_string.c"),
 }
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 SANITIZE = os.environ.get("PYCONTAIN_SANITIZE", "")

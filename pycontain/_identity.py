@@ -36,7 +36,7 @@ from .errors import UnsupportedError
 RANGE: Final = _ranges.SIZE
 CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21
 
-Mapping = Literal["range", "subids", "single"]
+Mapping = Literal["range", "subids", "single", "whole"]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -273,6 +273,25 @@ def identity(uid: int, gid: int, *, nested: bool = False, image: bool = False) -
         with _explained():
             return _subids_identity(uid, gid, first, nested=nested, image=image)
     return _single_identity(uid, gid)
+
+
+_whole = _Cache(functools.partial(_native.make_user_namespace, _ranges.write_maps))
+
+
+def image_identity() -> Identity:
+    """Return the ids with which the files of images are unpacked, packed and removed.
+
+    Root keeps them as they are. An ordinary user's own id stands for an image's root, subordinate
+    ones for the others, if there are any.
+
+    Raises:
+        UnsupportedError: The user namespace cannot be made on this host.
+    """
+    if not can_map_range():
+        return identity(0, 0)
+    with _explained():
+        fd = _whole.get(f"0 0 {RANGE}", f"0 0 {RANGE}")
+    return Identity(mapping="whole", userns_fd=fd, user_uid=0, user_gid=0)
 
 
 @contextlib.contextmanager

@@ -414,7 +414,7 @@ def _rlimits(profile: Profile, cpu_limit: float | None) -> tuple[tuple[int, int,
     return tuple(rows)
 
 
-def _attach_at() -> str:
+def attach_at() -> str:
     """Return a directory of the host to attach the new root on, in PID 1's own mount namespace.
 
     One with nothing mounted below: mount(2) fallbacks find the mounts of a tree by their paths.
@@ -539,7 +539,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
     capabilities = _capabilities.mask(profile.capabilities)
     setup = _native.Setup(
         ops=tuple(builder.ops),
-        attach_at=_attach_at(),
+        attach_at=attach_at(),
         uid_map=ids.uid_map,
         gid_map=ids.gid_map,
         uid=ids.init_uid,

@@ -74,10 +74,11 @@ MACHINE_LACKS = frozenset({"memory_4g", "real_cpu", "tmpfs_binds"})
 
 # What another caller, clone or kernel can change; the rest runs as root and as an ordinary user.
 CALLER = tuple(
-    f"tests/{name}" for name in ("adversarial", "cgroup", "cli", "core", "limits", "sandbox")
+    f"tests/{name}"
+    for name in ("adversarial", "cgroup", "cli", "core", "image/layers", "limits", "sandbox")
 )
 CLONE = ("tests/core", "tests/sandbox")
-FALLBACKS = ("tests/adversarial", "tests/core", "tests/sandbox")
+FALLBACKS = ("tests/adversarial", "tests/core", "tests/image/layers", "tests/sandbox")
 
 # What differs in a machine is the kernel and the control groups, and it is slow.
 GROUPS = (

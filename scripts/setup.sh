@@ -116,7 +116,7 @@ main() {
 		sha256sum src/*/*.[ch] src/_nsbind/build.py setup.py pyproject.toml
 		printf '%s\n' "${CC-}" "${PYCONTAIN_WERROR-}" "${PYCONTAIN_SANITIZE-}"
 	} | sha256sum)
-	if ! [[ -x pycontain/_init && -x pycontain/selftest/_probe ]] || ! compgen -G 'pycontain/_nsbind*.so' >/dev/null; then
+	if ! [[ -x pycontain/_init && -x pycontain/_layer && -x pycontain/selftest/_probe ]] || ! compgen -G 'pycontain/_nsbind*.so' >/dev/null; then
 		rm -f "$VENV/.done-build"
 	fi
 	once build "$inputs" build_in_place

@@ -12,7 +12,7 @@ import pytest
 import pycontain
 
 PACKAGE = Path(pycontain.__file__).parent
-PROGRAMS = ("_init", "selftest/_probe")
+PROGRAMS = ("_init", "_layer", "selftest/_probe")
 BINARIES = ("_nsbind*.so", *PROGRAMS)
 
 pytestmark = pytest.mark.requires("nm")

@@ -34,7 +34,7 @@ LEVELS = {
         *("_living", "_collect"),
     ),
     3: ("_runtime", "_watch", "_streams"),
-    4: ("_process", "_files"),
+    4: ("_process", "_files", "_layers"),
     5: ("_configure", "_job", "_popen"),
     6: ("sandbox", "_aio"),
     7: ("",),

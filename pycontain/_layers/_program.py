@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program `_layer` (src/_layer) at work in a sandbox of its own.
+
+It handles what strangers wrote, so it has nothing but the directories it works on: a root with
+these and itself, no network, no process beside it, the few system calls it makes, and only those
+ids that an image's files may have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import os
+import resource
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from pycontain import _capabilities, _native, _seccomp
+from pycontain._command import Options, Packer
+from pycontain._identity import Identity, image_identity
+from pycontain._image._user import User
+from pycontain._native import MOUNT_NODEV, MOUNT_NOSUID, MOUNT_RDONLY, Event, Idmap, Op, OpKind
+from pycontain._plan import Plan, attach_at
+from pycontain._runtime import Footing, Reply, Runtime, reply_pair, spawn_error
+from pycontain._seccomp import ALLOW, KILL_PROCESS, Arg, Filter, Rule
+from pycontain.config import SandboxConfig
+from pycontain.errors import ConfigError, StoreError
+from pycontain.profile import Profile
+
+from ._limits import Limits, arguments
+from ._records import LayerReport, parse
+
+REPORT_FD: Final = 3
+PIPE_SIZE: Final = 1 << 20
+# More would not fit in one message, and are opened by their paths.
+_TREES_MAX: Final = _native.FDS_MAX - 10
+_FICLONE: Final = 0x40049409
+_SLACK: Final = 16 << 20
+"""Of memory, for what does not grow: the program's own buffers."""
+
+_FILTER: Final = Filter(
+    default=KILL_PROCESS,
+    foreign=KILL_PROCESS,
+    rules=(
+        Rule(("ioctl",), ALLOW, (Arg(1, "==", _FICLONE),)),
+        Rule(
+            (
+                *("rt_sigprocmask", "execve", "exit_group", "mmap", "mremap", "munmap", "umask"),
+                *("read", "write", "pwrite64", "lseek", "close", "openat", "openat2", "statx"),
+                *("fchown", "fchownat", "fchmod", "fchmodat", "utimensat", "ftruncate", "syncfs"),
+                *("fsetxattr", "fgetxattr", "flistxattr", "fremovexattr"),
+                *("lgetxattr", "llistxattr", "fchdir", "chroot", "getdents64", "readlinkat"),
+                *("mkdirat", "mknodat", "symlinkat", "linkat", "unlinkat", "renameat2"),
+            ),
+            ALLOW,
+        ),
+    ),
+)
+_PROFILE: Final = Profile(
+    name="layer",
+    seccomp=_FILTER,
+    capabilities=(
+        *("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_SETFCAP"),
+        "CAP_SYS_CHROOT",  # where there is no openat2
+    ),
+    securebits=0,
+    rlimits={"CORE": (1, 1), "NOFILE": (1024, 1024)},
+    user=0,
+    umask=0,
+)
+_RESTRICTED: Final = MOUNT_NOSUID | MOUNT_NODEV
+
+
+@functools.cache
+def _program() -> bytes:
+    return Path(__file__).parents[1].joinpath("_layer").read_bytes()
+
+
+@functools.cache
+def _filter() -> bytes:
+    return _seccomp.compile(_FILTER)
+
+
+class _Sources:
+    """Directories of the caller, given as descriptors, for the set-up."""
+
+    def __init__(self, ids: Identity, count: int) -> None:
+        # A clone of the mount that the descriptor is in can be made by whoever may mount there.
+        self._cloned = (
+            ids.mapping == "whole"
+            and count <= _TREES_MAX
+            and all(map(_native.available, (_native.Probe.OPEN_TREE, _native.Probe.MOUNT_SETATTR)))
+        )
+        self.trees: list[tuple[str, Idmap, bool]] = []
+
+    def bind(self, fd: int, target: str, attr: int) -> Op:
+        path = f"/proc/self/fd/{fd}"
+        if not self._cloned:
+            source = os.readlink(os.fsencode(path))
+            return Op(OpKind.BIND, target, source, _native.OP_RECURSIVE, attr=attr)
+        self.trees.append((path, Idmap.NONE, True))
+        return Op(OpKind.BIND, target, b"", _native.OP_RECURSIVE, len(self.trees) - 1, attr=attr)
+
+
+def _rlimits(limits: Limits) -> tuple[tuple[int, int, int], ...]:
+    rows = []
+    wanted = {**{name: hard for name, (_, hard) in _PROFILE.rlimits.items()}}
+    wanted["AS"] = limits.memory + _SLACK + len(_program())
+    for name, value in wanted.items():
+        number = getattr(resource, f"RLIMIT_{name}")
+        own = resource.getrlimit(number)[1]
+        bound = value if own == resource.RLIM_INFINITY else min(value, own)
+        rows.append((number, bound, bound))
+    return tuple(rows)
+
+
+def _plan(
+    ids: Identity, target_fd: int, parents: Sequence[int], limits: Limits, *, read_only: bool
+) -> Plan:
+    sources = _Sources(ids, 1 + len(parents))
+    attr = _RESTRICTED | (MOUNT_RDONLY if read_only else 0)
+    ops = [
+        Op(OpKind.ROOT_TMPFS, "", b"size=4m,nr_inodes=2048,mode=755", attr=_RESTRICTED),
+        Op(OpKind.FILE, "/layer", _program(), mode=0o555),
+        sources.bind(target_fd, "/tree", attr),
+        *(
+            sources.bind(fd, f"/lower/{number}", _RESTRICTED | MOUNT_RDONLY)
+            for number, fd in enumerate(parents)
+        ),
+        Op(OpKind.KEYRING),
+        Op(OpKind.READ_ONLY, "", attr=MOUNT_RDONLY),
+        Op(OpKind.PIVOT_ROOT),
+    ]
+    names = ("mnt", "pid", "net", "ipc", "uts", *(("user",) if ids.mapping == "single" else ()))
+    capabilities = _capabilities.mask(_PROFILE.capabilities)
+    setup = _native.Setup(
+        ops=tuple(ops),
+        attach_at=attach_at(),
+        uid_map=ids.uid_map,
+        gid_map=ids.gid_map,
+        uid=ids.init_uid,
+        gid=ids.init_gid,
+        time_namespace=False,
+        rlimits=_rlimits(limits),
+        seccomp=_filter(),
+        no_new_privs=True,
+        securebits=0,
+        drop_groups=ids.drop_groups,
+        bounding=capabilities,
+        permitted=capabilities,
+        inheritable=0,
+        ambient=0,
+    )
+    return Plan(
+        config=SandboxConfig(),
+        profile=_PROFILE,
+        identity=ids,
+        binds=False,
+        served=(),
+        namespaces=sum(_native.CLONE_NEW[name] for name in names),
+        command_flags=0,
+        setup=_native.pack_setup(setup),
+        trees=_native.Trees(sources.trees),
+        op_paths=tuple(op.target for op in ops),
+        user=User(uid=0, gid=0),
+        env=MappingProxyType({}),
+        cwd="/",
+        umask=0,
+        enforcement=MappingProxyType({}),
+    )
+
+
+def _check_directories(fds: Sequence[int]) -> None:
+    for fd in fds:
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise ConfigError(f"layer: descriptor {fd} is not of a directory")
+
+
+def pipe() -> tuple[int, int]:
+    """Return the ends of a large pipe, above the standard streams."""
+    ends = os.pipe()
+    with contextlib.suppress(OSError):  # more than the user may have
+        fcntl.fcntl(ends[0], fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    return ends
+
+
+class Program:
+    """One run of the program. Killed, and waited for, when it is closed.
+
+    Args:
+        verb: What it does.
+        target_fd: The directory it works on.
+        parents: The layers below, topmost first, read-only.
+        limits: Of the archive.
+        options: More arguments.
+        stdin, stdout: Its ends of pipes, which this closes; None: /dev/null.
+        read_only: It only reads the directory.
+
+    Raises:
+        SpawnError, UnsupportedError: It could not be started.
+    """
+
+    def __init__(
+        self,
+        verb: str,
+        target_fd: int,
+        parents: Sequence[int],
+        limits: Limits,
+        options: Sequence[str] = (),
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self._limits = limits
+        self._ids = image_identity()
+        self._runtime: Runtime | None = None
+        self._reply: Reply | None = None
+        self._report_fd, report_end = os.pipe()
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        fds = (null if stdin is None else stdin, null if stdout is None else stdout)
+        try:
+            _check_directories((target_fd, *parents))
+            found = os.fstat(target_fd)
+            device = os.major(found.st_dev) << 32 | os.minor(found.st_dev)
+            self._start(
+                _plan(self._ids, target_fd, parents, limits, read_only=read_only),
+                [
+                    *("layer", verb, *arguments(limits), f"lowers={len(parents)}"),
+                    *(f"device={device}", f"inode={found.st_ino}"),
+                    f"squash={int(self._ids.mapping == 'single')}",
+                    *options,
+                ],
+                (*fds, null, report_end),
+            )
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            for fd in {null, report_end, *fds}:
+                os.close(fd)
+
+    def _start(self, plan: Plan, argv: list[str], fds: tuple[int, ...]) -> None:
+        packed = Packer(plan).pack(
+            (b"/layer", *(text.encode() for text in argv[1:])),
+            Options(),
+            ident=1,
+            flags=_native.EXEC_ONLY,
+            fds=(0, 1, 2, REPORT_FD),
+        )
+        self._reply, theirs = reply_pair()
+        with theirs:
+            self._runtime = Runtime.start(
+                plan,
+                Footing(plan.identity.lease(binds=False), None, None),
+                packed,
+                (theirs.fileno(), *fds),
+            )
+
+    def result(self) -> LayerReport:
+        """Wait for the end, and return what was done.
+
+        Raises:
+            LayerError, UnsafeLayerError, LimitExceededError, StoreError: As `_records.parse`.
+            SpawnError: It was never started.
+        """
+        data = bytearray()
+        while piece := os.read(self._report_fd, 1 << 16):
+            data += piece
+        report = parse(bytes(data), self._limits, self._ids)
+        if report is None:
+            self._explain()
+        assert report is not None  # noqa: S101
+        return report
+
+    def _explain(self) -> None:
+        """It did not come to a report: the set-up failed, or it was killed."""
+        assert self._runtime is not None  # noqa: S101
+        assert self._reply is not None  # noqa: S101
+        self._runtime.check_ready()
+        self._reply.wait(None)
+        report = self._reply.receive()
+        if report is not None and report.event == Event.FAILED:
+            raise spawn_error(report.failure, "/layer")
+        status = None if report is None else os.waitstatus_to_exitcode(report.status)
+        raise StoreError(0, f"the program that handles layers was ended (status {status})")
+
+    def close(self) -> None:
+        """Kill the program if it runs, and let go of everything. Idempotent."""
+        if self._runtime is not None:
+            self._runtime.kill()
+        if self._reply is not None:
+            self._reply.close()
+        if self._report_fd >= 0:
+            os.close(self._report_fd)
+        self._report_fd = -1

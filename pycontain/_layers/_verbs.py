@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be done with layers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from ._limits import Limits
+from ._program import Program, pipe
+from ._records import LayerReport
+
+
+class Extraction:
+    """An archive on its way into a directory. Use it in a `with`: leaving it early kills it.
+
+    Deletions become what overlayfs takes for them with the option `userxattr`: devices 0:0 and the
+    attribute `user.overlay.opaque`.
+
+    Args:
+        target_fd: An empty directory, of nobody else's concern until this is done.
+        parents: Directories of the layers below, topmost first: for directories that the archive
+            does not have, and hard links to files of theirs.
+        limits: What the archive may cost.
+        strict: A path that comes twice is an error; else the last one counts.
+        sync: The file system has written it all when `finish` returns.
+
+    Raises:
+        SpawnError, UnsupportedError: There can be no sandbox for it.
+    """
+
+    def __init__(
+        self,
+        target_fd: int,
+        *,
+        parents: Sequence[int] = (),
+        limits: Limits | None = None,
+        strict: bool = False,
+        sync: bool = False,
+    ) -> None:
+        theirs, self._stdin = pipe()
+        try:
+            self._program = Program(
+                "extract",
+                target_fd,
+                parents,
+                limits or Limits(),
+                (f"strict={int(strict)}", f"sync={int(sync)}"),
+                stdin=theirs,
+            )
+        except BaseException:
+            os.close(self._stdin)
+            raise
+
+    def fileno(self) -> int:
+        """Return the pipe's end that the archive is written to."""
+        return self._stdin
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Write a piece of the uncompressed archive, all of it.
+
+        Raises:
+            LayerError, UnsafeLayerError, LimitExceededError, StoreError: What is wrong with the
+                archive or with the file system.
+        """
+        view = memoryview(data).cast("B")
+        size = len(view)
+        try:
+            while view:
+                view = view[os.write(self._stdin, view) :]
+        except BrokenPipeError:
+            self._program.result()
+            raise
+        return size
+
+    def finish(self) -> LayerReport:
+        """End the archive and wait until all is in the directory.
+
+        Raises:
+            LayerError, UnsafeLayerError, LimitExceededError, StoreError: As `write`.
+        """
+        self._close_stdin()
+        return self._program.result()
+
+    def close(self) -> None:
+        """Stop, and let go of everything; what was unpacked remains. Idempotent."""
+        self._close_stdin()
+        self._program.close()
+
+    def _close_stdin(self) -> None:
+        if self._stdin >= 0:
+            os.close(self._stdin)
+        self._stdin = -1
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+def empty(directory_fd: int, *, limits: Limits | None = None) -> None:
+    """Remove all that is in a directory, of any depth, mode and owner of the caller's ids.
+
+    Raises:
+        StoreError: The file system refused.
+        SpawnError, UnsupportedError: There can be no sandbox for it.
+    """
+    program = Program("remove", directory_fd, (), limits or Limits())
+    try:
+        program.result()
+    finally:
+        program.close()
