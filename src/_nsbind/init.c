@@ -53,7 +53,9 @@ static char setup_buffer[NSB_INLINE_MAX] __attribute__((aligned(16)));
 
 const void *message_at(const struct message *message, uint32_t offset, uint32_t count, size_t size)
 {
-	if (offset < sizeof(struct nsb_header) || offset > message->size || offset % 4 ||
+	size_t alignment = size < 8 ? size : 8;
+
+	if (offset < sizeof(struct nsb_header) || offset > message->size || offset % alignment ||
 	    count > (message->size - offset) / size)
 		return NULL;
 	return message->bytes + offset;
@@ -63,6 +65,17 @@ const void *message_at(const struct message *message, uint32_t offset, uint32_t 
 const char *message_string(const struct message *message, uint32_t offset)
 {
 	return offset && offset < message->size ? message->bytes + offset : NULL;
+}
+
+/* The first of so many consecutive strings. */
+const char *message_strings(const struct message *message, uint32_t offset, uint32_t count)
+{
+	const char *first = message_string(message, offset), *end = message->bytes + message->size;
+	const char *text = first;
+
+	for (uint32_t i = 0; text && i < count; i++)
+		text = text < end ? text + text_length(text) + 1 : NULL;
+	return text ? first : NULL;
 }
 
 /* Hand a descriptor out: the message no longer closes it. */
@@ -92,9 +105,10 @@ static long map_payload(struct message *message, uint32_t size)
 	struct statx stat;
 	long address;
 
-	if (fd < 0 || size < sizeof(struct nsb_header))
+	if (fd < 0)
 		return -E_PROTO;
-	if (sys_statx(fd, "", AT_EMPTY_PATH_, &stat) < 0 || stat.stx_size != size)
+	if (size < sizeof(struct nsb_header) || sys_statx(fd, "", AT_EMPTY_PATH_, &stat) < 0 ||
+	    stat.stx_size != size)
 		address = -E_PROTO;
 	else
 		address = sys_call6(__NR_mmap, 0, (long)size + 1, 3 /* READ|WRITE */,
@@ -332,7 +346,7 @@ static _Noreturn void give_up(struct outcome outcome)
 	sys_exit(1);
 }
 
-__attribute__((used, noinline)) static _Noreturn void init_main(void)
+_Noreturn void init_main(void)
 {
 	static struct policy policy;
 	static struct message message;
@@ -368,9 +382,3 @@ __attribute__((used, noinline)) static _Noreturn void init_main(void)
 		sys_exit(1);
 	run(&policy, signal_fd);
 }
-
-#if defined(__x86_64__)
-__asm__(".text\n.globl _start\n_start:\n\txorl %ebp, %ebp\n\tandq $-16, %rsp\n\tcall init_main\n\thlt\n");
-#elif defined(__aarch64__)
-__asm__(".text\n.globl _start\n_start:\n\tmov x29, xzr\n\tmov x30, xzr\n\tbl init_main\n\tbrk #1\n");
-#endif

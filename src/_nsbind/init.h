@@ -52,9 +52,11 @@ struct policy {
 	uint64_t ambient;
 };
 
-/* init.c: messages and reports */
+/* init.c: the program, messages and reports */
+_Noreturn void init_main(void);
 const void *message_at(const struct message *message, uint32_t offset, uint32_t count, size_t size);
 const char *message_string(const struct message *message, uint32_t offset);
+const char *message_strings(const struct message *message, uint32_t offset, uint32_t count);
 int take_fd(struct message *message, uint32_t index);
 long receive(struct message *message); /* until the next call; 0: the control socket has ended */
 void message_release(struct message *message);

@@ -124,8 +124,8 @@ static long open_path(const char *path, const struct nsb_open *request)
 void open_request(struct message *message)
 {
 	const struct nsb_open *request = (const void *)message->bytes;
-	bool opens = !(request->flags & (NSB_OPEN_MKDIR | NSB_OPEN_UNLINK));
 	const char *path;
+	bool opens;
 	long fd;
 
 	if (message->n_fds == 0)
@@ -136,6 +136,7 @@ void open_request(struct message *message)
 		send_failure(message->fds[0], failed(NSB_STEP_OPEN, fd, 0));
 		return;
 	}
+	opens = !(request->flags & (NSB_OPEN_MKDIR | NSB_OPEN_UNLINK));
 	send_done(message->fds[0], opens ? (int)fd : -1);
 	if (opens)
 		sys_close((int)fd);

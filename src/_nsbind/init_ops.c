@@ -575,16 +575,18 @@ static const struct {
 	[NSB_OP_PIVOT_ROOT] = { op_pivot_root, NSB_STEP_PIVOT_ROOT },
 };
 
+bool op_is_valid(const struct builder *builder, const struct nsb_op *op)
+{
+	return op->kind < sizeof op_table / sizeof *op_table && op_table[op->kind].run &&
+	       source_of(builder, op) && target_of(builder, op);
+}
+
 struct outcome run_ops(struct builder *builder)
 {
 	for (uint32_t i = 0; i < builder->setup->n_ops; i++) {
 		const struct nsb_op *op = &builder->op[i];
-		long err;
+		long err = op_table[op->kind].run(builder, op);
 
-		if (op->kind >= sizeof op_table / sizeof *op_table || !op_table[op->kind].run ||
-		    !source_of(builder, op) || !target_of(builder, op))
-			return failed(NSB_STEP_REQUEST, -E_PROTO, i);
-		err = op_table[op->kind].run(builder, op);
 		if (err < 0)
 			return failed(op_table[op->kind].step, err, i);
 	}

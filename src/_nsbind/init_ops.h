@@ -31,4 +31,5 @@ static inline const char *target_of(const struct builder *builder, const struct 
 }
 
 long write_text(int dirfd, const char *path, const char *text);
+bool op_is_valid(const struct builder *builder, const struct nsb_op *op);
 struct outcome run_ops(struct builder *builder);

@@ -54,12 +54,11 @@ static long next_component(const char **path, char name[256])
 
 	while (**path == '/')
 		(*path)++;
-	for (; **path && **path != '/'; (*path)++) {
-		if (n == 255)
-			return -E_NAMETOOLONG;
-		name[n++] = **path;
-	}
+	while (**path && **path != '/' && n < 255)
+		name[n++] = *(*path)++;
 	name[n] = '\0';
+	if (**path && **path != '/')
+		return -E_NAMETOOLONG;
 	if (text_equal(name, ".."))
 		return -E_XDEV;
 	return (long)n;

@@ -7,7 +7,7 @@
  */
 #include "init_ops.h"
 
-enum { MS_PRIVATE_REC = (1 << 18) | 16384 };
+enum { MS_PRIVATE_REC = (1 << 18) | 16384, SECCOMP_MAX = 4096 /* BPF_MAXINSNS */ };
 
 static bool has_source(uint32_t kind)
 {
@@ -127,15 +127,28 @@ static struct outcome read_policy(const struct message *message, const struct ns
 		.drop_groups = setup->drop_groups,
 		.landlock = { setup->landlock_handled, setup->landlock_scoped,
 			      setup->landlock_below_root, setup->landlock_below_paths,
-			      message_string(message, setup->landlock_paths),
+			      message_strings(message, setup->landlock_paths,
+					      setup->n_landlock_paths),
 			      setup->n_landlock_paths },
 		.permitted = setup->permitted,
 		.inheritable = setup->inheritable,
 		.ambient = setup->ambient,
 	};
 	if ((policy->n_rlimits && !policy->rlimits) || (policy->n_seccomp && !policy->seccomp) ||
+	    policy->n_seccomp > SECCOMP_MAX ||
 	    (policy->landlock.n_paths && !policy->landlock.paths))
 		return failed(NSB_STEP_RECEIVE, -E_PROTO, 1);
+	return succeeded();
+}
+
+static struct outcome check_plan(const struct builder *builder)
+{
+	if (!builder->op || builder->setup->n_ops > OPS_MAX ||
+	    !message_string(builder->message, builder->setup->attach_at))
+		return failed(NSB_STEP_RECEIVE, -E_PROTO, 2);
+	for (uint32_t i = 0; i < builder->setup->n_ops; i++)
+		if (!op_is_valid(builder, &builder->op[i]))
+			return failed(NSB_STEP_REQUEST, -E_PROTO, i);
 	return succeeded();
 }
 
@@ -154,8 +167,8 @@ struct outcome set_up(struct message *message, const struct nsb_setup *setup, st
 		.proc_fd = -1,
 		.null_fd = -1,
 	};
-	if (!outcome.step && (!builder.op || setup->n_ops > OPS_MAX || !setup->attach_at))
-		outcome = failed(NSB_STEP_RECEIVE, -E_PROTO, 2);
+	if (!outcome.step)
+		outcome = check_plan(&builder);
 	(void)sys1(__NR_umask, 0);
 	if (!outcome.step)
 		outcome = write_maps(message, setup);

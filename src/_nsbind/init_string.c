@@ -54,13 +54,12 @@ char *text_append(char *to, const char *end, const char *text)
 {
 	if (!to)
 		return NULL;
-	for (; *text; text++) {
-		if (to + 1 >= end)
-			return NULL;
-		*to++ = *text;
+	for (; to < end; to++, text++) {
+		*to = *text;
+		if (!*text)
+			return to;
 	}
-	*to = '\0';
-	return to;
+	return NULL;
 }
 
 char *number_append(char *to, const char *end, uint64_t value)
