@@ -13,8 +13,9 @@ export PYTHON VENV
 BIN := $(VENV)/bin
 SETUP := scripts/setup.sh
 LANES := $(BIN)/python scripts/lanes.py
-C_OWN = $(wildcard src/*/*.c src/*/*.h tests/tools/*.c tests/tools/*.h benchmarks/*.c)
-C_UNITS = $(filter %.c,$(C_OWN))
+C_OWN = $(wildcard src/*/*.c src/*/*.h tests/tools/*.c tests/tools/*.h tests/_fuzz/*.c tests/_fuzz/*.h benchmarks/*.c)
+# The fuzz targets are for clang, which builds them with warnings as errors (tests/_fuzz/build.py).
+C_UNITS = $(filter-out tests/_fuzz/%,$(filter %.c,$(C_OWN)))
 C_WARNINGS := -std=gnu11 -O2 -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wundef -Wpointer-arith \
 	-Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Werror
 

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the fuzzers start: messages as Python packs them, in the form of kernel.h."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+from pycontain import _native
+from pycontain._native import Exec, Landlock, Op, OpKind, Setup
+from pycontain._nsbind import ffi, lib
+
+IN_MEMFD = 1
+LYING = 2
+REFUSALS = bytes(range(192, 214))
+"""Bytes that make calls fail, each with another errno."""
+
+
+def record(message: bytes, n_fds: int = 0, how: int = 0) -> bytes:
+    """Return a message for recvmsg(2)."""
+    return struct.pack("<HBB", len(message), n_fds, how) + message
+
+
+def _set_up(*ops: Op, landlock: Landlock | None = None) -> bytes:
+    return _native.pack_setup(
+        Setup(
+            ops=ops, attach_at="/tmp", uid_map="0 1000 1\n", gid_map="0 1000 1\n", uid=0, gid=0,
+            time_namespace=True, rlimits=((7, 64, 64),), seccomp=bytes(8), no_new_privs=True,
+            landlock=landlock, securebits=47, drop_groups=True, bounding=3, permitted=3,
+            inheritable=0, ambient=1,
+        )
+    )  # fmt: skip
+
+
+_TMPFS = Op(OpKind.ROOT_TMPFS, source=b"size=1m,mode=755")
+_INSIDE = [
+    Op(OpKind.MKDIR, "/a/b", mode=0o755, uid=1),
+    Op(OpKind.SYMLINK, "/a/link", b"b"),
+    Op(OpKind.FILE, "/a/file", b"text", mode=0o644, uid=1),
+    Op(OpKind.BIND, "/a/bound", b"/host", _native.OP_RECURSIVE, attr=1),
+    Op(OpKind.BIND, "/a/given", fd=0),
+    Op(OpKind.DEVICE, "/dev/null", b"/dev/null", mode=0x103),
+    Op(OpKind.TMPFS, "/t", b"size=1k"),
+    Op(OpKind.PROC, "/proc", b"hidepid=2"),
+    Op(OpKind.SYSCTL, "/sys/kernel/x", b"1"),
+    Op(OpKind.DEVPTS, "/dev/pts", b"newinstance"),
+    Op(OpKind.MQUEUE, "/dev/mqueue"),
+    Op(OpKind.MASK, "/proc/kcore"),
+    Op(OpKind.READ_ONLY, "/proc/sys", attr=1),
+    Op(OpKind.READ_ONLY, "", attr=1),
+    Op(OpKind.HOSTNAME, source=b"name"),
+    Op(OpKind.DOMAINNAME, source=b"domain"),
+    Op(OpKind.LOOPBACK),
+    Op(OpKind.KEYRING),
+    Op(OpKind.PIVOT_ROOT),
+]
+_OVERLAY = [
+    Op(OpKind.STAGE, source=b"size=1m"),
+    Op(OpKind.LOWER, source=b"/lower", flags=_native.OP_OPTIONAL),
+    Op(OpKind.LOWER, fd=0, attr=1),
+    Op(OpKind.ROOT_OVERLAY),
+    Op(OpKind.LOWER, source=b"/other"),
+    Op(OpKind.OVERLAY, "/o"),
+    Op(OpKind.PIVOT_ROOT),
+]
+_LANDLOCK = Landlock(handled=1, scoped=1, below_root=1, below_paths=1, paths=("/a", "/b"))
+
+
+def _exec(flags: int = 0, n_tasks: int = 0, fds: tuple[int, ...] = (0, 1, 2)) -> bytes:
+    n_fds = 1 + bool(flags & _native.EXEC_CGROUP) + n_tasks + len(fds)
+    message = _native.pack_exec(
+        Exec(
+            id=1, flags=flags, uid=1, gid=1, groups=(1, 2), paths=(b"/bin/a", b"/usr/bin/a"),
+            argv=(b"a", b"b"), env=b"X=1\0Y=2\0", n_env=2, cwd=b"/a", umask=0o22, process_group=0,
+            n_tasks=n_tasks, fds=fds, rows=24, columns=80,
+        )
+    )  # fmt: skip
+    return record(message, n_fds)
+
+
+def _many(request: bytes, field: str) -> bytes:
+    """Return the request with more in one of its arrays than it has room for."""
+    offset = len(record(b"")) + dict(ffi.typeof("struct nsb_exec").fields)[field].offset
+    return request[:offset] + struct.pack("=I", 1000) + request[offset + 4 :]
+
+
+def _keeper() -> bytes:
+    keep = struct.pack("=IIII", lib.NSB_REQUEST_KEEP, 16, 0, 0)
+    clone = ffi.new("struct nsb_clone *")
+    clone.header.kind = lib.NSB_REQUEST_CLONE
+    clone.n_affinity = 1
+    plain = bytes(ffi.buffer(clone))
+    clone.has_cgroup = clone.has_userns = 1
+    return record(keep) + record(plain, 4) + record(bytes(ffi.buffer(clone)), 6)
+
+
+def _set_ups() -> Iterator[bytes]:
+    plain = _set_up(_TMPFS, *_INSIDE, landlock=_LANDLOCK)
+    yield record(plain, 1) + _exec()
+    yield record(plain, 1, IN_MEMFD) + _exec()
+    yield record(plain, 2, IN_MEMFD)
+    yield record(_set_up(*_OVERLAY), 1) + _exec()
+    yield record(_set_up(Op(OpKind.ROOT_BIND, source=b"/", attr=1), Op(OpKind.PIVOT_ROOT)))
+    for op in _INSIDE:
+        yield record(_set_up(_TMPFS, op), 1) + bytes(40)
+    yield record(_set_up(_TMPFS, Op(OpKind.MKDIR, "/" + 300 * "n")))
+    yield record(_set_up(_TMPFS, Op(OpKind.MKDIR, 20 * ("/" + 250 * "n"))))
+    yield _keeper()
+
+
+def _requests() -> Iterator[bytes]:
+    cgroup, mark = _native.EXEC_CGROUP, _native.EXEC_MARK
+    execs = [
+        _exec(),
+        _exec(_native.EXEC_PTY | _native.EXEC_SESSION, fds=()),
+        _exec(_native.EXEC_TELL_START | cgroup | mark, n_tasks=2, fds=(5, 0)),
+        _exec(_native.EXEC_ONLY),
+    ]
+    follow, parents = _native.OPEN_FOLLOW, _native.OPEN_PARENTS
+    others = [
+        *(_native.pack_kill(1, signal.SIGKILL, everything) for everything in range(3)),
+        *(
+            _native.pack_open(b"/a/b", flags, 0o101, 0o644, 1, 1)
+            for flags in (0, follow | parents, _native.OPEN_MKDIR, _native.OPEN_UNLINK)
+        ),
+        _native.pack_open(b"/" + 300 * b"n", _native.OPEN_MKDIR, 0, 0o755, 1, 1),
+        _native.pack_open(300 * b"n", _native.OPEN_UNLINK, 0, 0o755, 1, 1),
+        _native.pack_open(b"/..//x/", parents, 0o102, 0o755, 1, 1),
+    ]
+    single = [*execs, *(record(message, 1) for message in others)]
+    yield from single
+    yield from (first + second for first, second in itertools.product(execs, single[-9:]))
+    yield from (record(message, 2, IN_MEMFD) for message in others)
+    yield record(others[0], 1, LYING)
+    for field in ("n_groups", "n_paths", "n_env", "n_fds", "n_tasks"):
+        yield _many(execs[0], field)
+
+
+def _names() -> Iterator[bytes]:
+    for operation in range(6):
+        for path in (b"", b"/a", b"a/b/c", b"a//b/", b"../a", b"a/./b", b"a/" + 256 * b"b"):
+            yield bytes([operation, 8, 0x10, 0x11, 0x20, 0x51, 0x92, 0xD3, 0x14, 0x00]) + path
+
+
+def _strings() -> Iterator[bytes]:
+    yield b"\x08abc\0abcd\0"
+    yield b"\x20" + 40 * b"x" + b"\0"
+
+
+SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = MappingProxyType(
+    {"setup": _set_ups, "requests": _requests, "paths": _names, "strings": _strings}
+)
+
+
+def seeds_of(target: str) -> list[bytes]:
+    """Return the seeds of a target: each as it is, and with calls that fail."""
+    plain = list(SEEDS[target]())
+    if target not in {"setup", "requests"}:
+        return plain
+    return [*plain, *(seed + REFUSALS for seed in plain)]
