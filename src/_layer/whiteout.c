@@ -114,7 +114,7 @@ static void push(const char *path, size_t length, bool hidden)
 	uint64_t size = length + 2;
 	char *at = region_add(&pending, size + sizeof size);
 
-	at[0] = hidden;
+	at[0] = hidden ? 1 : 0;
 	memcpy(at + 1, path, length + 1);
 	memcpy(at + size, &size, sizeof size);
 }
