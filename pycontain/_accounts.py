@@ -26,7 +26,7 @@ def account(config: SandboxConfig, user: User | None, default: tuple[int, int]) 
     if user is None:
         if image is None:
             return Account(uid=default[0], gid=default[1])
-        return resolve(image.user, _opener(config, default))
+        return resolve(image.config.user, _opener(config, default))
     uid, gid = user.uid, user.gid
     if image is None and isinstance(uid, int) and not isinstance(gid, str):
         return Account(uid=uid, gid=uid if gid is None else gid)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import os
 import threading
@@ -15,6 +14,7 @@ from . import _groups
 from . import profile as profiles
 from ._command import Packer
 from ._hints import refused
+from ._image._root import ImageRoot
 from ._plan import Plan, compile_plan
 from ._runtime import Runtime
 from .config import (
@@ -41,14 +41,14 @@ from .config import (
     parse_user,
 )
 from .enforcement import Control
-from .errors import ConfigError, PycontainError, UnsupportedError
+from .errors import ConfigError, PycontainError
 from .profile import Profile
 
 DEFAULT_OUTPUT_LIMIT: Final = 1 << 20
 
 
 def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of the caller
-    image: str | None = None,
+    image: str | ImageRoot | None = None,
     *,
     rootfs: StrPath | None = None,
     mounts: Sequence[Mount] = (),
@@ -82,11 +82,8 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
         ConfigError: An option that cannot be right.
         UnsupportedError: An option that this version does not have yet.
     """
-    for name, value in (("image", image), ("platform", platform)):
-        if value is not None:
-            raise UnsupportedError(
-                errno.ENOSYS, f"{name}= is not there yet; see the status table in the README"
-            )
+    if platform is not None and image is None:
+        raise ConfigError("platform: of which image? Only an image has a platform")
     if not isinstance(mounts, Sequence):
         raise ConfigError(f"mounts: {mounts!r} is not a list")
     for mount in mounts:
@@ -96,6 +93,7 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
     limits = check_limits(memory=memory, cpus=cpus, pids=pids, cpuset=cpuset, io=io)
     defaults = _default_limits(policy, memory=memory, pids=pids)
     return SandboxConfig(
+        image=_image(image, platform),
         rootfs=None if rootfs is None else check_host_path(rootfs, "rootfs"),
         mounts=tuple(mounts),
         network=network,
@@ -121,6 +119,16 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
         require=tuple(require),
         accept_missing=tuple(accept_missing),
     )
+
+
+def _image(image: str | ImageRoot | None, platform: str | None) -> ImageRoot | None:
+    if image is None or isinstance(image, ImageRoot):
+        return image
+    if not isinstance(image, str):
+        raise ConfigError(f"image: {image!r} is not a reference such as 'python:3.12-slim'")
+    from ._root import image_root  # noqa: PLC0415 - many sandboxes have none
+
+    return image_root(image, platform)
 
 
 def _default_limits(profile: Profile, **asked: Size | None) -> dict[str, int]:
@@ -178,6 +186,9 @@ def _configured(key: tuple[tuple[str, type, Any], ...]) -> SandboxConfig:
 
 def configured(options: Mapping[str, Any]) -> SandboxConfig:
     """Return what `configure` does, done once for options that come again and again."""
+    if options.get("image") is not None:  # what it stands for may change
+        named = _image(options["image"], options.get("platform"))
+        options = {**options, "image": named, "platform": None}
     rootfs = options.get("rootfs")
     if rootfs is None or (isinstance(rootfs, str) and rootfs.startswith("/")):
         # The type belongs to the key: True is no number of processes, though it equals 1.

@@ -18,9 +18,10 @@ from typing import Final
 from . import _capabilities, _landlock, _native, _patience, _policy, _seccomp, _userland
 from ._accounts import account
 from ._identity import Identity, Lease, identity
+from ._image._root import ImageRoot
 from ._image._user import User as Account
 from ._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Idmap, Op, OpKind
-from .config import Bind, ImageRoot, Mount, Overlay, SandboxConfig, StrPath, Tmpfs
+from .config import Bind, Mount, Overlay, SandboxConfig, StrPath, Tmpfs
 from .enforcement import GROUP_CONTROLS, Control, check_required
 from .errors import ConfigError, SpawnError
 from .profile import Profile
@@ -177,7 +178,7 @@ class _Builder:
         for layer in image.layers:
             self.add(Op(OpKind.LAYER, "", os.fsencode(layer)), f"{image.directory}/{layer}")
         self._layered(image.name, image.directory)
-        for path in (*image.volumes, self.config.cwd or image.cwd):
+        for path in (*image.config.volumes, self.config.cwd or image.config.working_dir):
             self.add(Op(OpKind.MKDIR, path, mode=0o755))
         name = self.config.hostname
         self._replace("/etc/hosts", _userland.hosts(name))
@@ -579,13 +580,14 @@ def _default_cwd(config: SandboxConfig) -> str:
     if config.cwd is not None:
         return config.cwd
     if config.image is not None:
-        return config.image.cwd
+        return config.image.config.working_dir
     return "/" if config.rootfs is not None else _userland.HOME
 
 
 def _default_env(config: SandboxConfig, user: Account) -> dict[str, str]:
     if config.image is not None:
-        return {"PATH": PATH, "HOME": user.home, **dict(config.image.env), **dict(config.env)}
+        image = config.image.config.environment
+        return {"PATH": PATH, "HOME": user.home, **image, **dict(config.env)}
     path = PATH
     if config.rootfs is None:
         home = _userland.HOME

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from . import _groups, _native
 from ._hints import hint, refused
 from ._identity import Lease
+from ._image._use import Use, uses
 from ._native import Event, Failure, Report
 from ._patience import SETUP_TIMEOUT_S, reach, set_up_hangs
 from ._plan import Plan
@@ -145,17 +146,21 @@ class Footing(NamedTuple):
         lease: Its ids.
         tree: Its control groups, if it needs any.
         cpus: The processors of everything inside; None: the caller's.
+        image: Keeps the layers of its image.
     """
 
     lease: Lease
     tree: SandboxTree | None
     cpus: Collection[int] | None
+    image: Use | None = None
 
     def release(self) -> None:
         """Give back what was not used, or by a sandbox that is dead. Idempotent."""
         self.lease.release()
         if self.tree is not None:
             self.tree.remove()
+        if self.image is not None:
+            self.image.release()
 
 
 def prepare(plan: Plan, config: SandboxConfig, *, single: bool) -> Footing:
@@ -172,11 +177,13 @@ def prepare(plan: Plan, config: SandboxConfig, *, single: bool) -> Footing:
     """
     cpus = _groups.pinned(config)
     try:
-        lease = plan.identity.lease(binds=plan.binds)
+        footing = Footing(plan.identity.lease(binds=plan.binds), None, cpus)
         try:
-            return Footing(lease, _groups.create(config, lease, single=single), cpus)
+            if config.image is not None:
+                footing = footing._replace(image=uses().take(config.image))
+            return footing._replace(tree=_groups.create(config, footing.lease, single=single))
         except BaseException:
-            lease.release()
+            footing.release()
             raise
     except PycontainError:
         raise
@@ -187,7 +194,7 @@ def prepare(plan: Plan, config: SandboxConfig, *, single: bool) -> Footing:
 def _spawn(
     plan: Plan, footing: Footing, command: bytes | None, command_fds: Sequence[int]
 ) -> _native.Pid1:
-    lease, tree, cpus = footing
+    lease, tree, cpus, _ = footing
     try:
         cgroup_fd = -1 if tree is None else tree.open_init()
     except OSError as error:
@@ -233,6 +240,7 @@ class Runtime:
         self.plan = plan
         self.tree = footing.tree
         self.lease = footing.lease
+        self._image = footing.image
         self.pid = pid1.pid
         self.paused = False
         self._lock = threading.Lock()
@@ -419,6 +427,8 @@ class Runtime:
                 return None
             self._close()
         self.lease.release()
+        if self._image is not None:
+            self._image.release()
         if self.tree is not None:
             self.tree.remove()
         return self._status

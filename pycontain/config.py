@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Literal, TypeAlias, TypedDict
 
 from . import profile as profiles
+from ._image._root import ImageRoot
 from .errors import ConfigError
 from .profile import Profile
 
@@ -235,40 +236,6 @@ class IoLimit:
                 check_count(count, f"IoLimit {name}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRoot:
-    """A root made of an image's layers, and what the image's configuration says of commands.
-
-    Attributes:
-        name: What the caller calls the image.
-        id: Digest of its configuration.
-        directory: Holds the layers, on the host.
-        layers: Directories below it, topmost first.
-        env: Variables of every command.
-        cwd: Where commands start.
-        user: USER or USER:GROUP; "": root.
-        volumes: Directories that are made if the image has none.
-        command: What runs if nothing else is asked for.
-        stop_signal: What asks a command to end; None: SIGTERM.
-    """
-
-    name: str
-    id: str
-    directory: str
-    layers: tuple[str, ...]
-    env: tuple[tuple[str, str], ...] = ()
-    cwd: str = "/"
-    user: str = ""
-    volumes: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
-    stop_signal: int | None = None
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The layers' paths on the host."""
-        return tuple(f"{self.directory}/{layer}" for layer in self.layers)
-
-
 @dataclass(frozen=True, slots=True)
 class User:
     """Numeric ids, or names that the sandbox's own passwd and group files resolve."""
@@ -458,7 +425,7 @@ class SandboxOptions(TypedDict, total=False):
         read_only: Whether the root is read-only, without a private layer.
         require: Controls that must be in force (names of `enforcement`).
         accept_missing: Limits that may be missing although they were asked for.
-        platform: Not there yet.
+        platform: Which of an image's, such as "linux/arm64"; left out: this machine's.
     """
 
     rootfs: StrPath | None
@@ -486,6 +453,16 @@ class SandboxOptions(TypedDict, total=False):
     read_only: bool
     require: Sequence[str]
     accept_missing: Sequence[str]
+
+
+class RunOptions(SandboxOptions, total=False):
+    """Those of `run`, which has the image among its options.
+
+    Attributes:
+        image: A reference such as "python:3.12-slim", pulled if the store does not have it.
+    """
+
+    image: str | None
 
 
 class LiveLimits(TypedDict, total=False):

@@ -19,7 +19,7 @@ from ._popen import Popen
 from ._process import Command, TextMode
 from ._runtime import Runtime, does_not_pause, prepare
 from ._streams import Pump, Stream
-from .config import LiveLimits, SandboxOptions, StrPath, check_positive
+from .config import LiveLimits, RunOptions, SandboxOptions, StrPath, check_positive
 from .enforcement import Control
 from .errors import SandboxClosedError
 from .result import Reason, Result, Stats
@@ -55,7 +55,7 @@ def run(  # noqa: PLR0913 - those of subprocess.run
     errors: str | None = None,
     pass_fds: Sequence[int] = (),
     umask: int | None = None,
-    **options: Unpack[SandboxOptions],
+    **options: Unpack[RunOptions],
 ) -> Result:
     """Run one command in a sandbox of its own, which is gone when this returns.
 

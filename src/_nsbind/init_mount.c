@@ -136,8 +136,8 @@ long filesystem_attach(const char *type, const char *options, int target_fd,
 
 	if (err < 0 && fd >= 0)
 		sys_close((int)fd);
-	/* ENAMETOOLONG: fsconfig(2) takes values of 255 bytes, mount(2) a page of options. */
-	if (unavailable(err) || err == -E_NAMETOOLONG) {
+	/* fsconfig(2) takes values of 255 bytes, mount(2) a page of layers. */
+	if (unavailable(err) || (err == -E_NAMETOOLONG && text_equal(type, "overlay"))) {
 		proc_fd_path(path, target_fd);
 		err = sys_mount(type, path, type, attr_to_ms(attr), options);
 		fd = err < 0 ? err : place_open(place, O_DIRECTORY_);

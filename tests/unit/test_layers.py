@@ -17,7 +17,7 @@ EXTENSION = "_nsbind"
 LEVELS = {
     0: (
         *("errors", "_statedir", "result", "enforcement"),
-        *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "config", "_image"),
+        *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "config"),
     ),
     1: ("_cgroup", "_userland", "_hints", "_native", "_patience", "_processes"),
     2: (
@@ -34,7 +34,7 @@ LEVELS = {
         *("_living", "_collect"),
     ),
     3: ("_runtime", "_watch", "_streams"),
-    4: ("_process", "_files", "_layers"),
+    4: ("_process", "_files", "_layers", "_unpack", "_pull", "_root"),
     5: ("_configure", "_job", "_popen"),
     6: ("sandbox", "_aio"),
     7: ("",),

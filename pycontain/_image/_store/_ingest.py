@@ -100,6 +100,11 @@ class Ingest:
         """How many bytes are there already; the next one to write is this one."""
         return self._verifier.received
 
+    @property
+    def verifier(self) -> Verifier:
+        """Has seen what was written. Who lets it see the next bytes first writes by `append`."""
+        return self._verifier
+
     def restart(self) -> None:
         """Forget all that was written. Raises StoreError."""
         self._verifier = Verifier(self._digest, self._size)
@@ -115,6 +120,10 @@ class Ingest:
             StoreError: The store is full or cannot be written.
         """
         self._verifier.update(data)
+        self.append(data)
+
+    def append(self, data: Buffer) -> None:
+        """Write the next bytes, which `verifier` has seen. Raises StoreError."""
         with explained(self._path):
             write_all(self._fd, data)
 

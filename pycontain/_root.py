@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The root that an image gives: what the store lacks is pulled, what is packed is unpacked."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from ._image._config import ImageConfig
+from ._image._descriptor import Descriptor
+from ._image._platform import Platform
+from ._image._reference import Reference
+from ._image._root import ImageRoot
+from ._image._store import Layer, Store, default_path
+from ._pull import pull
+from ._unpack import open_store, sources, unpack_all
+from .errors import ImageNotFoundError
+
+
+def image_root(image: str, platform: str | None = None) -> ImageRoot:
+    """Return the root of an image, which is pulled if the store does not have it.
+
+    Args:
+        image: A reference, as Docker takes it.
+        platform: Such as linux/arm64; None: this machine's.
+
+    Raises:
+        InvalidReferenceError: Not a reference.
+        RegistryError, ImageError: It cannot be pulled, or cannot be used.
+        StoreError: The store cannot be read or written.
+    """
+    reference = _parsed(image)
+    wanted = None if platform is None else Platform.parse(platform)
+    store = _store(default_path())
+    name = store.name(reference)
+    if name is not None:
+        try:
+            return _known(store, name.target, wanted, reference.familiar)
+        except ImageNotFoundError:
+            pass  # another platform was pulled, or a part has been lost
+    target = pull(store, reference, platform=wanted)
+    return _known(store, target, wanted, reference.familiar)
+
+
+_parsed = functools.lru_cache(maxsize=256)(Reference.parse)
+_store = functools.lru_cache(maxsize=8)(open_store)
+
+
+def _known(store: Store, target: Descriptor, platform: Platform | None, name: str) -> ImageRoot:
+    """Return the root that a manifest or index stands for, which never changes, once unpacked."""
+    found = _unpacked(store, target, platform, name)
+    if not all(map(os.path.isdir, found.paths)):  # removed since
+        _unpacked.cache_clear()
+        found = _unpacked(store, target, platform, name)
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def _unpacked(store: Store, target: Descriptor, platform: Platform | None, name: str) -> ImageRoot:
+    manifest = store.manifest(target, platform=platform, what=name)
+    config = store.config(manifest)
+    with store.lease() as lease:
+        layers = unpack_all(
+            store, lease, sources(manifest, config), lambda layer: store.chunks(layer.blob)
+        )
+    return _described(store, layers, config, name)
+
+
+def _described(store: Store, layers: list[Layer], config: ImageConfig, name: str) -> ImageRoot:
+    directory = os.path.join(store.path, "layers")
+    # A layer may come twice; overlayfs takes a directory once, and its lower place shows nothing
+    # that the upper one does not.
+    paths = dict.fromkeys(os.path.relpath(layer.path, directory) for layer in reversed(layers))
+    return ImageRoot(
+        name=name,
+        id=str(config.digest),
+        directory=directory,
+        layers=tuple(paths),
+        config=config,
+    )
