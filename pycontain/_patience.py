@@ -8,9 +8,9 @@ import functools
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from .errors import SpawnError
 
@@ -24,6 +24,9 @@ SERVED: Final = frozenset(
         *("lustre", "nfs", "nfs4", "ocfs2", "orangefs", "smb3", "smbfs", "vboxsf", "virtiofs"),
     )
 )
+
+# Where nearly every machine has some that no path leads to by accident: of systemd and of desktops.
+_APART: Final = ("/proc/", "/run/user/")
 
 T = TypeVar("T")
 
@@ -42,13 +45,9 @@ def set_up_hangs(step: str = "RECEIVE", path: str | None = None) -> SpawnError:
 def within(seconds: float, ask: Callable[[], T]) -> T:
     """Return what `ask` returns, or raise what it raises, in a thread that may stay behind.
 
-    Where nothing with a server is mounted no thread is made.
-
     Raises:
         TimeoutError: It has not returned in time; the thread goes on waiting.
     """
-    if SERVED.isdisjoint(_kinds().values()):
-        return ask()
     answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
 
     def answer() -> None:
@@ -72,19 +71,41 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
     return value  # type: ignore[return-value] # without an error there is one
 
 
+def patiently(paths: Collection[str], look: Callable[[], T]) -> T:
+    """Return what `look`, which looks the paths up, returns; in a thread only if one may hang.
+
+    A caller without threads should stay so: the first one changes it (glibc then handles a signal).
+
+    Raises:
+        TimeoutError: A server does not answer.
+    """
+    points = [os.fsdecode(mount.point) for mount in _mounts() if mount.kind in SERVED]
+    below = any(path.startswith(point) for path in paths for point in points)
+    if below or any(not point.startswith(_APART) for point in points):
+        return within(SETUP_TIMEOUT_S, look)
+    return look()
+
+
 def served(paths: Iterable[str]) -> tuple[str, ...]:
     """Return those of the paths, which exist, that are on file systems with a server."""
-    kinds = _kinds()
+    kinds = {mount.device: mount.kind for mount in _mounts()}
     return tuple(path for path in paths if kinds.get(_device(path)) in SERVED)
 
 
-def _kinds() -> dict[str, str]:
-    """Return the kind of each file system that is mounted, by `major:minor`."""
-    kinds = {}
+class _Mount(NamedTuple):
+    device: str
+    point: bytes
+    kind: str
+
+
+def _mounts() -> list[_Mount]:
+    found = []
     for row in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        before, _, after = row.decode(errors="replace").partition(" - ")
-        kinds[before.split()[2]] = after.split()[0].partition(".")[0]
-    return kinds
+        before, _, after = row.partition(b" - ")
+        fields = before.split()
+        kind = after.split()[0].decode(errors="replace").partition(".")[0]
+        found.append(_Mount(fields[2].decode(), fields[4], kind))
+    return found
 
 
 def _device(path: str) -> str:

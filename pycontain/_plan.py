@@ -379,7 +379,7 @@ def _checked_sources(config: SandboxConfig) -> tuple[str, ...]:
         return _patience.served(paths)
 
     try:
-        return _patience.within(_patience.SETUP_TIMEOUT_S, look)
+        return _patience.patiently(paths, look)
     except TimeoutError:
         raise _patience.set_up_hangs("PREPARE") from None
 

@@ -69,8 +69,8 @@ LACKS["userns"] = LACKS["user"] - {"userns_root"} | {"user"}
 LACKS["delegate"] = LACKS["root"] - {"user"} | {"root", "idmap"}
 LACKS["session"] = LACKS["delegate"]
 
-# Small, emulated, and of any age.
-MACHINE_LACKS = frozenset({"memory_4g", "real_cpu", "tmpfs_binds"})
+# Small, emulated, alone, and of any age.
+MACHINE_LACKS = frozenset({"memory_4g", "real_cpu", "route", "tmpfs_binds"})
 
 # What another caller, clone or kernel can change; the rest runs as root and as an ordinary user.
 CALLER = tuple(
@@ -89,6 +89,9 @@ GROUPS = (
     "tests/sandbox/test_living_limits.py",
 )
 KERNEL_FACING = (
+    "tests/adversarial/test_c_identity.py",
+    "tests/adversarial/test_catalogue.py",
+    "tests/adversarial/test_e_proc.py",
     "tests/cgroup",
     "tests/core/test_old_kernels.py",
     "tests/limits/test_memory.py",

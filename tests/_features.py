@@ -15,6 +15,7 @@ import os
 import platform
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -207,6 +208,16 @@ def _overlay() -> str:
     return "" if "\toverlay\n" in Path("/proc/filesystems").read_text() else "no overlay"
 
 
+def _route() -> str:
+    """Tell whether there is a way to other machines, without a byte on the wire."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # RFC 5737
+        except OSError:
+            return "no route to other machines"
+    return ""
+
+
 def _fuse() -> str:
     """Tell whether a file server of our own can be mounted, in namespaces of our own."""
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
@@ -283,6 +294,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "memory_4g": _memory_4g,
     "overlay": _overlay,
     "fuse": _fuse,
+    "route": _route,
     "real_cpu": _real_cpu,
     "x86_64": _x86_64,
     # programs and libraries

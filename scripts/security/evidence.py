@@ -74,4 +74,5 @@ def loaded(name: str) -> Any:
 def test_files() -> list[str]:
     """Return the files and directories whose tests belong to an attack."""
     places = {place.partition("::")[0] for entry in ENTRIES for place in entry.places}
-    return sorted(f"tests/{place}".rstrip("/") for place in {*places, "adversarial"})
+    paths = {Path("tests", place) for place in {*places, "adversarial"}}
+    return sorted(str(path) for path in paths if paths.isdisjoint(path.parents))
