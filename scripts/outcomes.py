@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Outcome:
         skipped: Why, by the test's id.
         faults: What the fault sweeps say of themselves.
         system: The kernel, the distribution and the interpreter.
+        commit: Of the sources.
         arguments: What pytest was given beyond the lane's own.
         seconds: How long it took.
         note: What else went wrong.
@@ -39,6 +41,7 @@ class Outcome:
     skipped: dict[str, str] = field(default_factory=dict)
     faults: list[dict[str, Any]] = field(default_factory=list)
     system: str = ""
+    commit: str = ""
     arguments: list[str] = field(default_factory=list)
     seconds: float = 0.0
     note: str = ""
@@ -70,11 +73,20 @@ class Outcome:
             raise ValueError(str(error)) from None
 
 
+def commit() -> str:
+    """Return the sources' commit, with a plus sign if they are not as committed; "" without git."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    here = Path(__file__).parent
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def keep(outcomes: Mapping[str, Outcome], folder: Path) -> None:
     """Write each lane's outcome to a file of its name, for `make security-report`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, outcome in outcomes.items():
         if outcome.ran:
+            outcome.commit = commit()
             (folder / f"{name}.json").write_text(outcome.to_json() + "\n")
 
 

@@ -5,27 +5,25 @@
 from __future__ import annotations
 
 import datetime as dt
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import lanes as all_lanes
 import pycontain
 from _catalogue import ENTRIES, GROUPS
+from outcomes import commit
 
-from .evidence import REPOSITORY, Lane, State
+from .evidence import Lane, State
 from .markdown import Row, table
 
 
 def opening() -> Iterator[str]:
     """Yield what this is."""
     today = dt.datetime.now(dt.UTC).date()
-    command = ["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     yield "# Security report"
     yield ""
-    yield f"Written by `make security-report` on {today}, pycontain {pycontain.__version__} at {commit or 'no commit'}."
-    yield "What has not been run is said so; nothing is carried over. The threat model and the promise are in"
+    yield f"Written by `make security-report` on {today}, pycontain {pycontain.__version__} at {commit() or 'no commit'}."
+    yield "What has not been run is said so; what was run before has its commit (`+`: with changes). The threat model and the promise are in"
     yield "[security.md](security.md) and [SECURITY.md](../SECURITY.md)."
     yield ""
 
@@ -43,14 +41,23 @@ def lane_summary(found: Mapping[str, Lane]) -> Iterator[str]:
     rows: list[Row] = []
     for name, lane in all_lanes.LANES.items():
         if name not in found:
-            rows.append((f"`{name}`", lane.summary, *["not run"] * 5, ""))
+            rows.append((f"`{name}`", lane.summary, *["not run"] * 5, "", ""))
             continue
         counts, tests = found[name].counts(p0=True), found[name].tests()
         numbers = [
             counts[state] for state in (State.HELD, State.FAILED, State.SKIPPED, State.NOT_RUN)
         ]
         sums = ", ".join(f"{tests[key]} {key}" for key in ("passed", "failed", "skipped"))
-        rows.append((f"`{name}`", lane.summary, *numbers, sums, found[name].outcome.system))
+        rows.append(
+            (
+                f"`{name}`",
+                lane.summary,
+                *numbers,
+                sums,
+                found[name].outcome.system,
+                found[name].outcome.commit,
+            )
+        )
     head = (
         "lane",
         "circumstances",
@@ -60,6 +67,7 @@ def lane_summary(found: Mapping[str, Lane]) -> Iterator[str]:
         "not in it",
         "tests of attacks",
         "system",
+        "commit",
     )
     yield from table(head, rows)
     yield from _nowhere(found)
