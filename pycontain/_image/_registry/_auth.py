@@ -12,8 +12,8 @@ from pycontain.errors import UnauthorizedError
 
 from . import _challenge
 from ._credentials import Credentials
-from ._events import printable
 from ._reply import Reply
+from ._text import printable
 from ._tokens import Realm, Scopes, Token, TokenSource, realm_of, union
 from ._transport import Transport
 

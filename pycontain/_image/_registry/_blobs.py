@@ -18,10 +18,10 @@ from pycontain.errors import (
     SizeMismatchError,
 )
 
-from ._events import printable
 from ._failures import ConnectionFailedError
 from ._reply import Reply
 from ._session import Session
+from ._text import printable
 
 CHUNK: Final = 256 << 10
 # So much is progress after which earlier failures are forgotten.

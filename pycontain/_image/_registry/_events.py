@@ -69,9 +69,3 @@ class Uploading:
 
 Event: TypeAlias = Waiting | RegistryWarning | Uploading
 EventHandler: TypeAlias = Callable[[Event], None]
-
-
-def printable(text: str, limit: int = 300) -> str:
-    """Return a stranger's text fit for a terminal and a log: one line, bounded, no control."""
-    shown = "".join(c if c.isprintable() else " " for c in text[: limit + 1])
-    return shown if len(shown) <= limit else f"{shown[: limit - 3]}..."

@@ -21,8 +21,8 @@ from pycontain.errors import (
     UnauthorizedError,
 )
 
-from ._events import printable
 from ._reply import Reply
+from ._text import printable
 
 ERROR_LIMIT: Final = 64 << 10
 _RATE_HEADERS: Final = ("ratelimit-limit", "ratelimit-remaining")
@@ -42,13 +42,6 @@ class ConnectionFailedError(RegistryError):
         super().__init__(message, registry=registry)
         self.passing = passing
         self.not_tls = not_tls
-
-
-def shown_url(url: str) -> str:
-    """Return a URL without what may be secret: user, query and fragment."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return printable(f"{parts.scheme}://{host}{parts.path}")
 
 
 def connection_failure(
@@ -80,6 +73,9 @@ def connection_failure(
             problem = f"{whose}: it stopped answering"
         case urllib3_errors.LocationParseError() | UnicodeError() | http.client.InvalidURL():
             problem = f"{whose} is not a host that can be reached"
+            passing = False
+        case ValueError():  # without its text, which may hold a header's value
+            problem = f"{whose}: the request has characters that cannot be sent"
             passing = False
         case _:
             inner = error.args[-1] if error.args else error

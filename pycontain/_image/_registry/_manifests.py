@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
+from typing import Final
 
 from pycontain._image import _media
 from pycontain._image._descriptor import Descriptor
@@ -12,6 +14,7 @@ from pycontain._image._manifest import MANIFEST_MAX, Index, Manifest, parse
 from pycontain.errors import (
     DigestMismatchError,
     InvalidDigestError,
+    InvalidReferenceError,
     LimitExceededError,
     UnsupportedImageError,
 )
@@ -19,12 +22,26 @@ from pycontain.errors import (
 from ._reply import Reply
 from ._session import Session
 
+TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
 _ACCEPT = {"Accept": ", ".join(_media.ACCEPT)}
 
 
 def subject_of(repository: str, wanted: str | Digest) -> str:
     """Return repository and tag or digest, for people."""
     return f"{repository}{'@' if isinstance(wanted, Digest) else ':'}{wanted}"
+
+
+def wanted_of(text: str | Digest) -> str | Digest:
+    """Return a tag, or the digest that a text is.
+
+    Raises:
+        InvalidReferenceError, InvalidDigestError, UnsupportedImageError: It is neither.
+    """
+    if isinstance(text, Digest) or TAG.fullmatch(text):
+        return text
+    if ":" in text:
+        return Digest.parse(text)
+    raise InvalidReferenceError(f"invalid tag {text[:140]!r}", reference=text)
 
 
 def parsed(session: Session, repository: str, wanted: str | Digest) -> Manifest | Index:
@@ -39,6 +56,7 @@ def parsed(session: Session, repository: str, wanted: str | Digest) -> Manifest 
 
 def raw(session: Session, repository: str, wanted: str | Digest) -> tuple[str, bytes]:
     """Return media type and bytes of a manifest; see `Repository.raw_manifest`."""
+    wanted = wanted_of(wanted)
     subject = subject_of(repository, wanted)
     target = f"manifests/{wanted}"
     with session.request("GET", target, repository=repository, headers=_ACCEPT) as reply:
@@ -74,6 +92,7 @@ def _announced(reply: Reply) -> Digest | None:
 
 def resolve(session: Session, repository: str, wanted: str | Digest) -> Descriptor:
     """Return the descriptor of a tag or digest; see `Repository.resolve`."""
+    wanted = wanted_of(wanted)
     target = f"manifests/{wanted}"
     with session.request("HEAD", target, repository=repository, headers=_ACCEPT) as reply:
         if reply.status == HTTPStatus.OK:

@@ -12,6 +12,8 @@ from urllib3.exceptions import HTTPError
 
 from pycontain.errors import LimitExceededError, RegistryError
 
+from ._text import shown_url
+
 Explain: TypeAlias = Callable[[Exception], RegistryError]
 _LITTLE: Final = 4096
 
@@ -85,7 +87,9 @@ class Reply:
         if not left:
             self.abort()
             raise LimitExceededError(
-                f"an answer of more than {limit} bytes", limit="answer", allowed=limit
+                f"an answer of more than {limit} bytes from {shown_url(self.url)}",
+                limit="answer",
+                allowed=limit,
             )
         return b"".join(parts)
 

@@ -10,7 +10,7 @@ from pycontain._image._descriptor import Descriptor
 from pycontain._image._digest import Digest, Verifier
 from pycontain._image._manifest import Index, Manifest
 
-from . import _blobs, _manifests, _push, _referrers, _tags
+from . import _blobs, _manifests, _push, _referrers, _tags, _uploads
 from ._session import Session
 
 
@@ -128,7 +128,7 @@ class Repository:
             SizeMismatchError: The source is shorter than the descriptor says.
             OSError: The source cannot be read.
         """
-        push = _push.BlobPush(self._session, self.name, descriptor, source, part_size)
+        push = _uploads.Upload(self._session, self.name, descriptor, source, part_size)
         return push.run(mount_from)
 
     def push_manifest(self, raw: bytes, media_type: str, *, tag: str | None = None) -> Digest:

@@ -14,13 +14,13 @@ from pycontain._image import _json
 from pycontain._image._manifest import MANIFEST_MAX
 from pycontain.errors import ManifestError, RegistryError
 
+from ._manifests import TAG
 from ._reply import Reply
 from ._session import Session
 from ._transport import origin
 
 PAGES: Final = 10_000
 PER_PAGE: Final = 1000
-_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
 _LINK = re.compile(r"<([^<>]*)>([^<>]*)")
 _NEXT = re.compile(r""";\s*rel\s*=\s*(?:"[^"]*\bnext\b[^"]*"|next\b)""", re.IGNORECASE)
 
@@ -95,4 +95,4 @@ def _parse(data: bytes, registry: str) -> list[str]:
         listed = _json.loads(data, "tags", limit=MANIFEST_MAX).texts("tags") or ()
     except ManifestError as error:
         raise RegistryError(f"{registry}: {error}", registry=registry) from None
-    return [tag for tag in listed if _TAG.fullmatch(tag)]
+    return [tag for tag in listed if TAG.fullmatch(tag)]

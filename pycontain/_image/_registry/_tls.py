@@ -63,20 +63,19 @@ def _load_authorities(made: ssl.SSLContext, environ: Mapping[str, str]) -> None:
     if bundle := environ.get("REQUESTS_CA_BUNDLE"):
         _load(made, bundle, "REQUESTS_CA_BUNDLE")
         return
-    file, folder = environ.get("SSL_CERT_FILE"), environ.get("SSL_CERT_DIR")
-    if file or folder:
-        if file:
-            _load(made, file, "SSL_CERT_FILE")
-        for part in (folder or "").split(":"):
-            if part:
-                made.load_verify_locations(capath=part)
+    # As OpenSSL does it, but with the environment that we were given.
+    defaults = ssl.get_default_verify_paths()
+    folders = (environ.get("SSL_CERT_DIR") or defaults.openssl_capath).split(":")
+    found = [folder for folder in folders if os.path.isdir(folder)]
+    for folder in found:
+        made.load_verify_locations(capath=folder)
+    if file := environ.get("SSL_CERT_FILE"):
+        _load(made, file, "SSL_CERT_FILE")
         return
-    paths = ssl.get_default_verify_paths()
-    made.set_default_verify_paths()
-    if not paths.cafile and not paths.capath:
-        for bundle in filter(os.path.isfile, _BUNDLES):
-            _load(made, bundle, "the system's certificates")
-            return
+    bundles = (defaults.openssl_cafile, *(() if found else _BUNDLES))
+    for bundle in filter(os.path.isfile, bundles):
+        _load(made, bundle, "the system's certificates")
+        return
 
 
 def _load(made: ssl.SSLContext, path: str, origin: str) -> None:

@@ -22,8 +22,9 @@ from pycontain.errors import (
 )
 
 from ._credentials import Credentials
-from ._failures import refusal, shown_url
+from ._failures import refusal
 from ._reply import Reply
+from ._text import shown_url
 from ._transport import Transport, origin
 
 TOKEN_LIMIT: Final = 64 << 10
@@ -89,10 +90,15 @@ def realm_of(parameters: dict[str, str], *, asked: str, registry: str) -> Realm:
 def union(scopes: Iterable[str]) -> Scopes:
     """Return scopes with the actions on each thing in one: "repository:a/b:pull,push"."""
     actions: dict[str, set[str]] = {}
+    others = set()
     for scope in scopes:
         thing, _, names = scope.rpartition(":")
-        actions.setdefault(thing, set()).update(filter(None, names.split(",")))
-    return frozenset(f"{thing}:{','.join(sorted(names))}" for thing, names in actions.items())
+        if thing:
+            actions.setdefault(thing, set()).update(filter(None, names.split(",")))
+        else:
+            others.add(scope)
+    joined = (f"{thing}:{','.join(sorted(names))}" for thing, names in actions.items())
+    return frozenset([*others, *joined])
 
 
 class TokenSource:

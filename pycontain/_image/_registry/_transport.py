@@ -15,11 +15,12 @@ from urllib3.util import make_headers
 from pycontain.errors import RegistryError
 
 from . import _tls, _wire
-from ._events import EventHandler, RegistryWarning, printable
-from ._failures import ConnectionFailedError, connection_failure, refusal, shown_url
+from ._events import EventHandler, RegistryWarning
+from ._failures import ConnectionFailedError, connection_failure, refusal
 from ._proxies import is_loopback, proxy_for
 from ._reply import Reply
 from ._retry import PASSING, Patience, Timing
+from ._text import printable, shown_url
 
 REDIRECTS: Final = 10
 CONNECTIONS: Final = 16  # kept open for each host

@@ -79,8 +79,8 @@ class _Response(http.client.HTTPResponse):
         self._paced = _Paced(self.fp.detach(), self.clock)
         self.fp = io.BufferedReader(self._paced, _BUFFER)
 
-    def begin(self) -> None:
-        super().begin()
+    def begin(self, *args: Any, **options: Any) -> None:
+        super().begin(*args, **options)
         self._paced.head_left = None
 
 

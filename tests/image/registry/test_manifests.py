@@ -18,6 +18,8 @@ from pycontain._image._manifest import Index, Manifest
 from pycontain._image._registry._client import Client
 from pycontain.errors import (
     DigestMismatchError,
+    InvalidDigestError,
+    InvalidReferenceError,
     LimitExceededError,
     ManifestError,
     RegistryError,
@@ -121,6 +123,41 @@ def test_bad_manifests(
     assert fake.address in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "wanted, error, text",
+    [
+        ("sha256:../../x", InvalidDigestError, "invalid digest"),
+        (f"sha256:{'0' * 63}", InvalidDigestError, "invalid digest"),
+        (f"sha256:{'A' * 64}", InvalidDigestError, "invalid digest"),
+        (f"md5:{'0' * 32}", UnsupportedImageError, "unsupported digest algorithm 'md5'"),
+        (f"blake3:{'0' * 64}", UnsupportedImageError, "unsupported digest algorithm 'blake3'"),
+        ("../../x", InvalidReferenceError, "invalid tag"),
+        ("v1?x", InvalidReferenceError, "invalid tag"),
+        ("v1\r\nX-Evil", InvalidReferenceError, "invalid tag"),
+        ("", InvalidReferenceError, "invalid tag"),
+    ],
+)
+def test_what_cannot_be_asked_for(
+    fake: Fake, connect: Connect, wanted: str, error: type[Exception], text: str
+) -> None:
+    repository = connect(fake.address).repository("a/b")
+    calls: list[Callable[[], object]] = [
+        lambda: repository.manifest(wanted),
+        lambda: repository.resolve(wanted),
+        lambda: repository.push_manifest(IMAGE.raw, IMAGE.media_type, tag=wanted),
+    ]
+    for call in calls:
+        with pytest.raises(error, match=text):
+            call()
+    assert fake.requests == []
+
+
+def test_digest_as_text(fake: Fake, connect: Connect) -> None:
+    fake.behave = lambda _: document(OTHER.raw)
+    with pytest.raises(DigestMismatchError):
+        connect(fake.address).repository("a/b").manifest(str(IMAGE.digest))
+
+
 def test_anything_can_be_copied(fake: Fake, connect: Connect) -> None:
     fake.behave = lambda _: document(b"whatever", "application/x; a=b")
     raw = connect(fake.address).repository("a/b").raw_manifest("v1")
@@ -164,7 +201,7 @@ def test_head_that_refuses(fake: Fake, connect: Connect, status: int) -> None:
     assert caught.value.status == status
 
 
-# -- tags
+# Tags.
 
 
 class Tags:

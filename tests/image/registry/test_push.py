@@ -19,7 +19,7 @@ from pycontain._image._descriptor import Descriptor
 from pycontain._image._digest import Digest
 from pycontain._image._json import dumps
 from pycontain._image._manifest import Index, Manifest, parse
-from pycontain._image._registry import _push
+from pycontain._image._registry import _uploads
 from pycontain._image._registry._client import Client
 from pycontain._image._registry._credentials import Credentials
 from pycontain._image._registry._events import Uploading
@@ -189,7 +189,7 @@ def test_no_mount(connect: Connect, uploads: Uploads) -> None:
 def test_too_long_for_one_request(
     connect: Connect, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_push, "PART", PART)
+    monkeypatch.setattr(_uploads, "PART", PART)
     uploads.largest = 2 << 20
     assert push(connect(uploads.fake.address))
     assert (uploads.count("PUT"), uploads.count("PATCH")) == (2, 3)
@@ -355,6 +355,13 @@ def test_manifest(fake: Fake, connect: Connect, tag: str | None) -> None:
     (request,) = fake.asked("PUT", f"/v2/a/b/manifests/{tag or IMAGE.digest}")
     assert request.body == IMAGE.raw
     assert request.headers["content-type"] == _media.OCI_MANIFEST
+
+
+def test_manifest_of_a_type_that_cannot_be_sent(fake: Fake, connect: Connect) -> None:
+    fake.behave = lambda _: Answer(201)
+    with pytest.raises(RegistryError, match="characters that cannot be sent"):
+        connect(fake.address).repository("a/b").push_manifest(b"{}", "application/x\r\nX-Evil: 1")
+    assert not [r for r in fake.requests if r.method == "PUT"]
 
 
 def test_manifest_stored_differently(fake: Fake, connect: Connect) -> None:
