@@ -71,7 +71,10 @@ class Transport:
         with self._lock:
             managers, self._managers = list(self._managers.values()), {}
         for made in managers:
-            made.clear()
+            # `clear` would leave it to the garbage collector.
+            for key in made.pools.keys():  # noqa: SIM118 - it is no dict, and not iterable
+                if pool := made.pools.get(key):
+                    pool.close()
 
     def patience(self) -> Patience:
         """Return a new allowance of attempts."""
