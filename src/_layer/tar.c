@@ -118,7 +118,7 @@ static bool read_block(void)
 /* The sum of the bytes, as the standard has it or as if char were signed. */
 static bool is_header(const char *block)
 {
-	int64_t value, plain = 8l * ' ', high = 0;
+	int64_t value, plain = 8L * ' ', high = 0;
 
 	for (size_t i = 0; i < BLOCK; i++) {
 		unsigned char byte = (unsigned char)block[i];

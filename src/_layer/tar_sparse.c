@@ -45,7 +45,7 @@ static uint64_t positive(const char *field)
 
 static void add_fields(const char *fields, int n)
 {
-	for (int i = 0; i < n; i++, fields += 2l * FIELD) {
+	for (int i = 0; i < n; i++, fields += 2L * FIELD) {
 		if (fields[0] == '\0' && fields[FIELD] == '\0')
 			return;
 		sparse_add(positive(fields), positive(fields + FIELD));
