@@ -309,6 +309,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "git": lambda: _tool("git"),
     "make": lambda: _tool("make"),
     "nm": lambda: _tool("nm"),
+    "umoci": lambda: _tool("umoci"),
     "openssl": lambda: _tool("openssl"),
     "docker_registry": lambda: _tool("docker-registry"),
     "skopeo": lambda: _tool("skopeo"),

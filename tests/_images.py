@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import tarfile
 from collections.abc import Mapping, Sequence
 
@@ -75,3 +76,16 @@ def add_named(store: Store, text: str, layers: Sequence[bytes]) -> Manifest:
         manifest = add_image(store, lease, layers)
         store.tag(Reference.parse(text), manifest.descriptor)
     return manifest
+
+
+def docker_archive(layers: Sequence[bytes], **changes: object) -> dict[str, bytes]:
+    """Return the members of a docker-archive of one image; `changes` are of its manifest's row."""
+    diff_ids = [Digest.of(layer) for layer in layers]
+    config = ImageConfig.new(Platform.parse("linux/amd64"), diff_ids, cmd=("sh",)).raw
+    names = [f"{diff_id.hex}/layer.tar" for diff_id in diff_ids]
+    row = {"Config": "config.json", "RepoTags": ["x:1"], "Layers": names, **changes}
+    return {
+        **dict(zip(names, layers, strict=True)),
+        "config.json": config,
+        "manifest.json": json.dumps([row]).encode(),
+    }

@@ -25,8 +25,11 @@ RATIO_MAX: Final = 1000
 RATIO_FROM: Final = 1 << 30
 """Bytes from which on the ratio counts: an empty disk image expands by as much."""
 ZSTD_WINDOW_LOG_MAX: Final = 27
+XZ_MEMORY_MAX: Final = 256 << 20
 
 _GZIP_MAGIC: Final = 0x1F
+_BZIP2_MAGIC: Final = ord("B")
+_XZ_MAGIC: Final = 0xFD
 # A frame, and those that are to be skipped (RFC 8878).
 _ZSTD_MAGIC: Final = (0x28, *range(0x50, 0x60))
 
@@ -44,8 +47,6 @@ class _Stream(Protocol):
 
 
 class _Gzip:
-    name = "gzip"
-
     def __init__(self) -> None:
         self._object = _inflater()
 
@@ -67,13 +68,11 @@ class _Gzip:
                 return
 
 
-class _Zstd:
-    name = "zstd"
+class _Others:
+    """What zstd, bzip2 and xz have in common."""
 
-    def __init__(self) -> None:
-        zstd = _zstd()
-        options = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
-        self._object = zstd.ZstdDecompressor(options=options)
+    def __init__(self, decompressor: Any) -> None:
+        self._object = decompressor
 
     @property
     def eof(self) -> bool:
@@ -91,6 +90,24 @@ class _Zstd:
             data = b""
             if self._object.eof or self._object.needs_input:
                 return
+
+
+def _zstd_stream() -> _Others:
+    zstd = _zstd()
+    options = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
+    return _Others(zstd.ZstdDecompressor(options=options))
+
+
+def _bzip2_stream() -> _Others:
+    import bz2  # noqa: PLC0415 - rare
+
+    return _Others(bz2.BZ2Decompressor())
+
+
+def _xz_stream() -> _Others:
+    import lzma  # noqa: PLC0415 - rare
+
+    return _Others(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_MAX))
 
 
 def _inflater() -> Any:
@@ -114,11 +131,15 @@ def _zstd() -> Any:
     return zstd
 
 
-def _broken() -> tuple[type[Exception], ...]:
+def _broken(compression: str) -> tuple[type[Exception], ...]:
     """Return what the libraries that are in use raise for broken data."""
     found: list[type[Exception]] = [zlib.error, EOFError]
     if (isal := sys.modules.get("isal.isal_zlib")) is not None:
         found.append(isal.error)
+    if compression == "bzip2":
+        found += [OSError, ValueError]
+    if (lzma := sys.modules.get("lzma")) is not None:
+        found.append(lzma.LZMAError)
     names = ("compression.zstd", "backports.zstd")
     found += [sys.modules[name].ZstdError for name in names if name in sys.modules]
     return tuple(found)
@@ -126,7 +147,9 @@ def _broken() -> tuple[type[Exception], ...]:
 
 _KINDS: Final[dict[str, tuple[Callable[[], _Stream], tuple[int, ...]]]] = {
     "gzip": (_Gzip, (_GZIP_MAGIC,)),
-    "zstd": (_Zstd, _ZSTD_MAGIC),
+    "zstd": (_zstd_stream, _ZSTD_MAGIC),
+    "bzip2": (_bzip2_stream, (_BZIP2_MAGIC,)),
+    "xz": (_xz_stream, (_XZ_MAGIC,)),
 }
 
 
@@ -137,7 +160,7 @@ def decompress(
 
     Args:
         chunks: Of the compressed layer, of any size.
-        compression: "none", "gzip" or "zstd".
+        compression: "none", "gzip", "zstd", "bzip2" or "xz".
         total_max: Bytes that all of it may expand to.
         what: The layer, for messages.
 
@@ -188,7 +211,7 @@ def _expand(chunks: Iterator[Buffer], compression: str, what: str) -> Iterator[B
                 stream = make()
             try:
                 yield from stream.expand(data)
-            except _broken() as error:
+            except _broken(compression) as error:
                 raise _explained(error, compression, what) from error
             if not stream.eof:
                 break

@@ -61,6 +61,21 @@ def loads(data: bytes, what: str, *, limit: int, error: Error = ManifestError) -
         ManifestError: Or `error`: no JSON, not an object, or a name that stands twice.
         LimitExceededError: Too large or too deep.
     """
+    value = _parse(data, what, limit, error)
+    if not isinstance(value, dict):
+        raise error(f"{what}: not a JSON object")
+    return Object(value, what, error)
+
+
+def loads_list(data: bytes, what: str, *, limit: int) -> tuple[Object, ...]:
+    """Return the objects in the list that a document holds. Raises as `loads` does."""
+    value = _parse(data, what, limit, ManifestError)
+    if not isinstance(value, list):
+        raise ManifestError(f"{what}: not a JSON list")
+    return Object({"": value}, what).objects("")
+
+
+def _parse(data: bytes, what: str, limit: int, error: Error) -> Any:
     if len(data) > limit:
         raise LimitExceededError(
             f"{what}: {len(data)} bytes are more than the limit of {limit}",
@@ -74,9 +89,7 @@ def loads(data: bytes, what: str, *, limit: int, error: Error = ManifestError) -
             json.dumps(value, ensure_ascii=False).encode()
     except ValueError as wrong:  # with UnicodeError and JSONDecodeError
         raise error(f"{what}: not valid JSON: {wrong}") from None
-    if not isinstance(value, dict):
-        raise error(f"{what}: not a JSON object")
-    return Object(value, what, error)
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ ACCEPT: Final = (OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
 _NONDISTRIBUTABLE = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 _DOCKER_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 
-Compression: TypeAlias = Literal["none", "gzip", "zstd"]
+Compression: TypeAlias = Literal["none", "gzip", "zstd", "bzip2", "xz"]
 
 _LAYERS: dict[str, Compression | None] = {
     OCI_LAYER: None,
@@ -46,6 +46,13 @@ _LAYERS: dict[str, Compression | None] = {
     _DOCKER_FOREIGN: None,
     f"{_DOCKER_FOREIGN}.gzip": "gzip",
     f"{_DOCKER_FOREIGN}.zstd": "zstd",
+}
+
+MAGIC_MAX: Final = 6
+_MAGIC: Final[dict[Compression, bytes]] = {
+    "gzip": b"\x1f\x8b",
+    "bzip2": b"BZh",
+    "xz": b"\xfd7zXZ\x00",
 }
 
 _UNSUPPORTED = (
@@ -105,9 +112,10 @@ def unsupported(media_type: str, role: str) -> UnsupportedImageError:
 
 
 def sniff(head: bytes) -> Compression:
-    """Return how content is compressed, from its first four bytes or more."""
-    if head[:2] == b"\x1f\x8b":
-        return "gzip"
+    """Return how content is compressed, from its first `MAGIC_MAX` bytes or more."""
+    for name, start in _MAGIC.items():
+        if head.startswith(start):
+            return name
     magic = head[:4]
     # A frame, or a skippable frame before one (RFC 8878, 3.1).
     if magic == b"\x28\xb5\x2f\xfd" or (magic[1:] == b"\x2a\x4d\x18" and 0x50 <= magic[0] < 0x60):

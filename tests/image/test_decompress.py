@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import bz2
 import collections
 import gzip
+import lzma
 import random
 import struct
 import sys
@@ -26,6 +28,7 @@ Pack = Callable[[bytes], bytes]
 NOISE = random.Random(7).randbytes(70_000)
 DATA = NOISE + bytes(5 * STEP) + NOISE
 GZIP, ZSTD = gzip.compress(NOISE), zstd.compress(NOISE)
+BZIP2, XZ = bz2.compress(NOISE), lzma.compress(NOISE)
 SKIPPED = struct.pack("<II", 0x184D2A53, 5) + b"index"
 
 
@@ -58,6 +61,10 @@ STREAMS = {
     "zstd, frames": ("zstd", ZSTD + zstd.compress(DATA), NOISE + DATA),
     "zstd, frames to skip": ("zstd", SKIPPED + ZSTD + SKIPPED, NOISE),
     "zstd, a step exactly": ("zstd", zstd.compress(bytes(2 * STEP)), bytes(2 * STEP)),
+    "bzip2": ("bzip2", bz2.compress(DATA), DATA),
+    "bzip2, streams": ("bzip2", BZIP2 + bz2.compress(DATA) + bytes(9), NOISE + DATA),
+    "xz": ("xz", lzma.compress(DATA), DATA),
+    "xz, streams": ("xz", XZ + lzma.compress(DATA) + bytes(8), NOISE + DATA),
 }
 
 
@@ -89,6 +96,12 @@ BROKEN = {
     "zstd, truncated": ("zstd", ZSTD[:-9], "truncated zstd"),
     "zstd, noise": ("zstd", NOISE, "broken zstd"),
     "zstd, garbage behind": ("zstd", ZSTD + b"garbage", "trailing data after the zstd"),
+    "bzip2, truncated": ("bzip2", BZIP2[:-9], "truncated bzip2"),
+    "bzip2, noise": ("bzip2", NOISE, "broken bzip2"),
+    "bzip2, garbage behind": ("bzip2", BZIP2 + b"garbage", "trailing data after the bzip2"),
+    "xz, truncated": ("xz", XZ[:-9], "truncated xz"),
+    "xz, noise": ("xz", NOISE, "broken xz"),
+    "xz, garbage behind": ("xz", XZ + b"garbage", "trailing data after the xz"),
     "zstd, skipped frame cut": ("zstd", ZSTD + SKIPPED[:-2], "truncated zstd"),
 }
 
