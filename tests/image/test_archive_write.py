@@ -41,10 +41,10 @@ def members(data: bytes) -> dict[str, bytes]:
     found = {}
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for member in archive:
-            assert (member.mtime, member.uid, member.uname, member.mode) == (0, 0, "", 0o644)
-            file = archive.extractfile(member)
-            assert file is not None
-            found[member.name] = file.read()
+            mode = 0o755 if member.isdir() else 0o644
+            assert (member.mtime, member.uid, member.uname, member.mode) == (0, 0, "", mode)
+            if (file := archive.extractfile(member)) is not None:
+                found[member.name] = file.read()
     return found
 
 

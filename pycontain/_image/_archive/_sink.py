@@ -68,13 +68,25 @@ class TarSink:
 
     def add_stream(self, name: str, size: int, chunks: Iterable[Buffer]) -> None:
         """Add a file of a known size. Raises OSError."""
-        self._names.add(name)
-        member = tarfile.TarInfo(name)
-        member.size = size
-        self._file.write(member.tobuf(tarfile.GNU_FORMAT))
+        self._add_folders(name)
+        self._add_header(name, tarfile.REGTYPE, 0o644, size)
         for chunk in chunks:
             self._file.write(chunk)
         self._file.write(bytes(-size % _BLOCK))
+
+    def _add_folders(self, name: str) -> None:
+        """Add the directories that are not there: skopeo, not as root, cannot do without."""
+        parts = name.split("/")
+        for depth in range(1, len(parts)):
+            folder = "/".join(parts[:depth])
+            if not self.has(folder):
+                self._add_header(folder, tarfile.DIRTYPE, 0o755, 0)
+
+    def _add_header(self, name: str, kind: bytes, mode: int, size: int) -> None:
+        self._names.add(name)
+        member = tarfile.TarInfo(name)
+        member.type, member.mode, member.size = kind, mode, size
+        self._file.write(member.tobuf(tarfile.GNU_FORMAT))
 
     def close(self) -> None:
         """Write the end. Raises OSError."""
