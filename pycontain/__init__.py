@@ -49,6 +49,7 @@ if typing.TYPE_CHECKING:
     from ._collect import Collected, Leftover, gc
     from ._living import LivingSandbox, sandboxes
     from .config import Bind, IoLimit, Overlay, Tmpfs
+    from .denial import Denial, Denials
     from .enforcement import Control
     from .result import Reason, Result, Stats, Usage
     from .sandbox import Sandbox, run
@@ -66,6 +67,8 @@ __all__ = [
     "Collected",
     "ConfigError",
     "Control",
+    "Denial",
+    "Denials",
     "DigestMismatchError",
     "FilesError",
     "ImageConfigError",
@@ -117,6 +120,7 @@ _LATE = {
     **dict.fromkeys(("LivingSandbox", "sandboxes"), "._living"),
     **dict.fromkeys(("Bind", "IoLimit", "Overlay", "Tmpfs"), ".config"),
     "Control": ".enforcement",
+    **dict.fromkeys(("Denial", "Denials"), ".denial"),
     **dict.fromkeys(("Reason", "Result", "Stats", "Usage"), ".result"),
     **dict.fromkeys(("Sandbox", "run"), ".sandbox"),
 }

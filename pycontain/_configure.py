@@ -75,6 +75,7 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
     read_only: bool = False,
     require: Sequence[str] = (),
     accept_missing: Sequence[str] = (),
+    audit: bool = False,
 ) -> SandboxConfig:
     """Check the options of a sandbox.
 
@@ -118,6 +119,7 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
         profile=policy,
         require=tuple(require),
         accept_missing=tuple(accept_missing),
+        audit=audit,
     )
 
 

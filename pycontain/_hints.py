@@ -139,6 +139,12 @@ HINTS: Final[dict[tuple[str, int], str]] = {
     ("SECCOMP", errno.EINVAL): (
         "The kernel has no seccomp filters (CONFIG_SECCOMP_FILTER) or refused the program"
     ),
+    ("LISTENER", errno.EBUSY): (
+        "Another filter around the sandbox has the only seccomp listener; leave out audit=True"
+    ),
+    ("LISTENER", errno.EOPNOTSUPP): (
+        "The filter refuses sendmsg, which hands the listener over; leave out audit=True"
+    ),
     ("EXEC", errno.ENOEXEC): "Not a program of this machine, or a script without a #! line",
     ("EXEC", errno.E2BIG): (
         "Arguments and environment are too large for the kernel (execve(2), ARG_MAX)"

@@ -100,6 +100,7 @@ class Job(Generic[FlowT]):
             reason=reason,
             usage=command.usage,
             truncated=truncated,
+            denials=command.denials,
         )
 
     def close(self) -> None:

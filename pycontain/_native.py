@@ -84,6 +84,7 @@ class Event(IntEnum):
     STARTED = lib.NSB_EVENT_STARTED
     EXITED = lib.NSB_EVENT_EXITED
     DONE = lib.NSB_EVENT_DONE
+    DENIALS = lib.NSB_EVENT_DENIALS
 
 
 class Probe(IntEnum):
@@ -98,6 +99,7 @@ class Probe(IntEnum):
     CLOSE_RANGE = lib.NSB_PROBE_CLOSE_RANGE
     PIDFD_OPEN = lib.NSB_PROBE_PIDFD_OPEN
     LANDLOCK = lib.NSB_PROBE_LANDLOCK
+    LISTENER = lib.NSB_PROBE_LISTENER
 
 
 OP_RECURSIVE: Final[int] = lib.NSB_OP_RECURSIVE
@@ -125,6 +127,7 @@ FDS_MAX: Final[int] = lib.NSB_FDS_MAX
 KEEP_ID: Final[int] = 0xFFFFFFFF
 CONTROL_FD: Final[int] = lib.NSB_CONTROL_FD
 REPORT_SIZE: Final[int] = ffi.sizeof("struct nsb_report")
+DENIALS_MAX: Final[int] = lib.NSB_DENIALS_MAX
 
 # <sched.h>; PID 1 itself makes the time namespace, and each command its own cgroup namespace.
 CLONE_NEW: Final = {
@@ -140,7 +143,10 @@ MOUNT_NOSUID: Final = 2
 MOUNT_NODEV: Final = 4
 MOUNT_NOEXEC: Final = 8
 
-_REPORT = struct.Struct("=IIiIiiQQQQ")
+_REPORT = struct.Struct("=IIiIiiQQQQQ")
+_DENIAL = struct.Struct("=6QQIIIIiI16s")
+MESSAGE_SIZE: Final = REPORT_SIZE + DENIALS_MAX * _DENIAL.size
+"""Of a report with as many denials as there can be."""
 _EXEC = struct.Struct("=24I")
 _EXEC_FIELDS = (
     *("header", "flags", "uid", "gid", "n_groups", "groups", "n_paths", "paths", "n_argv", "argv"),
@@ -222,6 +228,8 @@ class Setup:
     time_namespace: bool
     rlimits: tuple[tuple[int, int, int], ...]
     seccomp: bytes
+    seccomp_flags: int = 0
+    audit: bytes = b""
     no_new_privs: bool
     landlock: Landlock | None = None
     securebits: int
@@ -254,8 +262,21 @@ class Exec:
     columns: int = 80
 
 
+class DeniedCall(NamedTuple):
+    """A system call that the filter refused (struct nsb_denial)."""
+
+    args: tuple[int, ...]
+    count: int  # type: ignore[assignment]  # a field, not the method of tuples
+    number: int
+    arch: int
+    verdict: int
+    examined: int
+    pid: int
+    name: bytes
+
+
 class Report(NamedTuple):
-    """What PID 1 says (struct nsb_report)."""
+    """What PID 1 says (struct nsb_report), and the records that follow it."""
 
     event: int
     step: int
@@ -267,23 +288,34 @@ class Report(NamedTuple):
     system_us: int
     read_blocks: int
     written_blocks: int
+    denied: int = 0
+    records: bytes = b""
 
     @property
     def failure(self) -> Failure:
         """The failure that a FAILED report carries."""
         return Failure(Step(self.step), self.errno, self.index)
 
+    @property
+    def denials(self) -> tuple[DeniedCall, ...]:
+        """The calls that a DENIALS report carries."""
+        return tuple(
+            DeniedCall._make((fields[:6], *fields[6:12], fields[13].rstrip(b"\0")))
+            for fields in _DENIAL.iter_unpack(self.records)
+        )
+
 
 if (
     _REPORT.size != REPORT_SIZE
+    or _DENIAL.size != ffi.sizeof("struct nsb_denial")
     or tuple(name for name, _ in ffi.typeof("struct nsb_exec").fields) != _EXEC_FIELDS
 ):
     raise ImportError("pycontain: a struct has another layout than expected")
 
 
 def parse_report(data: bytes) -> Report:
-    """Unpack a report; anything of another size is an end of file to the caller."""
-    return Report._make(_REPORT.unpack(data))
+    """Unpack a report and what follows it; struct.error: the message is too short."""
+    return Report._make((*_REPORT.unpack_from(data), data[REPORT_SIZE:]))
 
 
 class _Message:
@@ -353,6 +385,9 @@ def pack_setup(setup: Setup) -> bytes:
         head.landlock_paths = message.array(paths)
     head.n_seccomp = len(setup.seccomp) // 8
     head.seccomp = message.array(setup.seccomp)
+    head.seccomp_flags = setup.seccomp_flags
+    head.n_audit = len(setup.audit) // 8
+    head.audit = message.array(setup.audit)
     ops = ffi.new("struct nsb_op[]", len(setup.ops))
     for slot, op in zip(ops, setup.ops, strict=True):
         slot.kind, slot.flags, slot.fd, slot.attr = op.kind, op.flags, op.fd, op.attr
@@ -394,6 +429,11 @@ def pack_kill(ident: int, number: int, everything: int) -> bytes:
     message.head.signal = number
     message.head.everything = everything
     return message.finish(lib.NSB_REQUEST_KILL, ident)
+
+
+def pack_denials(ident: int) -> bytes:
+    """Pack a request for the denials of a command, or with 0 of the whole sandbox."""
+    return _Message("nsb_denials").finish(lib.NSB_REQUEST_DENIALS, ident)
 
 
 def pack_open(path: bytes, flags: int, open_flags: int, mode: int, uid: int, gid: int) -> bytes:
@@ -615,6 +655,11 @@ def available(probe: Probe) -> bool:
 def landlock_abi() -> int:
     """Return the version of Landlock's ABI; 0: this kernel has none, or it is switched off."""
     return max(0, int(lib.nsb_probe(Probe.LANDLOCK)))
+
+
+def listener_problem() -> int:
+    """Return the errno with which the kernel refuses a seccomp listener; 0: it grants one."""
+    return -int(lib.nsb_probe(Probe.LISTENER))
 
 
 class _Program:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from . import _capabilities, _landlock, _native, _patience, _policy, _seccomp, _userland
+from . import _audit, _capabilities, _landlock, _native, _patience, _policy, _seccomp, _userland
 from ._accounts import account
 from ._identity import Identity, Lease, identity
 from ._image._root import ImageRoot
@@ -54,6 +54,10 @@ DEV_LINKS: Final = {
 # those of an old kernel, for a caller whose own namespace says nothing.
 COUNTED: Final = {"max_inotify_instances": 128, "max_inotify_watches": 8192}
 _UNLIMITED: Final = 2**31 - 1
+# A command has one thread when its filter is loaded, and the listener is PID 1's affair.
+_FILTER_FLAGS: Final = sum(
+    _seccomp.FLAGS[f"SECCOMP_FILTER_FLAG_{name}"] for name in ("LOG", "SPEC_ALLOW")
+)
 _SHARE: Final = 8
 _ATTACH_CANDIDATES: Final = ("/mnt", "/media", "/srv", "/opt", "/sys", "/var")
 
@@ -72,6 +76,7 @@ class Plan:
         tree_paths, op_paths: For error messages, by index.
         user, env, cwd, umask: Defaults of commands.
         enforcement: Each control and what holds it, or why nothing does.
+        audited: The filter of which refusals are recorded; None: none are.
     """
 
     config: SandboxConfig
@@ -89,6 +94,7 @@ class Plan:
     cwd: str
     umask: int
     enforcement: Mapping[str, Control]
+    audited: _seccomp.Filter | None = None
 
 
 class _Builder:
@@ -494,8 +500,9 @@ def _filter(config: SandboxConfig, profile: Profile, ids: Identity) -> _seccomp.
 
 def _check_controls(config: SandboxConfig, enforcement: Mapping[str, Control]) -> None:
     """Those that need control groups are checked when these are made."""
-    known = {**dict.fromkeys(GROUP_CONTROLS, Control(in_force=True)), **enforcement}
-    check_required(known, config.require, config.accept_missing, ())
+    known = {**dict.fromkeys(GROUP_CONTROLS, Control(in_force=True)), "audit": _audit.NOT_ASKED}
+    asked = ("audit",) if config.audit else ()
+    check_required({**known, **enforcement}, config.require, config.accept_missing, asked)
 
 
 def _build(
@@ -536,6 +543,9 @@ def compile_plan(config: SandboxConfig) -> Plan:
     abi = _native.landlock_abi()
     rules = _landlock.ruleset(config, profile, abi)
     enforcement["landlock"] = _landlock.control(rules, profile, abi)
+    audit = _audit.prepare(config, _filter(config, profile, ids))
+    if config.audit:
+        enforcement["audit"] = audit.control
     _check_controls(config, enforcement)
     capabilities = _capabilities.mask(profile.capabilities)
     setup = _native.Setup(
@@ -547,7 +557,9 @@ def compile_plan(config: SandboxConfig) -> Plan:
         gid=ids.init_gid,
         time_namespace="time" in config.namespaces,
         rlimits=_rlimits(profile, config.cpu_limit),
-        seccomp=_seccomp.compile(_filter(config, profile, ids)),
+        seccomp=_seccomp.compile(audit.rules),
+        seccomp_flags=audit.rules.flag_bits & _FILTER_FLAGS,
+        audit=audit.program,
         no_new_privs=profile.no_new_privileges,
         landlock=rules,
         securebits=profile.securebits,
@@ -573,6 +585,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
         cwd=_default_cwd(config),
         umask=profile.umask,
         enforcement=MappingProxyType(enforcement),
+        audited=audit.rules if audit.program else None,
     )
 
 

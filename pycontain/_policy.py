@@ -158,6 +158,16 @@ NO_TERMINAL_INJECTION = Rule(("ioctl",), deny(), (Arg(1, "in", (TIOCSTI, TIOCLIN
 NO_MEMORY_MAP_CHANGE = Rule(("prctl",), deny(), (Arg(0, "==", PR_SET_MM),))
 # Limits are a process's own affair: not those of PID 1, or of a sibling with the same user.
 NO_LIMITS_OF_OTHERS = Rule(("prlimit64",), deny(), (Arg(0, "!=", 0), Arg(2, "!=", 0)))
+# An error from a program's own filter would come before the audit's question and hide what ends it.
+SECCOMP_SET_MODE_FILTER, SECCOMP_MODE_FILTER, PR_SET_SECCOMP = 1, 2, 22
+NO_OTHER_FILTERS = (
+    Rule(("seccomp",), deny(errno.EACCES), (Arg(0, "==", SECCOMP_SET_MODE_FILTER),)),
+    Rule(
+        ("prctl",),
+        deny(errno.EACCES),
+        (Arg(0, "==", PR_SET_SECCOMP), Arg(1, "==", SECCOMP_MODE_FILTER)),
+    ),
+)
 # Where the processors are a limit. The mask is behind a pointer, so none can be allowed.
 NO_OTHER_PROCESSORS = Rule(("sched_setaffinity",), deny())
 PLAIN_CLONE = Rule(("clone",), ALLOW, (Arg(0, "&==", 0, mask=CLONE_NEW),))

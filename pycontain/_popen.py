@@ -19,6 +19,7 @@ from ._hints import refused
 from ._process import Command, TextMode
 from ._runtime import Runtime
 from ._streams import Capture, Plumbing, Pump, Stream
+from .denial import Denials
 from .errors import ConfigError, TimeoutExpired
 from .result import Reason, Usage
 
@@ -131,6 +132,11 @@ class Popen:
     def usage(self) -> Usage | None:
         """What it used; None while it runs."""
         return self._command.usage
+
+    @property
+    def denials(self) -> Denials | None:
+        """What was refused to it, until its end; None while it runs, and without `audit`."""
+        return self._command.denials
 
     def fileno(self) -> int:
         """Return a descriptor that becomes readable at the end, for `select` and event loops."""

@@ -25,6 +25,7 @@ from ._native import Event, Report
 from ._runtime import KILL_TIMEOUT_S, Reply, Runtime, prepare, reply_pair, spawn_error
 from ._streams import Plumbing, Stream
 from ._watch import Watch, shortest
+from .denial import Denials
 from .errors import (
     ConfigError,
     ProgramNotExecutableError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from ._cgroup import CommandGroup, SandboxTree
 
 START_TIMEOUT_S: Final = 30.0
+ASK_TIMEOUT_S: Final = 1.0
 _BLOCK: Final = 512  # getrusage(2) counts in these
 # How a program ends that cannot write: by its own decision, or on a mapped page.
 _DISK_SIGNALS: Final = frozenset({signals.SIGABRT, signals.SIGBUS})
@@ -151,6 +153,8 @@ class BaseCommand:
             ended it.
         reason: Why it ended; None while it runs.
         usage: What it used; None while it runs.
+        denials: What was refused to it; None while it runs, without an audit, and where its sandbox
+            ended before it could tell.
         pid: Its process id as the caller sees it; -1 if that was not asked for.
         executed: PID 1 has said that the program was executed; it says so only if asked.
         pty_fd: Master of its pty, the caller's to close; -1: none.
@@ -161,6 +165,7 @@ class BaseCommand:
         self.returncode: int | None = None
         self.reason: Reason | None = None
         self.usage: Usage | None = None
+        self.denials: Denials | None = None
         self.pid = -1
         self.executed = False
         self.pty_fd = -1
@@ -176,6 +181,7 @@ class BaseCommand:
         self._ended_by: Reason | None = None
         self._group: CommandGroup | None = None
         self._tree: SandboxTree | None = None
+        self._refused: Report | None = None
 
     @classmethod
     def _request(
@@ -321,6 +327,8 @@ class BaseCommand:
                     self.pid = pid or -1
                     self.pty_fd = -1 if fd is None else fd
                     return False
+                elif report.event == Event.DENIALS:
+                    self._refused = report
                 elif report.event == Event.FAILED:
                     self._end(-signals.SIGKILL, Reason.KILLED)
                     raise start_error(report, self._argv, self._cwd)
@@ -331,11 +339,26 @@ class BaseCommand:
     def _signal_request(self, number: int, *, everything: bool = False) -> bytes:
         return _native.pack_kill(self._ident, number, int(everything))
 
+    @property
+    def _denials_would_be_lost(self) -> bool:
+        """Whether an end from outside ends PID 1 too, before it can tell what it recorded."""
+        return self._only and self._runtime.plan.audited is not None
+
+    @property
+    def _denials_request(self) -> bytes:
+        return _native.pack_denials(self._ident)
+
+    def _take_denials(self, report: Report) -> None:
+        if report.event == Event.DENIALS:
+            self._refused = report
+
     def pause(self) -> float | None:
         """Return the seconds until a limit can have been reached; None: none ever will be."""
         return self._watch.pause()
 
     def _exited(self, report: Report) -> None:
+        if self._runtime.plan.audited is not None:
+            self._refused = (self._refused or report)._replace(denied=report.denied)
         returncode = os.waitstatus_to_exitcode(report.status)
         self._end(returncode, self._verdict(returncode, report), report)
 
@@ -389,6 +412,8 @@ class BaseCommand:
                 sources=_SOURCES if report else _CLOCK_ONLY,
             )
         )
+        if self._refused is not None:
+            self.denials = self._runtime.denials_of(self._refused)
         self.reason = reason
         self.returncode = returncode
         if self._tree is not None and over:
@@ -533,6 +558,9 @@ class Command(BaseCommand):
             if self.returncode is not None or self.collect():
                 return
             self._ended_by = reason
+            if self._denials_would_be_lost:
+                with contextlib.suppress(TimeoutError, PycontainError):
+                    self._take_denials(self._runtime.ask(self._denials_request, ASK_TIMEOUT_S)[0])
             if self._tree is not None:
                 self._tree.kill(0.0)
             if self._only or not self._kill_processes():

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from . import _groups, _native
+from . import _audit, _groups, _native
 from ._hints import hint, refused
 from ._identity import Lease
 from ._image._use import Use, uses
@@ -23,6 +23,7 @@ from ._native import Event, Failure, Report
 from ._patience import SETUP_TIMEOUT_S, reach, set_up_hangs
 from ._plan import Plan
 from .config import SandboxConfig
+from .denial import Denials
 from .errors import PycontainError, SandboxClosedError, SpawnError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Reply:
         size = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(12)
         try:
             data, items, _, _ = self._socket.recvmsg(
-                _native.REPORT_SIZE, size, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+                _native.MESSAGE_SIZE, size, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionResetError:
             return None, None, None
@@ -94,7 +95,8 @@ class Reply:
                 fd = int.from_bytes(payload[:4], sys.byteorder)
             else:
                 pid = int.from_bytes(payload[:4], sys.byteorder)
-        return (_native.parse_report(data) if len(data) == _native.REPORT_SIZE else None), fd, pid
+        whole = len(data) >= _native.REPORT_SIZE
+        return (_native.parse_report(data) if whole else None), fd, pid
 
     def wait(self, timeout_s: float | None) -> bool:
         """Wait until something can be received; False when the time is over."""
@@ -381,6 +383,12 @@ class Runtime:
         if report is None:
             raise SandboxClosedError("the sandbox has ended: its PID 1 is gone")
         return report, fd
+
+    def denials_of(self, report: Report) -> Denials | None:
+        """Return what a report of PID 1 says was refused; None without an audit."""
+        if self.plan.audited is None:
+            return None
+        return _audit.denials(self.plan.audited, report)
 
     def pause(self, timeout_s: float = PAUSE_TIMEOUT_S) -> bool:
         """Stop every process of the commands. Returns whether all have stopped in time.

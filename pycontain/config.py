@@ -347,6 +347,7 @@ class SandboxConfig:
         require: Controls that must be in force.
         accept_missing: Controls that may be missing.
         defaulted: Limits that nobody asked for, the profile's: they hold where they can.
+        audit: Whether what the seccomp filter refuses is recorded.
         pinned: The cpuset holds by sched_setaffinity(2), without a control group.
     """
 
@@ -377,6 +378,7 @@ class SandboxConfig:
     require: tuple[str, ...] = ()
     accept_missing: tuple[str, ...] = ()
     defaulted: tuple[str, ...] = field(default=(), compare=False)
+    audit: bool = False
     pinned: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -425,6 +427,10 @@ class SandboxOptions(TypedDict, total=False):
         read_only: Whether the root is read-only, without a private layer.
         require: Controls that must be in force (names of `enforcement`).
         accept_missing: Limits that may be missing although they were asked for.
+        audit: Record the system calls that the seccomp filter refuses, in `Result.denials`. Each
+            such call then takes some microseconds more; what is allowed takes no longer, and what
+            is decided stays the same. Programs cannot have a seccomp listener of their own then,
+            and with the profile `judge` no filter of their own.
         platform: Which of an image's, such as "linux/arm64"; left out: this machine's.
     """
 
@@ -453,6 +459,7 @@ class SandboxOptions(TypedDict, total=False):
     read_only: bool
     require: Sequence[str]
     accept_missing: Sequence[str]
+    audit: bool
 
 
 class RunOptions(SandboxOptions, total=False):

@@ -10,6 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from .denial import Denials
 from .errors import CalledProcessError
 
 
@@ -94,6 +95,8 @@ class Result(subprocess.CompletedProcess[Any]):
         reason: Why the command ended.
         usage: What it used.
         truncated: Names of the streams of which only the first `output_limit` bytes were kept.
+        denials: The system calls that were refused until the command ended; None without `audit`,
+            and where its sandbox ended before it could tell.
     """
 
     def __init__(
@@ -106,11 +109,13 @@ class Result(subprocess.CompletedProcess[Any]):
         reason: Reason,
         usage: Usage,
         truncated: frozenset[str] = frozenset(),
+        denials: Denials | None = None,
     ) -> None:
         super().__init__(args, returncode, stdout, stderr)
         self.reason = reason
         self.usage = usage
         self.truncated = truncated
+        self.denials = denials
 
     def check_returncode(self) -> None:
         """Raise CalledProcessError if the exit status is not zero."""

@@ -15,11 +15,13 @@ from ._command import Argument, Options, check_size
 from ._configure import Configured, configured, packer_of
 from ._files import Files
 from ._job import Job
+from ._native import pack_denials
 from ._popen import Popen
 from ._process import Command, TextMode
 from ._runtime import Runtime, does_not_pause, prepare
 from ._streams import Pump, Stream
 from .config import LiveLimits, RunOptions, SandboxOptions, StrPath, check_positive
+from .denial import Denials
 from .enforcement import Control
 from .errors import SandboxClosedError
 from .result import Reason, Result, Stats
@@ -228,6 +230,17 @@ class Sandbox(Configured):
             return _groups.stats(runtime.tree)
         check_positive(interval, "interval")
         return _stats_of(runtime, interval)
+
+    def denials(self) -> Denials | None:
+        """Return the system calls that were refused so far, to all commands and what they left.
+
+        None without `audit`.
+
+        Raises:
+            SandboxClosedError: It has ended.
+        """
+        runtime = self.runtime
+        return runtime.denials_of(runtime.ask(pack_denials(0))[0])
 
     def __enter__(self) -> Self:
         """Start it."""

@@ -245,6 +245,15 @@ def _analysis() -> str:
     return "" if os.environ.get("PYCONTAIN_LANE") == "analyze" else "run by `make analyze`"
 
 
+def _listener() -> str:
+    if _native():
+        return _native()
+    from pycontain._native import listener_problem  # noqa: PLC0415 - it needs the extension
+
+    problem = listener_problem()
+    return f"no seccomp listener: {os.strerror(problem)}" if problem else ""
+
+
 def _real_cpu() -> str:
     emulated = "QEMU TCG" in Path("/proc/cpuinfo").read_text()
     return "the processor is emulated: starting a program takes long" if emulated else ""
@@ -271,6 +280,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "openat2": lambda: _system_call("openat2"),
     "mount_api": lambda: _system_call("open_tree") or _system_call("mount_setattr"),
     "landlock": lambda: _system_call("landlock_create_ruleset"),
+    "listener": _listener,
     # cgroups: one can be made in some hierarchy, in version 2, with that controller
     "cgroup": _cgroup,
     "no_cgroup": lambda: "" if _cgroup() else "a cgroup can be made",

@@ -162,6 +162,9 @@ class AsyncCommand(BaseCommand):
             return
         self._ended_by = reason
         stubborn = Stubborn()
+        if self._denials_would_be_lost:
+            with contextlib.suppress(TimeoutError, PycontainError):
+                self._take_denials((await self._pid1.ask(self._denials_request, stubborn))[0])
         if not await self._kill_group(stubborn) and not await self._kill_processes(stubborn):
             await self._kill_sandbox(stubborn)
         if not await stubborn.until(self.ended, KILL_TIMEOUT_S):

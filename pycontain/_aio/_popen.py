@@ -15,6 +15,7 @@ from pycontain._hints import refused
 from pycontain._popen import set_window_size
 from pycontain._process import TextMode
 from pycontain._streams import Capture, Plumbing, Stream
+from pycontain.denial import Denials
 from pycontain.errors import ConfigError, TimeoutExpired
 from pycontain.result import Reason, Usage
 
@@ -127,6 +128,11 @@ class AsyncPopen:
     def usage(self) -> Usage | None:
         """What it used; None while it runs."""
         return self._command.usage
+
+    @property
+    def denials(self) -> Denials | None:
+        """What was refused to it, until its end; None while it runs, and without `audit`."""
+        return self._command.denials
 
     async def wait(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 - Popen's
         """Wait for the end.

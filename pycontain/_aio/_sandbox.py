@@ -13,10 +13,12 @@ from pycontain import _groups
 from pycontain._command import Argument, Options, check_size
 from pycontain._configure import Configured
 from pycontain._job import Job
+from pycontain._native import pack_denials
 from pycontain._process import TextMode
 from pycontain._runtime import Runtime, prepare
 from pycontain._streams import Stream
 from pycontain.config import LiveLimits, SandboxOptions, StrPath, check_positive
+from pycontain.denial import Denials
 from pycontain.enforcement import Control
 from pycontain.errors import SandboxClosedError
 from pycontain.result import Result, Stats
@@ -114,6 +116,11 @@ class AsyncSandbox(Configured):
     async def resume(self) -> None:
         """Let the processes run again. Idempotent."""
         self.runtime.resume()
+
+    async def denials(self) -> Denials | None:
+        """Return the system calls that were refused so far; see `Sandbox.denials`."""
+        report, _ = await self._living.ask(pack_denials(0))
+        return self.runtime.denials_of(report)
 
     async def update(self, **limits: Unpack[LiveLimits]) -> None:
         """Change limits while commands run; see `Sandbox.update`."""

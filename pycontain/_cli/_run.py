@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -144,6 +145,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     add("--disk", metavar="SIZE", default="64M", help="room for what is written; default: 64M")
     add("--inodes", metavar="N", type=int, default=16384, help="files written; default: 16384")
+    add("--audit", action="store_true", help="say which system calls the filter refused, and why")
     add("--json", action="store_true", help="print output, verdict, usage and controls as JSON")
     add("-i", "--interactive", action="store_true", help="hand standard input on; else it is empty")
     add("-t", "--tty", action="store_true", help="give the command a terminal of its own")
@@ -172,6 +174,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "cpuset": args.cpuset,
         "cpuset_exclusive": args.cpuset_exclusive,
         "accept_missing": args.accept_missing,
+        "audit": args.audit,
     }
 
 
@@ -196,6 +199,7 @@ def _run(args: argparse.Namespace) -> int:
         "truncated": sorted(result.truncated),
         "usage": _usage(result.usage),
         "enforcement": {name: _control(row) for name, row in enforcement.items()},
+        **({"audit": _audit(result.denials)} if args.audit else {}),
     })  # fmt: skip
     return TIMED_OUT if result.reason == pycontain.Reason.WALL_LIMIT else _status(result.returncode)
 
@@ -207,6 +211,32 @@ def _control(control: Control) -> dict[str, Any]:
 def _usage(usage: pycontain.Usage) -> dict[str, Any]:
     names = ("wall_s", "user_s", "system_s", "memory_peak", "pids_peak", "io_read", "io_write")
     return {**{name: getattr(usage, name) for name in names}, "sources": dict(usage.sources)}
+
+
+def _audit(denials: pycontain.Denials | None) -> dict[str, Any] | None:
+    if denials is None:
+        return None
+    rows = []
+    for denial in denials:
+        row = dataclasses.asdict(denial)
+        row["args"] = [argument._asdict() for argument in denial.args]
+        rows.append({**row, "call": denial.call, "outcome": denial.outcome})
+    return {"total": denials.total, "denials": rows}
+
+
+def _print_denials(denials: pycontain.Denials | None) -> None:
+    """Say what was refused, to stderr."""
+    if denials is None:
+        complain("the audit is not in force, or its sandbox ended too early to tell")
+        return
+    complain(f"system calls refused: {denials.total}")
+    width = max((len(denial.call) for denial in denials), default=0)
+    for denial in denials:
+        count, call = f"{denial.count:>7}", f"{denial.call:<{width}}"
+        who = f"{denial.comm}[{denial.pid}]"
+        print(f"{count}  {call}  {denial.outcome}  {who}  {denial.rule}", file=sys.stderr)
+    if denials.untold:
+        print(f"{denials.untold:>7}  of other kinds", file=sys.stderr)
 
 
 def _run_attached(args: argparse.Namespace, command: list[str]) -> int:
@@ -233,6 +263,9 @@ def _run_attached(args: argparse.Namespace, command: list[str]) -> int:
             if not ended:
                 process.kill_all()
             relay.drain()
+        if args.audit:
+            process.wait()
+            _print_denials(process.denials)
         if not ended:
             complain(f"not done after {args.timeout:g} s: killed")
             return TIMED_OUT

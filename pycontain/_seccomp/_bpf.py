@@ -7,6 +7,7 @@ Source: linux/filter.h, linux/seccomp.h (struct seccomp_data), seccomp(2).
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from typing import TypeAlias
 
 from pycontain.errors import ConfigError
@@ -27,6 +28,24 @@ JGE = 0x35
 RET = 0x06  # BPF_RET | BPF_K
 
 _INSTRUCTION = struct.Struct("<HBBI")
+_ACTION = 0xFFFF0000  # SECCOMP_RET_ACTION_FULL
+
+
+def replace_verdicts(program: bytes, kinds: Collection[int], verdict: int) -> bytes:
+    """Return the program with another verdict in place of those of some kinds.
+
+    Args:
+        program: From `Assembler.assemble`.
+        kinds: Actions without their data.
+        verdict: What is returned instead.
+    """
+    return b"".join(
+        _INSTRUCTION.pack(code, yes, no, verdict)
+        if code == RET and value & _ACTION in kinds
+        else _INSTRUCTION.pack(code, yes, no, value)
+        for code, yes, no, value in _INSTRUCTION.iter_unpack(program)
+    )
+
 
 Label: TypeAlias = int
 Word: TypeAlias = tuple[int, int]

@@ -17,13 +17,13 @@ from pycontain.errors import ConfigError
 
 from . import _bpf
 from ._bpf import JEQ, JGE, JGT, Assembler, Label
-from ._rules import Filter, Op, Rule
+from ._rules import KILL_PROCESS, NOTIFY, Filter, Op, Rule, deny
 
 _LOW = 0xFFFFFFFF
 _WORD = 0xFFFFFFFFFFFFFFFF
 
 
-class _Test(NamedTuple):
+class Test(NamedTuple):
     """A condition with its numbers cut to the argument's width."""
 
     argument: int
@@ -33,7 +33,7 @@ class _Test(NamedTuple):
     width: int
 
 
-_Branch: TypeAlias = tuple[tuple[_Test, ...], int]
+_Branch: TypeAlias = tuple[tuple[Test, ...], int]
 _Verdict: TypeAlias = tuple[_Branch, ...]
 """Tests and a return value, tried in order; the last has no tests."""
 
@@ -83,6 +83,15 @@ def compile(rules: Filter, machine: str | None = None) -> bytes:  # noqa: A001 -
     return code.assemble()
 
 
+def notifying(program: bytes) -> bytes:
+    """Return a program that asks a listener (seccomp_unotify(2)) where this one refuses.
+
+    Not where it ends a single thread or raises a signal: only the kernel can do that.
+    """
+    kinds = {KILL_PROCESS.code, deny(0).code}
+    return _bpf.replace_verdicts(program, kinds, NOTIFY.code)
+
+
 def _ranges(rules: Filter, machine: str) -> list[tuple[int, _Verdict]]:
     """Return the first number and the verdict of each range, ascending and without gaps."""
     table = _syscalls.table(machine)
@@ -114,14 +123,22 @@ def _verdicts(rules: Filter, table: Table) -> dict[int, _Verdict]:
                 continue
             chain = branches.setdefault(number, [])
             if not chain or chain[-1][0]:
-                chain.append((_tests(rule, name, table), rule.action.code))
-    newest = max(branches, default=-1) if rules.known == "rules" else max(table.numbers.values())
+                chain.append((tests_of(rule, name, table), rule.action.code))
+    newest = newest_known(rules, table)
     default = rules.default.code
     return {
         number: _complete(branches.get(number, []), default)
         for number in table.numbers.values()
         if number <= newest
     }
+
+
+def newest_known(rules: Filter, table: Table) -> int:
+    """Return the highest number that is not one of the unknown; -1: there is none."""
+    if rules.known == "table":
+        return max(table.numbers.values())
+    named = (table.numbers.get(name, -1) for rule in rules.rules for name in rule.names)
+    return max(named, default=-1)
 
 
 def _complete(chain: list[_Branch], default: int) -> _Verdict:
@@ -144,7 +161,7 @@ def _check_name(name: str) -> None:
     raise ConfigError(f"seccomp: there is no system call {name!r}{hint}")
 
 
-def _tests(rule: Rule, name: str, table: Table) -> tuple[_Test, ...]:
+def tests_of(rule: Rule, name: str, table: Table) -> tuple[Test, ...]:
     """Return a rule's conditions for one call, without those that always hold."""
     tests = []
     for arg in rule.args:
@@ -157,7 +174,7 @@ def _tests(rule: Rule, name: str, table: Table) -> tuple[_Test, ...]:
                 f"seccomp: {name}: {arg} can never hold, for bits outside of the mask"
             )
         if mask:
-            tests.append(_Test(arg.index, arg.op, values, mask, width))
+            tests.append(Test(arg.index, arg.op, values, mask, width))
     return tuple(tests)
 
 
@@ -195,7 +212,7 @@ def _emit_verdict(code: Assembler, verdict: _Verdict) -> None:
             code.place(failed)
 
 
-def _emit_test(code: Assembler, test: _Test, yes: Label, no: Label) -> None:
+def _emit_test(code: Assembler, test: Test, yes: Label, no: Label) -> None:
     value = test.values[-1]
     match test.op:
         case "==" | "&==":
@@ -218,7 +235,7 @@ def _emit_test(code: Assembler, test: _Test, yes: Label, no: Label) -> None:
             _emit_above(code, test, JGT, no, yes)
 
 
-def _emit_equal(code: Assembler, test: _Test, value: int, yes: Label, no: Label) -> None:
+def _emit_equal(code: Assembler, test: Test, value: int, yes: Label, no: Label) -> None:
     low = _bpf.OFFSET_ARGS + 8 * test.argument
     words = [(low + 4, test.mask >> 32, value >> 32), (low, test.mask & _LOW, value & _LOW)]
     words = [word for word in words if word[1]]
@@ -230,7 +247,7 @@ def _emit_equal(code: Assembler, test: _Test, value: int, yes: Label, no: Label)
             code.place(same)
 
 
-def _emit_above(code: Assembler, test: _Test, compare: int, yes: Label, no: Label) -> None:
+def _emit_above(code: Assembler, test: Test, compare: int, yes: Label, no: Label) -> None:
     """Compare without sign: the high words, and if they are equal the low ones with JGT or JGE."""
     value = test.values[0]
     low = _bpf.OFFSET_ARGS + 8 * test.argument

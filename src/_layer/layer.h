@@ -29,7 +29,6 @@ enum {
 	E_IO = 5,
 	E_NOTEMPTY = 39,
 	E_NODATA = 61,
-	E_OPNOTSUPP = 95,
 
 	S_TYPE = 0170000,
 	S_FIFO = 0010000,

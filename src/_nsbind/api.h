@@ -16,7 +16,8 @@ enum nsb_constants {
 	NSB_INLINE_MAX = 65536, /* longer messages travel in a sealed memfd */
 	NSB_FDS_MAX = 250,      /* SCM_MAX_FD is 253 */
 	NSB_CONTROL_FD = 3,     /* PID 1's end of the control socket */
-	NSB_CPU_WORDS = 128     /* of 64 processors; no kernel knows more than 8192 */
+	NSB_CPU_WORDS = 128,    /* of 64 processors; no kernel knows more than 8192 */
+	NSB_DENIALS_MAX = 64    /* different ones that are told apart */
 };
 
 /* Which step failed. Python builds its Step enum from these names. */
@@ -79,6 +80,7 @@ enum nsb_step {
 	NSB_STEP_NO_NEW_PRIVS,
 	NSB_STEP_LANDLOCK,
 	NSB_STEP_SECCOMP,
+	NSB_STEP_LISTENER,
 	NSB_STEP_EXEC,
 	/* PID 1: other requests */
 	NSB_STEP_OPEN,
@@ -92,7 +94,9 @@ enum nsb_event {
 				SCM_RIGHTS its master */
 	NSB_EVENT_EXITED,    /* status, user_us, system_us; index 1: it failed, and a file system of
 				the sandbox is full */
-	NSB_EVENT_DONE       /* a request without a life of its own is complete */
+	NSB_EVENT_DONE,      /* a request without a life of its own is complete */
+	NSB_EVENT_DENIALS    /* index: how many struct nsb_denial follow in this message; before
+				EXITED, or as the answer to NSB_REQUEST_DENIALS */
 };
 
 /* The only thing PID 1 ever sends, on the control socket (set-up) or on a request's own reply
@@ -108,6 +112,21 @@ struct nsb_report {
 	uint64_t system_us;
 	uint64_t read_blocks; /* of 512 bytes, from and to block devices, by the same processes */
 	uint64_t written_blocks;
+	uint64_t denied; /* calls that the audit saw refused, told apart or not */
+};
+
+/* A system call that the filter refused, as its first caller made it. Pointers in it are numbers
+ * and nothing else. */
+struct nsb_denial {
+	uint64_t args[6];
+	uint64_t count; /* of calls that differ in nothing that the filter looked at */
+	uint32_t number;
+	uint32_t arch;     /* AUDIT_ARCH_* */
+	uint32_t verdict;  /* SECCOMP_RET_* and its data */
+	uint32_t examined; /* the arguments that the filter looked at, a bit each */
+	int32_t pid;       /* inside, of the first caller */
+	uint32_t reserved;
+	uint8_t name[16]; /* of the first caller, which it chose itself; padded with NULs */
 };
 
 /* What failed before PID 1 could speak. err is a positive errno. */
@@ -180,7 +199,8 @@ enum nsb_request_kind {
 	NSB_REQUEST_KILL,
 	NSB_REQUEST_OPEN,
 	NSB_REQUEST_KEEP, /* instead of a set-up: be a keeper */
-	NSB_REQUEST_CLONE
+	NSB_REQUEST_CLONE,
+	NSB_REQUEST_DENIALS
 };
 
 /* Every message starts so. payload_fd: the message is in the first descriptor, a memfd of size
@@ -206,8 +226,12 @@ struct nsb_setup {
 	uint32_t timens_offsets;
 	uint32_t n_rlimits;
 	uint32_t rlimits;
-	uint32_t n_seccomp; /* instructions */
-	uint32_t seccomp;   /* struct sock_filter[] */
+	uint32_t n_seccomp;     /* instructions */
+	uint32_t seccomp;       /* struct sock_filter[] */
+	uint32_t seccomp_flags; /* SECCOMP_FILTER_FLAG_* */
+	uint32_t n_audit;
+	uint32_t audit; /* struct sock_filter[]: the filter that asks PID 1 where the one above
+			   refuses; PID 1 answers as that one does, and keeps account */
 	uint32_t no_new_privs;
 	uint32_t n_landlock_paths;
 	uint32_t landlock_paths; /* consecutive NUL-terminated strings */
@@ -266,6 +290,11 @@ struct nsb_kill {
 	struct nsb_header header;
 	uint32_t signal;
 	uint32_t everything; /* 1: all processes of the command; 2: all of the sandbox but PID 1 */
+};
+
+/* Descriptors: reply socket. id 0: of the whole sandbox so far. */
+struct nsb_denials {
+	struct nsb_header header;
 };
 
 enum nsb_open_flag {
@@ -401,6 +430,7 @@ enum nsb_probe {
 	NSB_PROBE_CLOSE_RANGE,
 	NSB_PROBE_PIDFD_OPEN,
 	NSB_PROBE_LANDLOCK, /* the version of its ABI */
+	NSB_PROBE_LISTENER, /* tried by a process of its own, which has ended */
 	NSB_PROBE_COUNT
 };
 int nsb_probe(uint32_t which);

@@ -9,41 +9,16 @@
 #include <linux/socket.h>
 
 #include "init.h"
-
-struct iovec {
-	void *base;
-	size_t size;
-};
-
-struct msghdr {
-	void *name;
-	uint32_t name_size;
-	struct iovec *iov;
-	size_t n_iov;
-	void *control;
-	size_t control_size;
-	uint32_t flags;
-};
-
-struct cmsghdr {
-	size_t size;
-	int32_t level;
-	int32_t type;
-};
+#include "init_socket.h"
 
 struct credentials {
 	uint32_t pid, uid, gid;
 };
 
 enum {
-	SOL_SOCKET_ = 1,
-	SCM_RIGHTS_ = 1,
 	SCM_CREDENTIALS_ = 2,
-	MSG_CTRUNC_ = 0x8,
 	MSG_TRUNC_ = 0x20,
 	MSG_DONTWAIT_ = 0x40,
-	MSG_NOSIGNAL_ = 0x4000,
-	MSG_CMSG_CLOEXEC_ = 0x40000000,
 	SEND_TRIES = 8,
 };
 
@@ -189,10 +164,10 @@ long receive(struct message *message)
  * receiver's PID namespace (unix(7)); 0: none. Returns a negative errno if it cannot be sent; who
  * waits for it then sees the end of the socket, once that is closed.
  */
-long send_report(int fd, const struct nsb_report *report, int attached_fd, int pid_to_tell)
+long send_long_report(int fd, const void *report, size_t size, int attached_fd, int pid_to_tell)
 {
 	char control[64] __attribute__((aligned(16)));
-	struct iovec iov = { (void *)(uintptr_t)report, sizeof *report };
+	struct iovec iov = { (void *)(uintptr_t)report, size };
 	struct msghdr header = { .iov = &iov, .n_iov = 1, .control = control };
 	struct cmsghdr *item = (void *)control;
 	long n = -E_AGAIN;
@@ -220,6 +195,11 @@ long send_report(int fd, const struct nsb_report *report, int attached_fd, int p
 	for (int i = 0; n < 0 && i < SEND_TRIES; i++)
 		n = sys3(__NR_sendmsg, fd, &header, MSG_NOSIGNAL_ | MSG_DONTWAIT_);
 	return n < 0 ? n : 0;
+}
+
+long send_report(int fd, const struct nsb_report *report, int attached_fd, int pid_to_tell)
+{
+	return send_long_report(fd, report, sizeof *report, attached_fd, pid_to_tell);
 }
 
 void send_failure(int fd, struct outcome outcome)
@@ -290,6 +270,9 @@ static void serve(struct message *message, const struct policy *policy)
 	case NSB_REQUEST_OPEN:
 		open_request(message);
 		break;
+	case NSB_REQUEST_DENIALS:
+		denials_request(message);
+		break;
 	default:
 		if (message->n_fds)
 			send_failure(message->fds[0], failed(NSB_STEP_REQUEST, -E_PROTO, 0));
@@ -315,14 +298,15 @@ static bool serve_next(const struct policy *policy)
 
 static _Noreturn void run(const struct policy *policy, int signal_fd)
 {
+	static const struct __kernel_timespec soon = { .tv_nsec = 100000000 };
+	static struct pollfd fds[2 + AUDIT_POLLS_MAX];
 	struct signalfd_siginfo info[8];
-	struct pollfd fds[2] = {
-		{ .fd = NSB_CONTROL_FD, .events = POLLIN },
-		{ .fd = signal_fd, .events = POLLIN },
-	};
 
+	fds[0] = (struct pollfd){ .fd = NSB_CONTROL_FD, .events = POLLIN };
+	fds[1] = (struct pollfd){ .fd = signal_fd, .events = POLLIN };
 	for (;;) {
-		long n = sys5(__NR_ppoll, fds, 2, 0, 0, 8);
+		uint32_t n_fds = 2 + audits_watch(fds + 2);
+		long n = sys5(__NR_ppoll, fds, n_fds, audits_hurry() ? &soon : NULL, 0, 8);
 
 		/* A passing want of memory (poll(2)). */
 		if (n == -E_INTR || n == -E_AGAIN || n == -E_NOMEM)
@@ -337,6 +321,7 @@ static _Noreturn void run(const struct policy *policy, int signal_fd)
 		}
 		if (fds[0].revents && !serve_next(policy))
 			sys_exit(0);
+		audits_serve(fds + 2, policy);
 	}
 }
 

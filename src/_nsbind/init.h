@@ -12,6 +12,7 @@ enum {
 	COMMAND_STACK_SIZE = 32768,
 	COMMANDS_MAX = 4096,
 	PATH_SIZE = 4096,
+	AUDIT_POLLS_MAX = COMMANDS_MAX + 8,
 };
 
 /* What a step left behind when it failed; zero while all is well. */
@@ -43,6 +44,9 @@ struct policy {
 	uint32_t n_rlimits;
 	const struct sock_filter *seccomp;
 	uint32_t n_seccomp;
+	uint32_t seccomp_flags;
+	const struct sock_filter *audit;
+	uint32_t n_audit; /* 0: none */
 	uint32_t no_new_privs;
 	uint32_t securebits;
 	bool drop_groups;
@@ -60,6 +64,7 @@ const char *message_strings(const struct message *message, uint32_t offset, uint
 int take_fd(struct message *message, uint32_t index);
 long receive(struct message *message); /* until the next call; 0: the control socket has ended */
 void message_release(struct message *message);
+long send_long_report(int fd, const void *report, size_t size, int attached_fd, int pid_to_tell);
 long send_report(int fd, const struct nsb_report *report, int attached_fd, int pid_to_tell);
 void send_failure(int fd, struct outcome outcome);
 void send_done(int fd, int attached_fd);
@@ -115,6 +120,23 @@ long mount_restrict(int root_fd, int mounted_fd, uint64_t attr, bool recursive);
 void command_request(struct message *message, const struct policy *policy);
 void commands_reap(void);
 int command_pid(uint32_t id);
+void command_refused(int pid); /* we killed it in the filter's name */
+
+/* init_bpf.c */
+struct seccomp_data;
+uint32_t filter_decide(const struct sock_filter *program, uint32_t n,
+		       const struct seccomp_data *data, uint32_t *ret_examined);
+
+/* init_audit.c */
+struct pollfd;
+long audit_install(const struct policy *policy, int to_init); /* in the command */
+long audit_follow(int sock, uint32_t command, const struct policy *policy);
+uint64_t audit_end(uint32_t command, int reply_fd);
+bool audits_full(void);
+uint32_t audits_watch(struct pollfd *fds);
+bool audits_hurry(void);
+void audits_serve(const struct pollfd *fds, const struct policy *policy);
+void denials_request(struct message *message);
 
 /* init_kill.c */
 void kill_request(struct message *message);

@@ -27,6 +27,7 @@ struct command {
 	int32_t pid;
 	int32_t reply_fd;
 	bool only;
+	bool refused; /* its SIGKILL stands for the filter's SIGSYS */
 };
 
 /* Everything that the child of one request walks. */
@@ -45,6 +46,8 @@ struct start {
 	bool cgroup_by_file; /* clone(2) has no CLONE_INTO_CGROUP */
 	int pty_master;
 	int pty_slave;
+	uint32_t highest;   /* number that a descriptor has inside */
+	int audit_socks[2]; /* ours, and the one by which the command hands its listener over */
 	struct outcome outcome;
 };
 
@@ -58,6 +61,12 @@ int command_pid(uint32_t id)
 		if (commands[i].id == id)
 			return commands[i].pid;
 	return -1;
+}
+
+void command_refused(int pid)
+{
+	for (uint32_t i = 0; i < n_commands; i++)
+		commands[i].refused |= commands[i].pid == pid;
 }
 
 /* Children are reaped here and nowhere else, so a pid in the table is never another process's. */
@@ -86,7 +95,10 @@ void commands_reap(void)
 				.written_blocks = (uint64_t)usage.ru_oublock,
 			};
 
+			if (commands[i].refused && status == SIG_KILL)
+				report.status = SIG_SYS;
 			report.index = status && volume_full();
+			report.denied = audit_end(commands[i].id, commands[i].reply_fd);
 			(void)send_report(commands[i].reply_fd, &report, -1, 0);
 			if (commands[i].only)
 				sys_exit(0);
@@ -259,9 +271,13 @@ static bool filter(struct start *start)
 		.filter = (struct sock_filter *)(uintptr_t)start->policy->seccomp,
 	};
 
-	return !program.len ||
-	       !step_failed(start, NSB_STEP_SECCOMP,
-			    sys3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), 0);
+	if (start->policy->n_audit)
+		return !step_failed(start, NSB_STEP_LISTENER,
+				    audit_install(start->policy, start->audit_socks[1]), 0);
+	return !program.len || !step_failed(start, NSB_STEP_SECCOMP,
+					    sys3(__NR_seccomp, SECCOMP_SET_MODE_FILTER,
+						 start->policy->seccomp_flags, &program),
+					    0);
 }
 
 static bool confine(struct start *start)
@@ -339,7 +355,7 @@ static int command_main(void *argument)
 
 static long clone_command(struct start *start)
 {
-	uint64_t flags = CLONE_VM | CLONE_VFORK;
+	uint64_t flags = CLONE_VM | (start->policy->n_audit ? 0 : CLONE_VFORK);
 	struct sys_clone_args args = {
 		.flags = flags,
 		.exit_signal = SIG_CHLD,
@@ -388,17 +404,16 @@ static bool open_pty(struct start *start)
 /* Descriptors that will be placed move above every number that one is placed on. */
 static bool raise_fds(struct message *message, struct start *start, uint32_t first)
 {
-	uint32_t highest = 2;
-
+	start->highest = 2;
 	for (uint32_t i = 0; i < start->request->n_fds; i++)
-		if (start->targets[i] > highest)
-			highest = start->targets[i];
+		if (start->targets[i] > start->highest)
+			start->highest = start->targets[i];
 	for (uint32_t i = 0; i < message->n_fds; i++) {
 		long fd = message->fds[i];
 
-		if (fd < 0 || (uint32_t)fd > highest)
+		if (fd < 0 || (uint32_t)fd > start->highest)
 			continue;
-		fd = sys3(__NR_fcntl, fd, 1030 /* F_DUPFD_CLOEXEC */, highest + 1);
+		fd = sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC_, start->highest + 1);
 		if (step_failed(start, NSB_STEP_FDS, fd, i))
 			return false;
 		sys_close(message->fds[i]);
@@ -460,29 +475,77 @@ static void reply_started(struct start *start, int reply_fd, int32_t pid)
 		(void)sys2(__NR_kill, pid, SIG_KILL);
 }
 
+static bool open_audit(struct start *start)
+{
+	int socks[2] = { -1, -1 };
+	long fd;
+
+	if (!start->policy->n_audit)
+		return true;
+	if (step_failed(start, NSB_STEP_LISTENER,
+			sys4(__NR_socketpair, 1 /* AF_UNIX */, 5 /* SOCK_SEQPACKET */ | O_CLOEXEC_,
+			     0, socks),
+			1))
+		return false;
+	start->audit_socks[0] = socks[0];
+	fd = sys3(__NR_fcntl, socks[1], F_DUPFD_CLOEXEC_, start->highest + 1);
+	sys_close(socks[1]);
+	start->audit_socks[1] = (int)fd;
+	return !step_failed(start, NSB_STEP_LISTENER, fd, 2);
+}
+
+static void close_audit(struct start *start)
+{
+	for (int i = 0; i < 2; i++) {
+		if (start->audit_socks[i] >= 0)
+			sys_close(start->audit_socks[i]);
+		start->audit_socks[i] = -1;
+	}
+}
+
+/* In an audit the clone returns at once, and the command shares our memory until its exec. */
+static void follow(struct start *start, int32_t pid)
+{
+	long err;
+
+	if (!start->policy->n_audit)
+		return;
+	sys_close(start->audit_socks[1]);
+	err = audit_follow(start->audit_socks[0], start->request->header.id, start->policy);
+	start->audit_socks[1] = -1; /* not before: the command has read it from here */
+	/* What the command itself says of its failure comes first. */
+	if (err >= 0 || start->outcome.step)
+		return;
+	(void)sys2(__NR_kill, pid, SIG_KILL);
+	step_failed(start, NSB_STEP_LISTENER, err, 3);
+}
+
 static void command_start(struct message *message, struct start *start, const char **pointers)
 {
 	const struct nsb_exec *request = start->request;
 	bool ready;
 	long pid = -1;
 
-	if (n_commands == COMMANDS_MAX)
+	if (n_commands == COMMANDS_MAX || audits_full())
 		step_failed(start, NSB_STEP_START, -E_AGAIN, COMMANDS_MAX);
 	else if (!parse(message, start, pointers))
 		step_failed(start, NSB_STEP_REQUEST, -E_PROTO, 0);
 	ready = !start->outcome.step &&
 		raise_fds(message, start, message->n_fds - request->n_fds) &&
-		(!(request->flags & NSB_EXEC_PTY) || open_pty(start));
+		(!(request->flags & NSB_EXEC_PTY) || open_pty(start)) && open_audit(start);
 	if (start->cgroup_fd >= 0)
 		start->cgroup_fd = message->fds[1]; /* raised, too */
 	if (ready) {
 		pid = clone_command(start);
-		if (!step_failed(start, NSB_STEP_START, pid, 0) && !start->outcome.step)
+		if (!step_failed(start, NSB_STEP_START, pid, 0))
+			follow(start, (int32_t)pid);
+		if (!start->outcome.step)
 			reply_started(start, message->fds[0], (int32_t)pid);
 	}
 	if (start->outcome.step) {
 		if (pid > 0)
 			(void)sys4(__NR_wait4, pid, NULL, WAIT_ALL, NULL);
+		(void)audit_end(request->header.id, -1);
 		send_failure(message->fds[0], start->outcome);
 		if (request->flags & NSB_EXEC_ONLY)
 			sys_exit(0);
@@ -498,6 +561,7 @@ static void command_start(struct message *message, struct start *start, const ch
 		sys_close(start->pty_master);
 	if (start->pty_slave >= 0)
 		sys_close(start->pty_slave);
+	close_audit(start);
 }
 
 void command_request(struct message *message, const struct policy *policy)
@@ -508,6 +572,7 @@ void command_request(struct message *message, const struct policy *policy)
 			       .policy = policy,
 			       .pty_master = -1,
 			       .pty_slave = -1,
+			       .audit_socks = { -1, -1 },
 			       .cgroup_fd = -1 };
 	const char **pointers = few_pointers;
 	uint64_t n = 3;

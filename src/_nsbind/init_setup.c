@@ -122,6 +122,10 @@ static struct outcome read_policy(const struct message *message, const struct ns
 		.seccomp = message_at(message, setup->seccomp, setup->n_seccomp,
 				      sizeof(struct sock_filter)),
 		.n_seccomp = setup->n_seccomp,
+		.seccomp_flags = setup->seccomp_flags,
+		.audit = message_at(message, setup->audit, setup->n_audit,
+				    sizeof(struct sock_filter)),
+		.n_audit = setup->n_audit,
 		.no_new_privs = setup->no_new_privs,
 		.securebits = setup->securebits,
 		.drop_groups = setup->drop_groups,
@@ -135,7 +139,8 @@ static struct outcome read_policy(const struct message *message, const struct ns
 		.ambient = setup->ambient,
 	};
 	if ((policy->n_rlimits && !policy->rlimits) || (policy->n_seccomp && !policy->seccomp) ||
-	    policy->n_seccomp > SECCOMP_MAX ||
+	    policy->n_seccomp > SECCOMP_MAX || policy->n_audit > SECCOMP_MAX ||
+	    (policy->n_audit && !policy->audit) ||
 	    (policy->landlock.n_paths && !policy->landlock.paths))
 		return failed(NSB_STEP_RECEIVE, -E_PROTO, 1);
 	return succeeded();

@@ -5,6 +5,7 @@
  * owner.
  */
 #define _GNU_SOURCE
+#include <linux/seccomp.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -533,6 +534,38 @@ int nsb_reap(int pidfd, int timeout_ms)
 	return (info.si_status & 0x7f) | (info.si_code == CLD_DUMPED ? 0x80 : 0);
 }
 
+/* The child of probe_listener(); its memory is its parent's. */
+static int install_listener(void *argument)
+{
+	struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog program = { .len = 1, .filter = &allow };
+	long *ret = argument;
+
+	*ret = sys_prctl(PR_SET_NO_NEW_PRIVS_, 1, 0, 0, 0);
+	if (*ret >= 0)
+		*ret = sys3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+			    &program);
+	return 0;
+}
+
+/* Only a filter with a listener shows whether one is to be had: an outer one may be in the way
+ * (EBUSY, seccomp(2)). */
+static long probe_listener(void)
+{
+	char stack[8192] __attribute__((aligned(16)));
+	uint64_t mask;
+	long pid, ret = -ECHILD;
+
+	(void)sys_sigmask_all(&mask);
+	pid = sys_clone2(CLONE_VM | CLONE_VFORK, stack + sizeof stack, NULL, install_listener,
+			 &ret);
+	(void)sys_sigmask(&mask);
+	if (pid < 0)
+		return pid;
+	reap_pid((int32_t)pid);
+	return ret < 0 ? ret : 0;
+}
+
 int nsb_probe(uint32_t which)
 {
 	switch (which) {
@@ -555,6 +588,8 @@ int nsb_probe(uint32_t which)
 	case NSB_PROBE_LANDLOCK:
 		return (int)sys3(__NR_landlock_create_ruleset, NULL, 0,
 				 1 /* LANDLOCK_CREATE_RULESET_VERSION */);
+	case NSB_PROBE_LISTENER:
+		return (int)probe_listener();
 	default:
 		return -EINVAL;
 	}

@@ -220,10 +220,12 @@ struct sys_statfs {
 #define E_XDEV        18
 #define E_2BIG        7
 #define E_BADFD       77
+#define E_OPNOTSUPP   95
 
 #define SIG_KILL     9
 #define SIG_CHLD     17
 #define SIG_STOP     19
+#define SIG_SYS      31
 #define SIGNAL_COUNT 64
 
 /* clone3's argument block up to the cgroup field (88 bytes, Linux 5.7). */

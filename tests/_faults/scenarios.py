@@ -99,6 +99,21 @@ def command(options: Options) -> Steps:
         yield found
 
 
+def audited(options: Options) -> Steps:
+    """A command whose refusals are told."""
+    with Sandbox(**options, audit=True) as sandbox:
+        yield ""
+        try:
+            done = sandbox.run(["unshare", "-U", "true"], text=True)
+        except pycontain.PycontainError:
+            _still_works(sandbox)
+            raise
+        if done.reason is not pycontain.Reason.EXITED:  # it was killed
+            raise pycontain.CalledProcessError(done.returncode, done.args)
+        told = [(row.syscall, row.outcome, row.count) for row in done.denials or ()]
+        yield f"{done.returncode} {done.stderr} {told}"
+
+
 def big_command(options: Options) -> Steps:
     """A command whose request is too long for a message."""
     with Sandbox(**options) as sandbox:
@@ -234,6 +249,7 @@ SCENARIOS: dict[str, Callable[[Options], Steps]] = {
     "one-shot": one_shot,
     "start": start,
     "command": command,
+    "audited": audited,
     "big-command": big_command,
     "pty": pty,
     "kill": kill,

@@ -101,8 +101,14 @@ _KILL = "looked again, and what cannot be found ends with the whole sandbox"
 _SEARCH = {
     f"init {name}": _KILL for name in ("kill", "nanosleep", "openat", "getdents64", "readlinkat")
 }
+_AUDIT = {
+    "init ioctl:40082104": "SECCOMP_IOCTL_NOTIF_SET_FLAGS: only makes answers quicker",
+    "init ioctl:c0502100": "SECCOMP_IOCTL_NOTIF_RECV: asked again",
+    "init ioctl:c0182101": "SECCOMP_IOCTL_NOTIF_SEND: sent again",
+    "init openat": "the caller's name is not told, the call is",
+}
 OPTIONAL_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {"kill": _SEARCH, "async": {**_SEARCH, "parent sendmsg": _KILL}}
+    {"kill": _SEARCH, "async": {**_SEARCH, "parent sendmsg": _KILL}, "audited": _AUDIT}
 )
 """The same in one scenario."""
 

@@ -168,6 +168,31 @@ def test_json_has_everything() -> None:
     assert told["enforcement"]["seccomp"]["in_force"] is True
 
 
+DENIED = ("--audit", "--", "unshare", "--user", "true")
+
+
+@pytest.mark.requires("listener")
+def test_an_audit_is_told_behind_the_output() -> None:
+    done = run(*DENIED)
+    assert done.returncode == 1
+    _, total, row = done.stderr.splitlines()
+    assert total == "pycontain: system calls refused: 1"
+    for word in ("1", "unshare(flags=CLONE_NEWUSER)", "EPERM", "not allowed by any rule"):
+        assert word in row
+
+
+@pytest.mark.requires("listener")
+def test_json_has_the_audit_that_was_asked_for() -> None:
+    audit = json.loads(run("--json", *DENIED).stdout)["audit"]
+    assert audit["total"] == 1
+    [row] = audit["denials"]
+    expected = {"layer": "seccomp", "syscall": "unshare", "errno": 1, "count": 1, "comm": "unshare"}
+    assert {key: row[key] for key in expected} == expected
+    assert row["args"] == [
+        {"index": 0, "name": "flags", "value": 0x10000000, "text": "CLONE_NEWUSER"}
+    ]
+
+
 @pytest.mark.requires("cgroup_memory")
 def test_json_tells_that_the_memory_was_not_enough() -> None:
     done = run("--json", "--memory", "32M", sys.executable, "-c", "bytearray(10**9)")

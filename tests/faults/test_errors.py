@@ -19,6 +19,7 @@ ROOT = {
     "one-shot": 100,
     "start": 100,
     "command": 25,
+    "audited": 25,
     "big-command": 25,
     "pty": 30,
     "kill": 15,

@@ -16,7 +16,7 @@ EXTENSION = "_nsbind"
 # may import each other without cycles. Within a level a module may import those before it.
 LEVELS = {
     0: (
-        *("errors", "_statedir", "result", "enforcement"),
+        *("errors", "_statedir", "denial", "result", "enforcement"),
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "config"),
     ),
     1: ("_cgroup", "_userland", "_hints", "_native", "_patience", "_processes"),
@@ -28,6 +28,7 @@ LEVELS = {
             "_keeper",
             "_groups",
             "_landlock",
+            "_audit",
             "_plan",
             "_command",
         ),

@@ -41,6 +41,8 @@ setups = st.builds(
     uid=u32, gid=u32, time_namespace=st.booleans(),
     rlimits=st.lists(st.tuples(u32, u64, u64), max_size=6).map(tuple),
     seccomp=st.lists(st.binary(min_size=8, max_size=8), max_size=6).map(b"".join),
+    seccomp_flags=u32,
+    audit=st.lists(st.binary(min_size=8, max_size=8), max_size=6).map(b"".join),
     no_new_privs=st.booleans(), landlock=st.none() | landlocks, securebits=u32,
     drop_groups=st.booleans(), bounding=u64, permitted=u64, inheritable=u64, ambient=u64,
 )  # fmt: skip
@@ -99,7 +101,7 @@ def test_a_set_up(setup: Setup) -> None:
     head = message.head
     assert head.header.kind == lib.NSB_REQUEST_SETUP
     for name in ("uid", "gid", "time_namespace", "no_new_privs", "securebits", "drop_groups",
-                 "bounding", "permitted", "inheritable", "ambient"):  # fmt: skip
+                 "bounding", "permitted", "inheritable", "ambient", "seccomp_flags"):  # fmt: skip
         assert getattr(head, name) == getattr(setup, name), name
     assert message.text(head.attach_at) == setup.attach_at
     both = setup.uid_map is not None and setup.gid_map is not None
@@ -109,6 +111,7 @@ def test_a_set_up(setup: Setup) -> None:
     rows = [limits[i] for i in range(head.n_rlimits)]
     assert tuple((row.resource, row.soft, row.hard) for row in rows) == setup.rlimits
     assert message.data[head.seccomp :][: 8 * head.n_seccomp] == setup.seccomp
+    assert message.data[head.audit :][: 8 * head.n_audit] == setup.audit
     check_landlock(message, head, setup.landlock)
     assert head.n_ops == len(setup.ops)
     slots = message.array("struct nsb_op", head.ops, head.n_ops)
@@ -163,7 +166,23 @@ def test_a_report(numbers: tuple[int, int, int, int], user_us: int, system_us: i
     assert _native.parse_report(bytes(ffi.buffer(memory))) == report
 
 
-@pytest.mark.parametrize("size", [0, 1, _native.REPORT_SIZE - 1, _native.REPORT_SIZE + 1])
+def test_a_report_with_denials() -> None:
+    memory = ffi.new("struct nsb_report *", {"event": lib.NSB_EVENT_DENIALS, "denied": 9})
+    row = {"args": [*range(1, 7)], "count": 8, "number": 41, "arch": 7, "verdict": 6,
+           "examined": 5, "pid": 4, "name": list(b"a program")}  # fmt: skip
+    rows = ffi.new("struct nsb_denial[2]", [row, {**row, "name": list(b"0123456789abcdef")}])
+    report = _native.parse_report(bytes(ffi.buffer(memory)) + bytes(ffi.buffer(rows)))
+    assert (report.event, report.denied) == (_native.Event.DENIALS, 9)
+    first = _native.DeniedCall((1, 2, 3, 4, 5, 6), 8, 41, 7, 6, 5, 4, b"a program")
+    assert report.denials == (first, first._replace(name=b"0123456789abcdef"))
+
+
+def test_a_question_for_denials() -> None:
+    head = Reader(_native.pack_denials(7), "nsb_denials").head
+    assert (head.header.kind, head.header.id) == (lib.NSB_REQUEST_DENIALS, 7)
+
+
+@pytest.mark.parametrize("size", [0, 1, _native.REPORT_SIZE - 1])
 def test_a_report_of_another_size_is_an_error(size: int) -> None:
     with pytest.raises(struct.error):
         _native.parse_report(bytes(size))
