@@ -45,12 +45,14 @@ from .errors import (
 )
 
 if typing.TYPE_CHECKING:
+    from . import images, profile
     from ._aio import AsyncPopen, AsyncSandbox, run_async
     from ._collect import Collected, Leftover, gc
     from ._living import LivingSandbox, sandboxes
     from .config import Bind, IoLimit, Overlay, Tmpfs
     from .denial import Denial, Denials
     from .enforcement import Control
+    from .profile import Profile
     from .result import Reason, Result, Stats, Usage
     from .sandbox import Sandbox, run
 
@@ -84,6 +86,7 @@ __all__ = [
     "ManifestError",
     "Overlay",
     "PlatformError",
+    "Profile",
     "ProgramNotExecutableError",
     "ProgramNotFoundError",
     "PycontainError",
@@ -107,6 +110,8 @@ __all__ = [
     "UnsupportedImageError",
     "Usage",
     "gc",
+    "images",
+    "profile",
     "run",
     "run_async",
     "sandboxes",
@@ -121,13 +126,19 @@ _LATE = {
     **dict.fromkeys(("Bind", "IoLimit", "Overlay", "Tmpfs"), ".config"),
     "Control": ".enforcement",
     **dict.fromkeys(("Denial", "Denials"), ".denial"),
+    "Profile": ".profile",
     **dict.fromkeys(("Reason", "Result", "Stats", "Usage"), ".result"),
     **dict.fromkeys(("Sandbox", "run"), ".sandbox"),
 }
 
 
+_MODULES = ("images", "profile")
+
+
 def __getattr__(name: str) -> typing.Any:
-    """Import the module that has a public name (PEP 562)."""
+    """Import a public module, or the module that has a public name (PEP 562)."""
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_LATE[name], __name__), name)
@@ -136,4 +147,4 @@ def __getattr__(name: str) -> typing.Any:
 
 def __dir__() -> list[str]:
     """Return the names that are there, and those that will be."""
-    return sorted({*globals(), *_LATE})
+    return sorted({*globals(), *_LATE, *_MODULES})

@@ -218,7 +218,9 @@ def packer_of(config: SandboxConfig) -> Packer:
 class Configured:
     """A sandbox that has been described and compiled, and not started."""
 
-    def __init__(self, image: str | None = None, **options: Unpack[SandboxOptions]) -> None:
+    def __init__(
+        self, image: str | ImageRoot | None = None, **options: Unpack[SandboxOptions]
+    ) -> None:
         self._config = configure(image, **options)
         self._packer = packer_of(self._config)
         self._updating = threading.Lock()

@@ -49,6 +49,13 @@ class LayerProgress:
     received: int
     size: int
 
+    def __str__(self) -> str:
+        """Say it in a sentence."""
+        what = {"present": "is here", "done": "is unpacked"}.get(
+            self.action, f"{self.received} of {self.size} bytes"
+        )
+        return f"layer {self.number} of {self.layers} ({self.digest[:19]}): {what}"
+
 
 Progress: TypeAlias = "LayerProgress | Event"
 OnProgress: TypeAlias = Callable[[Progress], None]

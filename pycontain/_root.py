@@ -12,17 +12,25 @@ from ._image._platform import Platform
 from ._image._reference import Reference
 from ._image._root import ImageRoot
 from ._image._store import Layer, Store, default_path
-from ._pull import pull
+from ._pull import OnProgress, pull
 from ._unpack import open_store, sources, unpack_all
 from .errors import ImageNotFoundError
 
 
-def image_root(image: str, platform: str | None = None) -> ImageRoot:
+def image_root(
+    image: str,
+    platform: str | None = None,
+    *,
+    insecure: bool = False,
+    on_progress: OnProgress | None = None,
+) -> ImageRoot:
     """Return the root of an image, which is pulled if the store does not have it.
 
     Args:
         image: A reference, as Docker takes it.
         platform: Such as linux/arm64; None: this machine's.
+        insecure: Pull with any certificate, or by plain http.
+        on_progress: Called with what happens in a pull, by several threads.
 
     Raises:
         InvalidReferenceError: Not a reference.
@@ -38,7 +46,7 @@ def image_root(image: str, platform: str | None = None) -> ImageRoot:
             return _known(store, name.target, wanted, reference.familiar)
         except ImageNotFoundError:
             pass  # another platform was pulled, or a part has been lost
-    target = pull(store, reference, platform=wanted)
+    target = pull(store, reference, platform=wanted, insecure=insecure, on_progress=on_progress)
     return _known(store, target, wanted, reference.familiar)
 
 

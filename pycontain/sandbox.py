@@ -14,6 +14,7 @@ from . import _groups
 from ._command import Argument, Options, check_size
 from ._configure import Configured, configured, packer_of
 from ._files import Files
+from ._image._root import ImageRoot
 from ._job import Job
 from ._native import pack_denials
 from ._popen import Popen
@@ -123,7 +124,9 @@ class Sandbox(Configured):
         UnsupportedError: This host cannot do what was asked.
     """
 
-    def __init__(self, image: str | None = None, **options: Unpack[SandboxOptions]) -> None:
+    def __init__(
+        self, image: str | ImageRoot | None = None, **options: Unpack[SandboxOptions]
+    ) -> None:
         super().__init__(image, **options)
         self._runtime: Runtime | None = None
 

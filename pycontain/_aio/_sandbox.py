@@ -12,12 +12,13 @@ from typing import Any, Self, Unpack, overload
 from pycontain import _groups
 from pycontain._command import Argument, Options, check_size
 from pycontain._configure import Configured
+from pycontain._image._root import ImageRoot
 from pycontain._job import Job
 from pycontain._native import pack_denials
 from pycontain._process import TextMode
 from pycontain._runtime import Runtime, prepare
 from pycontain._streams import Stream
-from pycontain.config import LiveLimits, SandboxOptions, StrPath, check_positive
+from pycontain.config import LiveLimits, RunOptions, SandboxOptions, StrPath, check_positive
 from pycontain.denial import Denials
 from pycontain.enforcement import Control
 from pycontain.errors import SandboxClosedError
@@ -44,7 +45,9 @@ class AsyncSandbox(Configured):
         UnsupportedError: This host cannot do what was asked.
     """
 
-    def __init__(self, image: str | None = None, **options: Unpack[SandboxOptions]) -> None:
+    def __init__(
+        self, image: str | ImageRoot | None = None, **options: Unpack[SandboxOptions]
+    ) -> None:
         super().__init__(image, **options)
         self._pid1: AsyncRuntime | None = None
         self._processes: weakref.WeakSet[AsyncPopen] = weakref.WeakSet()
@@ -274,7 +277,7 @@ async def run_async(  # noqa: PLR0913 - those of subprocess.run
     errors: str | None = None,
     pass_fds: Sequence[int] = (),
     umask: int | None = None,
-    **options: Unpack[SandboxOptions],
+    **options: Unpack[RunOptions],
 ) -> Result:
     """Run one command in a sandbox of its own, which is gone when this returns or is cancelled.
 

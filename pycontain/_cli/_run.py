@@ -8,7 +8,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pycontain
 from pycontain import profile as profiles
@@ -25,8 +25,15 @@ from ._common import (
     complain,
     print_json,
 )
+from ._progress import ready
+
+if TYPE_CHECKING:
+    from pycontain._image._root import ImageRoot
 
 _EPILOG: Final = f"""\
+IMAGE is pulled if it is not here; without a PROGRAM it runs what it is made for. Without an image
+the root is the host's user land, or DIR. All is gone at the end, as with docker run --rm.
+
 The exit status is the command's own, or {SIGNALED} + N if signal N ended it; {TIMED_OUT} after
 --timeout, {FAILED} if no sandbox could be made, {NOT_EXECUTABLE} and {NOT_FOUND} for a program that
 cannot be executed or does not exist inside."""
@@ -91,7 +98,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     run = commands.add_parser(
         "run",
         help="run one command in a sandbox of its own",
-        usage="%(prog)s [options] [--] PROGRAM [ARGUMENT...]",
+        usage="%(prog)s [options] IMAGE [PROGRAM [ARGUMENT...]]\n"
+        "       %(prog)s [options] [--rootfs DIR] -- PROGRAM [ARGUMENT...]",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -119,6 +127,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     add("-w", "--cwd", metavar="DIR", help="working directory inside")
     add("-u", "--user", metavar="USER[:GROUP]", help="numbers, or names of the root")
+    add("--entrypoint", metavar="PROGRAM", help="run this instead of what the image is made for")
+    add("--platform", metavar="OS/ARCH", help="which of the image's platforms; default: this one")
+    add("--insecure", action="store_true", help="pull by plain http, or with any certificate")
     add("--hostname", metavar="NAME", default="sandbox")
     add("--profile", metavar="NAME", default="default", help=", ".join(profiles.names()))
     add("--timeout", metavar="SECONDS", type=float, help="kill everything after so long")
@@ -149,7 +160,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add("--json", action="store_true", help="print output, verdict, usage and controls as JSON")
     add("-i", "--interactive", action="store_true", help="hand standard input on; else it is empty")
     add("-t", "--tty", action="store_true", help="give the command a terminal of its own")
-    add("args", metavar="PROGRAM", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    add("args", metavar="IMAGE", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     run.set_defaults(call=_run)
 
 
@@ -180,14 +191,15 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 def _run(args: argparse.Namespace) -> int:
     check_positive(args.timeout, "--timeout")
-    command = args.args[1:] if args.args[:1] == ["--"] else args.args
-    if not command:
-        raise ConfigError("no program given: pycontain run [options] -- PROGRAM [ARGUMENT...]")
+    options = _options(args)
+    image, command = _image(args)
+    if image is not None:
+        command = list(image.config.arguments(command or None, entrypoint=_entrypoint(args)))
     if not args.json:
-        return _run_attached(args, command)
+        return _run_attached(args, command, {"image": image, **options})
     if args.tty or (args.interactive and sys.stdin.isatty()):
         raise ConfigError("--json goes without a terminal: leave out -t; -i needs a file or pipe")
-    with pycontain.Sandbox(wall_limit=args.timeout, **_options(args)) as sandbox:
+    with pycontain.Sandbox(image, wall_limit=args.timeout, **options) as sandbox:
         result = sandbox.run(command, stdin=0 if args.interactive else None, text=True)
         enforcement = dict(sandbox.enforcement)
     print_json({
@@ -239,12 +251,28 @@ def _print_denials(denials: pycontain.Denials | None) -> None:
         print(f"{denials.untold:>7}  of other kinds", file=sys.stderr)
 
 
-def _run_attached(args: argparse.Namespace, command: list[str]) -> int:
+def _image(args: argparse.Namespace) -> tuple[ImageRoot | None, list[str]]:
+    """Return the image, if one is named, and what follows."""
+    words = list(args.args)
+    if args.rootfs is None and words:
+        rest = [*words[1:], *([] if args.behind is None else ["--", *args.behind])]
+        return ready(words[0], platform=args.platform, insecure=args.insecure), rest
+    words += args.behind or []
+    if not words:
+        raise ConfigError("nothing to run: pycontain run IMAGE, or pycontain run -- PROGRAM")
+    return None, words
+
+
+def _entrypoint(args: argparse.Namespace) -> tuple[str, ...] | None:
+    return None if args.entrypoint is None else tuple(filter(None, (args.entrypoint,)))
+
+
+def _run_attached(args: argparse.Namespace, command: list[str], options: dict[str, Any]) -> int:
     from ._relay import Relay, caught_signals, raw_terminal, window_size  # noqa: PLC0415 - termios, signal
 
     stream = None if args.tty else pycontain.PIPE
     with (
-        pycontain.Sandbox(**_options(args)) as sandbox,
+        pycontain.Sandbox(**options) as sandbox,
         caught_signals() as signals,
         sandbox.popen(
             command,

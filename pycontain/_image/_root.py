@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ._config import ImageConfig
+if TYPE_CHECKING:
+    from ._config import ImageConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,7 +165,7 @@ def test_a_read_only_root_on_a_tmpfs(
 
 def test_a_run_is_listed_while_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "pycontain", "run", "-i", "sh", "-c", "echo; read x"],
+        [sys.executable, "-m", "pycontain", "run", "-i", "--", "sh", "-c", "echo; read x"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:

@@ -35,16 +35,18 @@ def run(*arguments: str, data: str | None = None) -> subprocess.CompletedProcess
     )
 
 
+MANY_FILES = "for i in $(seq 500); do :> /tmp/$i || exit; done"
+
 STATUSES = [
-    ("0", ["true"]),
-    ("of its own", ["sh", "-c", "exit 3"]),
-    ("after a signal", ["sh", "-c", "kill -TERM $$"]),
-    ("of a missing program", ["no-such-program"]),
-    ("of a directory", ["/etc"]),
-    ("of a bad option", ["--hostname", "a b", "true"]),
+    ("0", ["--", "true"]),
+    ("of its own", ["--", "sh", "-c", "exit 3"]),
+    ("after a signal", ["--", "sh", "-c", "kill -TERM $$"]),
+    ("of a missing program", ["--", "no-such-program"]),
+    ("of a directory", ["--", "/etc"]),
+    ("of a bad option", ["--hostname", "a b", "--", "true"]),
     ("of no program", []),
     ("of no program after --", ["--"]),
-    ("after the time is over", ["--timeout", "0.2", "sleep", "100"]),
+    ("after the time is over", ["--timeout", "0.2", "--", "sleep", "100"]),
 ]
 
 
@@ -72,31 +74,30 @@ def test_output_goes_where_it_belongs() -> None:
 
 
 def test_output_is_not_cut() -> None:
-    done = run("sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' x")
+    done = run("--", "sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' x")
     assert len(done.stdout) == 5_000_000
 
 
-@pytest.mark.parametrize("arguments", [[], ["--"]], ids=["bare", "dashes"])
-def test_what_follows_the_program_is_its_own(arguments: list[str]) -> None:
-    assert run(*arguments, "echo", "--json", "--", "-x").stdout == "--json -- -x\n"
+def test_what_follows_the_program_is_its_own() -> None:
+    assert run("--", "echo", "--json", "--", "-x").stdout == "--json -- -x\n"
 
 
 def test_input_is_empty_unless_asked_for() -> None:
-    assert run("cat", data="typed").stdout == ""
-    assert run("-i", "cat", data="typed").stdout == "typed"
+    assert run("--", "cat", data="typed").stdout == ""
+    assert run("-i", "--", "cat", data="typed").stdout == "typed"
 
 
 def test_input_larger_than_pipes() -> None:
     data = "0123456789" * 100_000
-    assert run("-i", "cat", data=data).stdout == data
+    assert run("-i", "--", "cat", data=data).stdout == data
 
 
 def test_input_that_nobody_reads() -> None:
-    assert run("-i", "true", data="x" * 1_000_000).returncode == 0
+    assert run("-i", "--", "true", data="x" * 1_000_000).returncode == 0
 
 
 def test_a_reader_that_goes_away_ends_the_writer() -> None:
-    with subprocess.Popen([*PROGRAM, "yes"], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([*PROGRAM, "--", "yes"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.read(2) == b"y\n"
         process.stdout.close()
@@ -116,7 +117,7 @@ def test_options_reach_the_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         *("--env", "GIVEN=a=b", "-e", "TAKEN_OVER", "--hostname", "box", "--cwd", "/scratch"),
         *("--bind", f"{tmp_path}:/shown", "--bind", f"{tmp_path}/mine:/mine:rw"),
         *("--tmpfs", "/scratch:1M", "--user", "1000", "--network", "none", "--disk", "8M"),
-        *("sh", "-c", script),
+        *("--", "sh", "-c", script),
     )
     assert done.stderr == ""
     told = "a=b, from here, box, /scratch, 1000\nshown\ntmpfs\nread-only\n"
@@ -130,19 +131,19 @@ def test_a_directory_as_root(rootfs: Path) -> None:
 
 
 BAD = {
-    "bind": (["--bind", "/etc", "true"], "is not SRC:DST"),
-    "bind mode": (["--bind", "/etc:/x:rwx", "true"], "is not SRC:DST"),
-    "bind source": (["--bind", "/no/such:/x", "true"], "No such file"),
-    "tmpfs": (["--tmpfs", "relative", "true"], "absolute path"),
-    "env": (["--env", "NOT_SET_ANYWHERE", "true"], "give NOT_SET_ANYWHERE=VALUE"),
-    "profile": (["--profile", "none", "true"], "none of default"),
-    "user": (["--user", "4294967296", "true"], "out of range"),
+    "bind": (["--bind", "/etc", "--", "true"], "is not SRC:DST"),
+    "bind mode": (["--bind", "/etc:/x:rwx", "--", "true"], "is not SRC:DST"),
+    "bind source": (["--bind", "/no/such:/x", "--", "true"], "No such file"),
+    "tmpfs": (["--tmpfs", "relative", "--", "true"], "absolute path"),
+    "env": (["--env", "NOT_SET_ANYWHERE", "--", "true"], "give NOT_SET_ANYWHERE=VALUE"),
+    "profile": (["--profile", "none", "--", "true"], "none of default"),
+    "user": (["--user", "4294967296", "--", "true"], "out of range"),
     "root": (["--rootfs", "/no/such", "true"], "No such file"),
-    "timeout": (["--timeout", "-1", "true"], "not a positive number"),
-    "memory": (["--memory", "lots", "true"], "is not a size"),
-    "processes": (["--pids", "0", "true"], "not a positive number"),
-    "control": (["--accept-missing", "gravity", "true"], "gravity"),
-    "terminal and json": (["--json", "-t", "true"], "leave out -t"),
+    "timeout": (["--timeout", "-1", "--", "true"], "not a positive number"),
+    "memory": (["--memory", "lots", "--", "true"], "is not a size"),
+    "processes": (["--pids", "0", "--", "true"], "not a positive number"),
+    "control": (["--accept-missing", "gravity", "--", "true"], "gravity"),
+    "terminal and json": (["--json", "-t", "--", "true"], "leave out -t"),
 }
 
 
@@ -157,7 +158,7 @@ def test_bad_options_are_explained_in_a_line(arguments: list[str], text: str) ->
 
 
 def test_json_has_everything() -> None:
-    done = run("--json", "-i", "sh", "-c", "cat; echo err >&2; exit 4", data="in")
+    done = run("--json", "-i", "--", "sh", "-c", "cat; echo err >&2; exit 4", data="in")
     assert done.returncode == 4
     told = json.loads(done.stdout)
     assert told["args"][0] == "sh"
@@ -195,7 +196,7 @@ def test_json_has_the_audit_that_was_asked_for() -> None:
 
 @pytest.mark.requires("cgroup_memory")
 def test_json_tells_that_the_memory_was_not_enough() -> None:
-    done = run("--json", "--memory", "32M", sys.executable, "-c", "bytearray(10**9)")
+    done = run("--json", "--memory", "32M", "--", sys.executable, "-c", "bytearray(10**9)")
     told = json.loads(done.stdout)
     assert (done.returncode, told["returncode"], told["reason"]) == (137, -9, "oom")
     assert told["enforcement"]["memory"]["in_force"] is True
@@ -203,18 +204,20 @@ def test_json_tells_that_the_memory_was_not_enough() -> None:
 
 @pytest.mark.requires("cgroup_pids", "cgroup_cpu")
 def test_limits_of_processes_and_processors() -> None:
-    done = run("--pids", "4", "--cpus", "0.5", "sh", "-c", "for i in 1 2 3 4 5; do sleep 1 & done")
+    done = run(
+        "--pids", "4", "--cpus", "0.5", "--", "sh", "-c", "for i in 1 2 3 4 5; do sleep 1 & done"
+    )
     assert done.returncode == 2
     assert "fork" in done.stderr
 
 
 def test_a_control_may_be_missing_if_that_is_accepted() -> None:
-    done = run("--memory", "512M", "--accept-missing", "memory", "echo", "on")
+    done = run("--memory", "512M", "--accept-missing", "memory", "--", "echo", "on")
     assert (done.returncode, done.stdout) == (0, "on\n")
 
 
 def test_json_tells_that_the_time_was_over() -> None:
-    done = run("--json", "--timeout", "0.2", "sleep", "100")
+    done = run("--json", "--timeout", "0.2", "--", "sleep", "100")
     assert done.returncode == 124
     assert json.loads(done.stdout)["reason"] == "wall_limit"
 
@@ -224,7 +227,7 @@ READY = "trap 'echo caught; exit 9' TERM INT HUP; echo ready; while :; do sleep 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_are_handed_on(number: int) -> None:
-    with subprocess.Popen([*PROGRAM, "sh", "-c", READY], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([*PROGRAM, "--", "sh", "-c", READY], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
@@ -234,7 +237,7 @@ def test_signals_are_handed_on(number: int) -> None:
 
 def test_a_second_signal_kills() -> None:
     script = "trap 'echo caught' INT; echo ready; while :; do sleep 0.01; done"
-    with subprocess.Popen([*PROGRAM, "sh", "-c", script], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([*PROGRAM, "--", "sh", "-c", script], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)
@@ -271,7 +274,7 @@ def read_until(master: int, end: bytes) -> bytes:
 
 def test_a_terminal_has_our_size_and_follows_it() -> None:
     script = "trap 'stty size; exit' WINCH; tty; stty size; while :; do sleep 0.01; done"
-    with on_terminal("-i", "-t", "sh", "-c", script) as (process, master):
+    with on_terminal("-i", "-t", "--", "sh", "-c", script) as (process, master):
         assert b"/dev/pts/0\r\n30 100\r\n" in read_until(master, b"30 100\r\n")
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         process.send_signal(signal.SIGWINCH)  # not the terminal's own foreground group here
@@ -280,7 +283,9 @@ def test_a_terminal_has_our_size_and_follows_it() -> None:
 
 
 def test_keys_reach_the_terminal_inside_and_ours_is_restored() -> None:
-    with on_terminal("-it", "sh", "-c", "trap 'echo caught; exit 5' INT; echo ready; cat") as (
+    with on_terminal(
+        "-it", "--", "sh", "-c", "trap 'echo caught; exit 5' INT; echo ready; cat"
+    ) as (
         process,
         master,
     ):
@@ -296,7 +301,9 @@ def test_keys_reach_the_terminal_inside_and_ours_is_restored() -> None:
 
 
 def test_input_ends_on_a_terminal_inside() -> None:
-    done = run("-i", "-t", "sh", "-c", "stty -echo; echo ready; cat; echo over", data="typed\n")
+    done = run(
+        "-i", "-t", "--", "sh", "-c", "stty -echo; echo ready; cat; echo over", data="typed\n"
+    )
     assert done.stdout.endswith("typed\nover\n")
     assert done.returncode == 0
 
@@ -305,11 +312,18 @@ def test_input_ends_on_a_terminal_inside() -> None:
 @pytest.mark.parametrize(
     "arguments, reason",
     [
-        (["--cpu-limit", "0.2", "sh", "-c", "while :; do :; done"], "cpu_limit"),
-        (["--memory", "16M", "sh", "-c", "head -c 64M /dev/zero | tail"], "oom"),
-        (["--disk", "16M", "sh", "-c", "head -c 64M /dev/zero > /tmp/a"], "disk_full"),
+        (["--cpu-limit", "0.2", "--", "sh", "-c", "while :; do :; done"], "cpu_limit"),
+        (["--memory", "16M", "--", "sh", "-c", "head -c 64M /dev/zero | tail"], "oom"),
+        (["--disk", "16M", "--", "sh", "-c", "head -c 64M /dev/zero > /tmp/a"], "disk_full"),
         (
-            ["--inodes", "400", "sh", "-c", "for i in $(seq 500); do :> /tmp/$i || exit; done"],
+            [
+                "--inodes",
+                "400",
+                "--",
+                "sh",
+                "-c",
+                "for i in $(seq 500); do :> /tmp/$i || exit; done",
+            ],
             "disk_full",
         ),
     ],
@@ -334,6 +348,6 @@ def test_the_limit_that_ended_a_command_is_named(arguments: list[str], reason: s
     ],
 )
 def test_rates_of_disks_are_read_in_the_kernels_words(limit: str, word: str) -> None:
-    done = run("--io", limit, "true")
+    done = run("--io", limit, "--", "true")
     assert done.returncode == 125
     assert word in done.stderr

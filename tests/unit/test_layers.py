@@ -37,7 +37,7 @@ LEVELS = {
     3: ("_runtime", "_watch", "_streams"),
     4: ("_process", "_files", "_layers", "_unpack", "_pull", "_root"),
     5: ("_configure", "_job", "_popen"),
-    6: ("sandbox", "_aio"),
+    6: ("sandbox", "_aio", "images"),
     7: ("",),
     8: ("_cli", "selftest", "__main__"),
 }
