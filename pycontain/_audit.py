@@ -14,6 +14,7 @@ from ._seccomp import Arg, Decision, Filter
 from .config import SandboxConfig
 from .denial import Denial, Denials, DeniedArgument
 from .enforcement import Control
+from .errors import UnsupportedError
 
 _BY: Final = (
     "seccomp user notifications: what the filter refuses, and not what Landlock, file modes, "
@@ -46,12 +47,18 @@ def prepare(config: SandboxConfig, rules: Filter) -> Audit:
 
     A program could hide an end by the filter behind an error from a filter of its own, which comes
     before a question, so it may load none where there are such ends.
+
+    Raises:
+        UnsupportedError: A rule asks a listener of somebody else's.
     """
+    if rules.notifies:
+        raise UnsupportedError(
+            errno.ENOSYS,
+            "seccomp: a rule asks a listener (action notify), which cannot be handed out yet; "
+            "allow the call or deny it",
+        )
     if not config.audit:
         return Audit(NOT_ASKED, rules)
-    if rules.notifies:
-        why = "the filter has a listener of its own"
-        return Audit(Control(in_force=False, why=why), rules)
     if problem := _native.listener_problem():
         why = f"the kernel grants no seccomp listener: {os.strerror(problem)}"
         remedy = _LISTENER_TAKEN if problem == errno.EBUSY else "Linux 5.0 or later"

@@ -220,8 +220,9 @@ static void kill_for_sure(int pidfd, int pid)
  * For us it can, so where it looks like that it is SIGKILL, and a process that is still there after
  * some time gets that too. The thread waits for our answer meanwhile.
  */
-static void end_process(int thread)
+static void end_process(const struct audit *audit, const struct seccomp_notif *call)
 {
+	const int thread = (int)call->pid;
 	const uint64_t sigsys = 1ull << (SIG_SYS - 1);
 	char status[STATUS_BUFFER];
 	uint64_t refused;
@@ -237,6 +238,13 @@ static void end_process(int thread)
 		refused = sigsys;
 	if (n_doomed < DOOMED_MAX)
 		pidfd = sys2(__NR_pidfd_open, pid, 0);
+	/* It has ended meanwhile, and what we looked at may be another. */
+	if (sys3(__NR_ioctl, audit->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &call->id) ==
+	    -E_NOENT) {
+		if (pidfd >= 0)
+			sys_close((int)pidfd);
+		return;
+	}
 	if (refused & sigsys || pidfd < 0 || sys3(__NR_tgkill, pid, thread, SIG_SYS) < 0) {
 		kill_for_sure((int)pidfd, pid);
 		if (pidfd >= 0)
@@ -285,7 +293,7 @@ static void answer(struct audit *audit, const struct policy *policy, bool told)
 	if ((verdict & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_ERRNO)
 		reply.error = -(int32_t)(verdict & SECCOMP_RET_DATA);
 	else if ((verdict & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_KILL_PROCESS)
-		end_process((int)call->pid);
+		end_process(audit, call);
 	/* ENOENT: it no longer waits. Who waits must not wait for ever. */
 	for (int i = 0; err < 0 && err != -E_NOENT && i < SEND_TRIES; i++)
 		err = sys3(__NR_ioctl, audit->listener, SECCOMP_IOCTL_NOTIF_SEND, &reply);

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 import errno
 import json
 import os
@@ -36,7 +37,8 @@ from pycontain import (
     _syscalls,
     profile,
 )
-from pycontain._seccomp import NOTIFY, TRAP, Rule, deny
+from pycontain._nsbind import ffi
+from pycontain._seccomp import FLAGS, NOTIFY, TRAP, Rule, deny
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -484,10 +486,23 @@ def test_a_filter_that_lets_no_listener_out_is_an_error(audit: bool) -> None:
                 assert sb.run(["true"]).returncode == 0
 
 
-def test_two_listeners_are_one_too_many() -> None:
+@pytest.mark.parametrize("audit", [False, True])
+def test_a_question_that_nobody_would_answer_is_an_error(audit: bool) -> None:
     asking = profile.default.seccomp.first(Rule(("unshare",), NOTIFY))
-    with pytest.raises(UnsupportedError, match="listener of its own"):
-        Sandbox(profile=profile.default.replace(seccomp=asking), audit=True)
+    with pytest.raises(UnsupportedError, match="asks a listener"):
+        Sandbox(profile=profile.default.replace(seccomp=asking), audit=audit)
+
+
+@pytest.mark.parametrize("audit", [False, True])
+def test_flags_of_a_filter_are_asked_for_where_they_mean_something(audit: bool) -> None:
+    """The kernel takes neither TSYNC with a listener nor WAIT_KILLABLE_RECV without."""
+    flagged = dataclasses.replace(profile.default.seccomp, flags=tuple(FLAGS))
+    sb = Sandbox(profile=profile.default.replace(seccomp=flagged), audit=audit)
+    expected = FLAGS["SECCOMP_FILTER_FLAG_LOG"] | FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
+    setup = ffi.from_buffer(sb.plan.setup)
+    assert ffi.cast("struct nsb_setup *", setup).seccomp_flags == expected
+    with sb:
+        assert sb.run(["true"]).returncode == 0
 
 
 # A filter with a listener around everything: of these a process can have one only.
