@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from _trees import Node, snapshot
-from pycontain._layers import Extraction, LayerReport, Limits
+from pycontain._layers import Extraction, LayerReport, Limits, Packing
 
 
 def unpack(
@@ -60,3 +61,13 @@ class Stack:
     def kinds(self) -> dict[str, str]:
         """Return the kinds of all that the last layer holds."""
         return {name: node.kind for name, node in self.nodes().items()}
+
+
+def pack(source: Path, **options: Any) -> tuple[bytes, LayerReport]:
+    """Return the archive of a directory."""
+    fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with Packing(fd, **options) as packing:
+            return b"".join(iter(packing.read, b"")), packing.finish()
+    finally:
+        os.close(fd)

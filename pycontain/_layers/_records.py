@@ -30,7 +30,7 @@ class LayerWarning:
 
     Attributes:
         code: What: "device", "squashed", "xattr-ignored", "xattr-escaped", "xattr-unsupported" when
-            unpacking.
+            unpacking; "socket", "xattr-unstorable", "changed" when packing.
         count: How often.
         entry: Number of the first entry that it happened to, from 1.
         name: That entry's name, cut to 256 bytes.

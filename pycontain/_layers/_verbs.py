@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import posixpath
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
+
+from pycontain.errors import StoreError
 
 from ._limits import Limits
 from ._program import Program, pipe
@@ -71,9 +76,11 @@ class Extraction:
             while view:
                 view = view[os.write(self._stdin, view) :]
         except BrokenPipeError:
-            self._program.result()
-            raise
-        return size
+            pass  # it ended, and says why
+        else:
+            return size
+        self._program.result()
+        raise StoreError(errno.EPIPE, "the archive was not read to its end")
 
     def finish(self) -> LayerReport:
         """End the archive and wait until all is in the directory.
@@ -106,6 +113,94 @@ class Extraction:
     ) -> None:
         """Close it."""
         self.close()
+
+
+class Packing:
+    """A directory on its way into an archive: the same content gives the same bytes. Use a `with`.
+
+    Args:
+        source_fd: The directory; it is only read, and may be changed by others meanwhile.
+        overlay: It is a layer of overlayfs, whose deletions become whiteouts.
+        root: With an entry for the directory itself.
+        exclude: Absolute paths in the directory that are left out, with all that is below them.
+        latest: Seconds since 1970; no time in the archive is later. None: as they are.
+        limits: What it may cost.
+
+    Raises:
+        SpawnError, UnsupportedError: There can be no sandbox for it.
+    """
+
+    def __init__(
+        self,
+        source_fd: int,
+        *,
+        overlay: bool = True,
+        root: bool = False,
+        exclude: Sequence[str] = (),
+        latest: int | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._stdout, theirs = pipe()
+        clamp = (1 << 63) if latest is None else latest
+        left_out, excluded = pipe()
+        try:
+            self._program = Program(
+                "pack",
+                source_fd,
+                (),
+                limits or Limits(),
+                (f"overlay={int(overlay)}", f"root={int(root)}", f"clamp={clamp}"),
+                stdin=left_out,
+                stdout=theirs,
+                read_only=True,
+            )
+            with contextlib.suppress(BrokenPipeError), open(excluded, "wb", closefd=False) as file:
+                file.write(b"".join(map(_excluded, exclude)))
+        except BaseException:
+            os.close(self._stdout)
+            raise
+        finally:
+            os.close(excluded)
+
+    def fileno(self) -> int:
+        """Return the pipe's end that the archive is read from."""
+        return self._stdout
+
+    def read(self, size: int = 1 << 20) -> bytes:
+        """Return the next piece, b"" at the end; `finish` says whether the archive is whole."""
+        return os.read(self._stdout, size)
+
+    def finish(self) -> LayerReport:
+        """Return what was packed, after the last piece.
+
+        Raises:
+            LayerError, LimitExceededError, StoreError: It could not be packed.
+        """
+        return self._program.result()
+
+    def close(self) -> None:
+        """Stop, and let go of everything. Idempotent."""
+        if self._stdout >= 0:
+            os.close(self._stdout)
+        self._stdout = -1
+        self._program.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+def _excluded(path: str) -> bytes:
+    return os.fsencode(posixpath.normpath("/" + path.lstrip("/"))) + b"\0"
 
 
 def empty(directory_fd: int, *, limits: Limits | None = None) -> None:

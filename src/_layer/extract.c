@@ -94,6 +94,7 @@ static void make_directory_entry(const char *path, size_t length,
 static void set_root(const struct attributes *attributes)
 {
 	counts.root = 1;
+	counts.directories++;
 	xattrs_clear(root_fd);
 	attributes_set(root_fd, attributes, XATTRS_OF_ENTRY);
 	times_later("/", 1, attributes);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Layers of images: a static program without libc that turns a tar stream into a directory for
- * overlayfs (extract), or makes a directory empty (remove). It runs in a sandbox of its own
- * (pycontain/_layers), in which there is nothing but what it works on:
+ * overlayfs (extract), such a directory into a tar stream (pack), or makes a directory empty
+ * (remove). It runs in a sandbox of its own (pycontain/_layers), in which there is nothing but what
+ * it works on:
  *
  *     /tree     the directory
  *     /lower/N  the layers below it, topmost first, read-only
- *     0         tar
+ *     0, 1      tar in, tar out
  *     3         records of what was done, or of what is wrong (report.c)
  *
  * It does one thing and ends, so whatever goes wrong ends it at once: fail() does not return.
@@ -15,10 +16,13 @@
 
 #include "init.h"
 
-void *memcpy(void *restrict to, const void *restrict from, size_t size); /* init_string.c */
+/* init_string.c */
+void *memcpy(void *restrict to, const void *restrict from, size_t size);
+void *memset(void *to, int byte, size_t size);
 
 enum {
 	INPUT_FD = 0,
+	OUTPUT_FD = 1,
 	REPORT_FD = 3,
 	BLOCK = 512,
 	NAME_SIZE = 256, /* with the NUL; NAME_MAX of every file system */
@@ -62,7 +66,10 @@ struct options {
 	uint64_t strict; /* a path that comes twice is an error */
 	uint64_t squash; /* there is one id only: all owners become that */
 	uint64_t sync;
-	uint64_t device; /* what /tree must be, else it was replaced on the way here */
+	uint64_t overlay; /* pack: the directory is a layer; its deletions become markers */
+	uint64_t root;    /* pack: with an entry for the root itself */
+	uint64_t clamp;   /* pack: no later time of modification */
+	uint64_t device;  /* what /tree must be, else it was replaced on the way here */
 	uint64_t inode;
 };
 extern struct options options;
@@ -88,6 +95,7 @@ struct region {
 };
 void *region_add(struct region *region, size_t size); /* until the next region_add() */
 void region_empty(struct region *region);
+void region_free(struct region *region);
 bool bytes_equal(const void *a, const void *b, size_t size);
 int text_compare(const char *a, const char *b);
 bool starts_with(const char *text, const char *prefix);
@@ -221,7 +229,28 @@ bool is_opaque(int fd);
 bool below_opaque(const char *path, size_t length);
 void whiteouts_drop_hidden(void);
 
+/* tar_write.c */
+struct header {
+	const char *name, *link;
+	char type;
+	uint32_t mode;
+	uint64_t uid, gid, size, major, minor;
+	int64_t mtime;
+};
+void output_header(const struct header *entry);
+void pax_record(const char *prefix, const char *key, const char *value, size_t size);
+char *output_room(size_t *ret_size); /* for bytes that output_done() then counts */
+void output_done(size_t size);
+void output_bytes(const char *bytes, uint64_t size); /* NULL: zeros */
+void output_padding(uint64_t size);
+void output_end(void);
+
+/* pack_xattrs.c */
+void pack_xattrs(int fd); /* records for the next header */
+char overlay_flag(int fd, const char *name);
+
 /* The verbs. */
 void extract(void);
+void pack(void);
 void directory_empty(int fd);
 void remove_at(int directory, const char *name, uint32_t kind);

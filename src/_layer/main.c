@@ -14,7 +14,8 @@ static const struct option known[] = {
 	{ "memory=", &options.memory },   { "lowers=", &options.lowers },
 	{ "strict=", &options.strict },   { "squash=", &options.squash },
 	{ "sync=", &options.sync },       { "device=", &options.device },
-	{ "inode=", &options.inode },
+	{ "inode=", &options.inode },     { "overlay=", &options.overlay },
+	{ "root=", &options.root },       { "clamp=", &options.clamp },
 };
 
 static void take_option(const char *text)
@@ -50,6 +51,8 @@ _Noreturn void layer_main(const long *stack)
 		options.path = PATH_SIZE;
 	if (text_equal(verb, "extract")) {
 		extract();
+	} else if (text_equal(verb, "pack")) {
+		pack();
 	} else if (text_equal(verb, "remove")) {
 		tree_open(false);
 		directory_empty(root_fd);

@@ -44,6 +44,14 @@ void region_empty(struct region *region)
 	region->used = 0;
 }
 
+void region_free(struct region *region)
+{
+	if (region->base)
+		(void)sys2(__NR_munmap, region->base, region->size);
+	mapped -= region->size;
+	*region = (struct region){ 0 };
+}
+
 bool bytes_equal(const void *a, const void *b, size_t size)
 {
 	const char *left = a, *right = b;

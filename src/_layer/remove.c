@@ -21,6 +21,21 @@ static long make_room(int top, int directory, const char *name)
 	return err;
 }
 
+/* A name in a directory; NOTEMPTY: it is a directory with something in it. What another process has
+ * made something else of meanwhile is left for the next round. */
+static long remove_name(int directory, const char *name)
+{
+	long err = sys3(__NR_unlinkat, directory, name, 0), other;
+
+	/* Linux says EISDIR, POSIX EPERM, which also is what an immutable file gives. */
+	if (err != -E_ISDIR && err != -E_PERM)
+		return err == -E_NOENT ? 0 : err;
+	other = sys3(__NR_unlinkat, directory, name, AT_REMOVEDIR_);
+	if (other == -E_NOTDIR)
+		return err == -E_PERM ? err : 0;
+	return other == -E_EXIST ? -E_NOTEMPTY : other == -E_NOENT ? 0 : other;
+}
+
 /* A directory of a directory that is to go. */
 static void empty_below(int top, int directory)
 {
@@ -29,34 +44,25 @@ static void empty_below(int top, int directory)
 
 	names_of(&names, directory);
 	while ((entry = names_next(&names))) {
-		long err = sys3(__NR_unlinkat, directory, entry->name, 0);
+		long err = remove_name(directory, entry->name);
 
-		if (err == -E_ISDIR || err == -E_PERM)
-			err = sys3(__NR_unlinkat, directory, entry->name, AT_REMOVEDIR_);
-		if (err == -E_NOTEMPTY || err == -E_EXIST)
+		if (err == -E_NOTEMPTY)
 			err = make_room(top, directory, entry->name);
 		if (err < 0 && err != -E_NOENT)
 			fail("os", err, entry->name);
 	}
 }
 
-static void remove_directory(int top, const char *name)
+static void empty_directory(int top, const char *name)
 {
-	long err = sys3(__NR_unlinkat, top, name, AT_REMOVEDIR_);
+	long fd = sys_openat(top, name, DIRECTORY_FLAGS | O_NOFOLLOW_, 0);
 
-	while (err == -E_NOTEMPTY || err == -E_EXIST) {
-		long fd = sys_openat(top, name, DIRECTORY_FLAGS | O_NOFOLLOW_, 0);
-
-		if (fd < 0) {
-			err = fd;
-			break;
-		}
-		empty_below(top, (int)fd);
-		sys_close((int)fd);
-		err = sys3(__NR_unlinkat, top, name, AT_REMOVEDIR_);
-	}
-	if (err < 0 && err != -E_NOENT)
-		fail("os", err, name);
+	if (fd == -E_NOENT || fd == -E_NOTDIR || fd == -E_LOOP)
+		return;
+	if (fd < 0)
+		fail("os", fd, name);
+	empty_below(top, (int)fd);
+	sys_close((int)fd);
 }
 
 void directory_empty(int fd)
@@ -70,12 +76,14 @@ void directory_empty(int fd)
 		found = false;
 		names_of(&names, fd);
 		while ((entry = names_next(&names))) {
-			long err = sys3(__NR_unlinkat, fd, entry->name, 0);
+			long err = remove_name(fd, entry->name);
 
 			found = true;
-			if (err == -E_ISDIR || err == -E_PERM)
-				remove_directory(fd, entry->name);
-			else if (err < 0 && err != -E_NOENT)
+			if (err == -E_NOTEMPTY) {
+				empty_directory(fd, entry->name);
+				err = remove_name(fd, entry->name);
+			}
+			if (err < 0 && err != -E_NOTEMPTY)
 				fail("os", err, entry->name);
 		}
 	}

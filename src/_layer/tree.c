@@ -11,6 +11,7 @@ enum {
 	RESOLVE_NO_SYMLINKS_ = 0x04,
 	RESOLVE_IN_ROOT_ = 0x10,
 	SLOTS = 64,
+	TRIES = 1000,
 };
 
 struct slot {
@@ -80,8 +81,15 @@ static long walk(const char *path, int flags)
 
 long tree_at(const char *path, int flags)
 {
-	if (!changed_root)
-		return sys_openat2(root_fd, path, (uint64_t)(flags | O_CLOEXEC_), resolve);
+	if (!changed_root) {
+		long fd = -E_AGAIN;
+
+		/* So it is where ".." of a link meets a rename or a mount anywhere on the machine.
+		 */
+		for (int i = 0; i < TRIES && fd == -E_AGAIN; i++)
+			fd = sys_openat2(root_fd, path, (uint64_t)(flags | O_CLOEXEC_), resolve);
+		return fd;
+	}
 	if (resolve & RESOLVE_NO_SYMLINKS_)
 		return walk(path, flags);
 	return sys_openat(AT_FDCWD_, path, flags | O_CLOEXEC_, 0);

@@ -42,6 +42,7 @@ bool below_opaque(const char *path, size_t length)
 
 static void hide(int directory, const char *name)
 {
+	static const struct __kernel_timespec no_time[2];
 	struct statx stat;
 	uint32_t kind = kind_of(directory, name, &stat);
 	long err;
@@ -58,6 +59,8 @@ static void hide(int directory, const char *name)
 	if (kind)
 		return;
 	err = sys4(__NR_mknodat, directory, name, S_CHARACTER, 0);
+	if (err == 0)
+		err = sys4(__NR_utimensat, directory, name, no_time, AT_SYMLINK_NOFOLLOW_);
 	if (err < 0)
 		fail("os", err, "mknod");
 }

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A directory becomes a layer's archive. Names are sorted in each directory, parents come first,
+ * deletions before what else there is in the same directory. Whoever changes the tree meanwhile gets
+ * an archive that fits neither before nor after, but nothing from outside the tree.
+ */
+#include "layer.h"
+
+enum { TYPE_UNKNOWN = 0, TYPE_CHARACTER = 2, TYPE_REGULAR = 8, FIRST_SLOTS = 1024 };
+
+static char path[PATH_SIZE + 1]; /* of what is packed now; a directory gets one more slash */
+static size_t path_length;
+
+/* Names that are still to be packed, the next one last. */
+struct pending {
+	uint32_t parent; /* length of the path of their directory */
+	uint32_t size;
+};
+static struct region pending;
+
+static void push(size_t parent, const char *name)
+{
+	struct pending item = { (uint32_t)parent, (uint32_t)text_length(name) + 1 };
+	char *at = region_add(&pending, item.size + sizeof item);
+
+	memcpy(at, name, item.size);
+	memcpy(at + item.size, &item, sizeof item);
+}
+
+static bool pop(size_t *ret_parent)
+{
+	struct pending item;
+
+	if (pending.used == 0)
+		return false;
+	memcpy(&item, pending.base + pending.used - sizeof item, sizeof item);
+	pending.used -= item.size + sizeof item;
+	*ret_parent = item.parent;
+	path_length = path_add(path, item.parent, pending.base + pending.used, item.size - 1);
+	if (path_length == 0 || path_length >= options.path) {
+		path[item.parent] = '\0';
+		report_entry(path + 1, item.parent - 1);
+		fail_limit("path");
+	}
+	return true;
+}
+
+/* Paths that are left out, with all that is below them: NUL-terminated, on the input. */
+static struct region excluded;
+
+static void read_excluded(void)
+{
+	size_t n;
+	const char *bytes;
+
+	while ((bytes = stream_take(UINT64_MAX, &n)))
+		memcpy(region_add(&excluded, n), bytes, n);
+	*(char *)region_add(&excluded, 1) = '\0';
+}
+
+static bool is_excluded(void)
+{
+	for (size_t at = 0; at + 1 < excluded.used; at += text_length(excluded.base + at) + 1)
+		if (text_equal(excluded.base + at, path))
+			return true;
+	return false;
+}
+
+/* The first name of each file that has several. */
+struct first {
+	uint64_t device, inode;
+	size_t name; /* in first_names; 0: the place is free */
+};
+static struct region first_names, firsts;
+static size_t n_firsts, n_slots;
+
+static struct first *first_place(uint64_t device, uint64_t inode)
+{
+	struct first *table = (void *)firsts.base;
+	size_t at = (size_t)((inode ^ device << 32) * 0x9e3779b97f4a7c15ull >> 20) % n_slots;
+
+	while (table[at].name && (table[at].device != device || table[at].inode != inode))
+		at = (at + 1) % n_slots;
+	return &table[at];
+}
+
+/* Twice the slots; the old ones are found at the end of the new. */
+static void firsts_grow(void)
+{
+	struct region old = firsts;
+	size_t n_old = n_slots;
+
+	firsts = (struct region){ 0 };
+	n_slots = n_old ? 2 * n_old : FIRST_SLOTS;
+	memset(region_add(&firsts, n_slots * sizeof(struct first)), 0,
+	       n_slots * sizeof(struct first));
+	for (size_t i = 0; i < n_old; i++) {
+		const struct first *item = (const struct first *)(void *)old.base + i;
+
+		if (item->name)
+			*first_place(item->device, item->inode) = *item;
+	}
+	region_free(&old);
+}
+
+/* NULL: this is the first name. */
+static const char *earlier_name(const struct statx *stat)
+{
+	uint64_t device = (uint64_t)stat->stx_dev_major << 32 | stat->stx_dev_minor;
+	struct first *first;
+
+	if (stat->stx_nlink < 2)
+		return NULL;
+	if (2 * (n_firsts + 1) > n_slots)
+		firsts_grow();
+	first = first_place(device, stat->stx_ino);
+	if (first->name)
+		return first_names.base + first->name;
+	if (first_names.used == 0)
+		(void)region_add(&first_names, 1);
+	first->device = device;
+	first->inode = stat->stx_ino;
+	first->name = first_names.used;
+	memcpy(region_add(&first_names, path_length), path + 1, path_length);
+	n_firsts++;
+	return NULL;
+}
+
+static void header_of(const struct statx *stat, char type, struct header *ret)
+{
+	int64_t mtime = stat->stx_mtime.tv_sec;
+
+	if (mtime > 0 && (uint64_t)mtime > options.clamp)
+		mtime = (int64_t)options.clamp;
+	*ret = (struct header){
+		.name = path + 1,
+		.type = type,
+		.mode = stat->stx_mode & 07777,
+		.uid = stat->stx_uid,
+		.gid = stat->stx_gid,
+		.mtime = mtime,
+	};
+}
+
+static void count_bytes(uint64_t size)
+{
+	if (size > options.bytes - counts.bytes)
+		fail_limit("bytes");
+	counts.bytes += size;
+}
+
+/* A file that shrinks meanwhile is filled up: its size has been written. */
+static void pack_data(int fd, uint64_t size)
+{
+	for (uint64_t left = size; left;) {
+		size_t room;
+		char *to = output_room(&room);
+		long n = sys_read(fd, to, left < room ? (size_t)left : room);
+
+		if (n < 0)
+			fail("os", n, "read");
+		if (n == 0) {
+			warn("changed", 0);
+			output_bytes(NULL, left);
+			break;
+		}
+		output_done((size_t)n);
+		left -= (uint64_t)n;
+	}
+	output_padding(size);
+}
+
+static void check_name(const char *name)
+{
+	if (starts_with(name, WHITEOUT))
+		fail("reserved-name", 0, NULL);
+}
+
+static bool pack_link(const struct statx *stat)
+{
+	struct header header;
+	const char *first = earlier_name(stat);
+
+	if (!first)
+		return false;
+	header_of(stat, '1', &header);
+	header.link = first;
+	counts.hardlinks++;
+	output_header(&header);
+	return true;
+}
+
+static void pack_file(int directory, const char *name)
+{
+	struct statx stat;
+	struct header header;
+	long fd =
+		sys_openat(directory, name, O_RDONLY_ | O_NOFOLLOW_ | O_NONBLOCK_ | O_CLOEXEC_, 0);
+
+	if (fd < 0 || sys_statx((int)fd, "", AT_EMPTY_PATH_, &stat) < 0 ||
+	    (stat.stx_mode & S_TYPE) != S_REGULAR) {
+		if (fd < 0 && fd != -E_NOENT && fd != -E_LOOP)
+			fail("os", fd, "open");
+		warn("changed", 0);
+	} else if (options.overlay && overlay_flag((int)fd, OVERLAY "metacopy")) {
+		fail("redirected", 0, "metacopy");
+	} else if (!pack_link(&stat)) {
+		counts.files++;
+		count_bytes(stat.stx_size);
+		header_of(&stat, '0', &header);
+		header.size = stat.stx_size;
+		pack_xattrs((int)fd);
+		output_header(&header);
+		pack_data((int)fd, stat.stx_size);
+	}
+	if (fd >= 0)
+		sys_close((int)fd);
+}
+
+static void pack_symbolic_link(int directory, const char *name, const struct statx *stat)
+{
+	static char text[PATH_SIZE];
+	struct header header;
+	long n = sys4(__NR_readlinkat, directory, name, text, sizeof text - 1);
+
+	if (n < 0) {
+		warn("changed", n);
+		return;
+	}
+	text[n] = '\0';
+	if (pack_link(stat))
+		return;
+	counts.symlinks++;
+	header_of(stat, '2', &header);
+	header.mode = 0777;
+	header.link = text;
+	output_header(&header);
+}
+
+static void pack_special(const struct statx *stat, uint32_t kind)
+{
+	struct header header;
+
+	if (pack_link(stat))
+		return;
+	header_of(stat, kind == S_FIFO ? '6' : kind == S_CHARACTER ? '3' : '4', &header);
+	if (kind == S_FIFO) {
+		counts.fifos++;
+	} else {
+		counts.devices++;
+		header.major = stat->stx_rdev_major;
+		header.minor = stat->stx_rdev_minor;
+	}
+	output_header(&header);
+}
+
+/* An entry for a name in the directory that is packed now. */
+static void pack_marker(const char *marker, const char *name)
+{
+	struct header header = { .name = path + 1, .type = '0' };
+	size_t length = path_add(path, path_length, marker, text_length(marker));
+	size_t name_length = text_length(name);
+
+	if (length == 0 || length + name_length >= options.path)
+		fail_limit("path");
+	memcpy(path + length, name, name_length + 1);
+	report_entry(path + 1, length + name_length - 1);
+	output_header(&header);
+	path[path_length] = '\0';
+}
+
+/* A name in the directory, after a byte with its type. */
+static struct region found, sorted;
+
+static bool is_deleted(int directory, const char *name, bool by_attribute)
+{
+	struct statx stat;
+	bool deleted;
+	char type = name[-1];
+	long fd;
+
+	if (type == TYPE_CHARACTER || type == TYPE_UNKNOWN) {
+		if (kind_of(directory, name, &stat) && is_whiteout(&stat))
+			return true;
+	}
+	if (!by_attribute || (type != TYPE_REGULAR && type != TYPE_UNKNOWN))
+		return false;
+	fd = sys_openat(directory, name, O_RDONLY_ | O_NOFOLLOW_ | O_NONBLOCK_ | O_CLOEXEC_, 0);
+	if (fd < 0)
+		return false;
+	deleted = sys_statx((int)fd, "", AT_EMPTY_PATH_, &stat) == 0 && stat.stx_size == 0 &&
+		  sys4(__NR_fgetxattr, fd, OVERLAY "whiteout", &stat, 0) >= 0;
+	sys_close((int)fd);
+	return deleted;
+}
+
+static size_t sort_names(int directory)
+{
+	static struct names names;
+	const struct directory_entry *entry;
+	size_t n = 0;
+	const char *at;
+
+	region_empty(&found);
+	region_empty(&sorted);
+	names_of(&names, directory);
+	while ((entry = names_next(&names))) {
+		size_t size = text_length(entry->name) + 1;
+		char *to = region_add(&found, size + 1);
+
+		to[0] = (char)entry->type;
+		memcpy(to + 1, entry->name, size);
+		n++;
+	}
+	at = found.base + 1;
+	for (size_t i = 0; i < n; i++, at += text_length(at) + 2)
+		memcpy(region_add(&sorted, sizeof at), &at, sizeof at);
+	text_sort((const char **)(void *)sorted.base, n);
+	return n;
+}
+
+/* Deletions first, then the others are left for later. */
+static void pack_children(int directory)
+{
+	char opaque = options.overlay ? overlay_flag(directory, OPAQUE) : '\0';
+	size_t n = sort_names(directory);
+	const char **names = (const char **)(void *)sorted.base;
+
+	if (opaque == 'y') {
+		counts.opaque++;
+		pack_marker(OPAQUE_MARKER, "");
+	}
+	for (size_t i = 0; options.overlay && i < n; i++) {
+		if (!is_deleted(directory, names[i], opaque == 'x'))
+			continue;
+		check_name(names[i]);
+		if (opaque != 'y') {
+			counts.whiteouts++;
+			pack_marker(WHITEOUT, names[i]);
+		}
+		names[i] = NULL;
+	}
+	while (n-- > 0)
+		if (names[n])
+			push(path_length, names[n]);
+}
+
+static void pack_directory(int fd)
+{
+	struct statx stat;
+	struct header header;
+	long err = sys_statx(fd, "", AT_EMPTY_PATH_, &stat);
+
+	if (err < 0)
+		fail("os", err, "stat");
+	if (options.overlay && overlay_flag(fd, OVERLAY "redirect"))
+		fail("redirected", 0, "redirect");
+	if (path_length > 1 || options.root) {
+		char last = path[path_length];
+
+		counts.directories++;
+		header_of(&stat, '5', &header);
+		pack_xattrs(fd);
+		if (path_length == 1) {
+			header.name = "./";
+			counts.root = 1;
+		} else {
+			path[path_length] = '/';
+			path[path_length + 1] = '\0';
+		}
+		output_header(&header);
+		path[path_length] = last;
+	}
+	pack_children(fd);
+}
+
+static void pack_subdirectory(int directory, const char *name)
+{
+	long fd = sys_openat(directory, name, DIRECTORY_FLAGS | O_NOFOLLOW_, 0);
+
+	if (fd == -E_NOENT || fd == -E_NOTDIR || fd == -E_LOOP) {
+		warn("changed", fd);
+		return;
+	}
+	if (fd < 0)
+		fail("os", fd, "open");
+	pack_directory((int)fd);
+	sys_close((int)fd);
+}
+
+static void pack_name(size_t parent)
+{
+	int directory = directory_at(path, parent);
+	const char *name = base_of(path);
+	struct statx stat;
+	uint32_t kind;
+
+	if (is_excluded())
+		return;
+	report_entry(path + 1, path_length - 1);
+	if (counts.entries > options.entries)
+		fail_limit("entries");
+	check_name(name);
+	kind = directory < 0 ? 0 : kind_of(directory, name, &stat);
+	if (kind == 0)
+		warn("changed", 0);
+	else if (kind == S_DIRECTORY)
+		pack_subdirectory(directory, name);
+	else if (kind == S_REGULAR)
+		pack_file(directory, name);
+	else if (kind == S_LINK)
+		pack_symbolic_link(directory, name, &stat);
+	else if (kind == S_SOCKET)
+		warn("socket", 0);
+	else
+		pack_special(&stat, kind);
+}
+
+void pack(void)
+{
+	size_t parent;
+
+	tree_open(false);
+	read_excluded();
+	path[0] = '/';
+	path_length = 1;
+	if (options.root)
+		report_entry("./", 2);
+	pack_directory(root_fd);
+	while (pop(&parent))
+		pack_name(parent);
+	report_part("", 0);
+	output_end();
+}
