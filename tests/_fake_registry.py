@@ -90,6 +90,7 @@ class Fake:
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     fake: Fake
+    server: _Server
 
     def setup(self) -> None:
         super().setup()
@@ -107,6 +108,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _encrypt(self) -> None:
         assert self.fake.tls is not None
         self.connection = self.fake.tls.wrap_socket(self.connection, server_side=True)
+        self.server.living.add(self.connection)
         self.rfile.close()
         self.rfile = self.connection.makefile("rb")
         self.wfile = _Writer(self.connection)  # type: ignore[assignment]
@@ -115,6 +117,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             super().finish()
         if isinstance(self.connection, ssl.SSLSocket):
+            self.server.living.discard(self.connection)
             self.connection.close()
 
     def _answer(self) -> None:

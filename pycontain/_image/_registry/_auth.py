@@ -36,7 +36,7 @@ class Authenticator:
         self._registry = transport.registry
         self._find = find
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # an event's handler may make requests
         self._found: dict[str, Credentials | None] = {}
         self._basic = False
         self._realm: Realm | None = None

@@ -124,7 +124,8 @@ def _look_up(values: _json.Object, path: str, registry: str, repository: str) ->
     try:
         helpers = values.object("credHelpers")
         auths = values.object("auths")
-        helper = (helpers and helpers.text(registry)) or values.text("credsStore")
+        chosen = [name for key in _spellings(registry) if helpers and (name := helpers.text(key))]
+        helper = chosen[0] if chosen else values.text("credsStore")
         if helper and (answer := _helper.get(helper, _server(registry))):
             username, secret = answer
             source = f"docker-credential-{helper}"
@@ -138,6 +139,10 @@ def _look_up(values: _json.Object, path: str, registry: str, repository: str) ->
             f"the credentials for {registry} in {path!r} are not in the form that "
             "`docker login` and `podman login` write"
         ) from None
+
+
+def _spellings(registry: str) -> tuple[str, ...]:
+    return (*sorted(_HUB), _HUB_SERVER) if registry in _HUB else (registry,)
 
 
 def _server(registry: str) -> str:

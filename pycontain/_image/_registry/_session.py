@@ -61,7 +61,7 @@ class Session:
             on_event=self.on_event,
         )
         self._auth = Authenticator(self._transport, self._find_credentials, timing.clock)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # an event's handler may make requests
         self._base = ""
 
     def close(self) -> None:

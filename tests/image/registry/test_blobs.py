@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import random
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from pycontain._image._digest import Digest, Verifier
 from pycontain._image._registry._client import Client
 from pycontain.errors import (
     DigestMismatchError,
+    ImageError,
     RateLimitedError,
     RegistryError,
     RegistryNotFoundError,
@@ -229,6 +231,40 @@ def test_badly_taken_up(
     serve(fake, Answer(body=DATA[:300_000], length=SIZE, cut=True), second)
     with pytest.raises(error, match=text):
         list(connect(fake.address).repository("a/b").blob(BLOB))
+
+
+GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nContent-Type: a/b\r\nLink: <x>\r\n\r\ncontent"
+SCRAPS = (
+    *(b"\r\n", b"\n", b"\0", b":", b" ", b"\xff", b"-1", b"99999999999999999999", b"HTTP/9.9 "),
+    *(b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n", b"Location: //\r\n"),
+    *(b"301", b"401", b"206", b"100", b"WWW-Authenticate: Bearer realm=x\r\n", b"\r\n\r\n"),
+)
+
+
+def garbled(chance: random.Random) -> bytes:
+    """Return a response with some pieces replaced, left out or repeated."""
+    data = GOOD
+    for _ in range(chance.randint(1, 4)):
+        start = chance.randrange(len(data))
+        end = min(len(data), start + chance.randrange(12))
+        data = data[:start] + chance.choice((b"", data[start:end] * 2, *SCRAPS)) + data[end:]
+    return data
+
+
+def test_garbled_answers(fake: Fake, connect: Connect, watch: Watch) -> None:
+    """It is the content, or an error of ours; never anything else."""
+    chance = random.Random(5)
+    blob = descriptor_of(b"content")
+    fake.behave = lambda r: Answer() if r.path == "/v2/" else Answer(raw=garbled(chance))
+    repository = connect(fake.address, timing=watch.timing(attempts=1)).repository("a/b")
+    outcomes = set()
+    for _ in range(400):
+        try:
+            assert b"".join(repository.blob(blob)) == b"content"
+            outcomes.add("content")
+        except ImageError as error:
+            outcomes.add(type(error).__name__)
+    assert {"content", "ConnectionFailedError", "SizeMismatchError"} < outcomes
 
 
 def test_what_is_there_is_not_fetched_again(fake: Fake, connect: Connect) -> None:

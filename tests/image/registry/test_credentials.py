@@ -179,6 +179,12 @@ PRINT = """printf '{"ServerURL":"%s","Username":"%s","Secret":"s3cr3t-w0rd"}' "$
         ({"credHelpers": {"r.io": "one"}}, "r.io", "r.io by one", ""),
         ({"credHelpers": {"r.io": "one"}, "credsStore": "two"}, "r.io", "r.io by one", ""),
         ({"credHelpers": {"x.io": "one"}, "credsStore": "two"}, "r.io", "r.io by two", ""),
+        (
+            {"credHelpers": {"https://index.docker.io/v1/": "one"}},
+            "docker.io",
+            "https_//index.docker.io/v1/ by one",
+            "",
+        ),
         ({"credsStore": "two"}, "docker.io", "https_//index.docker.io/v1/ by two", ""),
         ({"credsStore": "token"}, "r.io", "", SECRET),
         # A helper that has nothing leaves it to the entries.

@@ -158,6 +158,32 @@ def test_a_registry_without_tls(fake: Fake, storage: Fake, connect: Connect) -> 
     assert storage.requests[-1].target == f"http://{HOST}/v2/a/b/blobs/{BLOB.digest}"
 
 
+def test_a_proxy_with_tls(fake: Fake, connect: Connect, tmp_path: Path, storage: Fake) -> None:
+    storage.tls = _fake_registry.authority(tmp_path, "127.0.0.1")
+    storage.behave = lambda _: Answer(body=b"content")
+    fake.behave = lambda _: Answer()
+    environ = {
+        "HTTPS_PROXY": fake.url,
+        "HTTP_PROXY": f"https://{storage.address}",
+        "SSL_CERT_FILE": str(tmp_path / "ca.crt"),
+    }
+    assert fetch(connect(HOST, environ=environ, insecure=True)) == b"content"
+    environ["SSL_CERT_FILE"] = "/dev/null"
+    with pytest.raises(RegistryError, match=r"through the proxy|certificate|no certificates"):
+        fetch(connect(HOST, environ=environ, insecure=True))
+
+
+def test_docker_hub(fake: Fake, connect: Connect) -> None:
+    """Its API is at another host than its name says, and its own images have a prefix."""
+    fake.behave = lambda _: Answer(502)
+    client = connect("docker.io", environ={"HTTPS_PROXY": fake.url})
+    repository = client.repository("busybox")
+    assert repository.name == "library/busybox"
+    with pytest.raises(RegistryError, match=r"^docker\.io cannot be reached through the proxy"):
+        repository.resolve("latest")
+    assert fake.requests[0].target == "registry-1.docker.io:443"
+
+
 def encrypted(proxy: Fake, certificates: Path) -> dict[str, str]:
     return {"HTTPS_PROXY": proxy.url, "SSL_CERT_FILE": str(certificates / "ca.crt")}
 
