@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 from pycontain._image import _media
 from pycontain._image._digest import Digest
 from pycontain._image._manifest import parse
@@ -14,7 +12,7 @@ from . import _referrers
 from ._manifests import subject_of, wanted_of
 from ._reply import Reply
 from ._session import Session
-from ._uploads import ACTIONS
+from ._uploads import ACTIONS, STORED
 
 
 def push_manifest(
@@ -31,7 +29,7 @@ def push_manifest(
         headers={"Content-Type": media_type},
         body=raw,
     ) as reply:
-        if reply.status != HTTPStatus.CREATED:
+        if reply.status not in STORED:
             raise session.refusal(reply, repository, f"upload of {subject_of(repository, wanted)}")
         _check_stored(session, reply, digest)
         linked = bool(reply.header("OCI-Subject"))

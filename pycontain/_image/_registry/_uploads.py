@@ -25,6 +25,8 @@ from ._session import Session
 
 PART: Final = 32 << 20
 ACTIONS: Final = "pull,push"
+# The specification says 201; not all registries do.
+STORED: Final = frozenset((200, 201, 204))
 _CHUNK: Final = 1 << 20
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})", re.ASCII)
 
@@ -143,7 +145,8 @@ class Upload:
         with reply:
             if reply.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and length > PART:
                 return False
-            if reply.status != HTTPStatus.CREATED:
+            self._check_session(reply)
+            if reply.status not in STORED:
                 raise self._refusal(reply)
             self._location = ""
             return True
@@ -154,11 +157,15 @@ class Upload:
         end = self._offset + length
         headers = {"Content-Range": f"{self._offset}-{end - 1}"}
         with self._send("PATCH", self._location, length, headers) as reply:
-            if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                raise _InterruptedError(self._refusal(reply))
+            self._check_session(reply)
             self._moved(reply, HTTPStatus.ACCEPTED)
             self._offset = end
             self._farthest = max(self._farthest, end)
+
+    def _check_session(self, reply: Reply) -> None:
+        """See whether the registry has forgotten about the session, or is elsewhere in it."""
+        if reply.status in {HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}:
+            raise _InterruptedError(self._refusal(reply))
 
     def _resume(self) -> None:
         """Ask how far the registry has come; where it does not know, begin anew."""

@@ -229,7 +229,9 @@ def finish(uploads: Uploads, answer: Answer) -> Callable[[Request, str], Answer]
 HANG_UP = Answer(raw=b"HTTP/1.1")
 
 
-@pytest.mark.parametrize("broken", [Answer(503), HANG_UP], ids=["503", "hangs up"])
+@pytest.mark.parametrize(
+    "broken", [Answer(503), Answer(404), HANG_UP], ids=["503", "404", "hangs up"]
+)
 @pytest.mark.parametrize("step", [keep_half, lose, finish])
 @pytest.mark.parametrize("part_size", [None, PART])
 def test_breaks(
