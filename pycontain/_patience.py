@@ -100,10 +100,10 @@ class _Mount(NamedTuple):
 
 def _mounts() -> list[_Mount]:
     found = []
-    for row in Path("/proc/self/mountinfo").read_bytes().splitlines():
+    for row in Path("/proc/self/mountinfo").read_bytes().split(b"\n")[:-1]:
         before, _, after = row.partition(b" - ")
-        fields = before.split()
-        kind = after.split()[0].decode(errors="replace").partition(".")[0]
+        fields = before.split(b" ")
+        kind = after.split(b" ")[0].decode(errors="replace").partition(".")[0]
         found.append(_Mount(fields[2].decode(), fields[4], kind))
     return found
 

@@ -431,8 +431,8 @@ def attach_at() -> str:
         raise ConfigError(
             f"no directory to attach the root at: one of {', '.join(_ATTACH_CANDIDATES)} must exist"
         )
-    rows = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    mounted = [row.split(" ")[4] for row in rows]
+    rows = Path("/proc/self/mountinfo").read_bytes().split(b"\n")  # names may have other ends
+    mounted = [os.fsdecode(row.split(b" ")[4]) for row in rows if row]
     free = (path for path in found if not any(point.startswith(f"{path}/") for point in mounted))
     return next(free, found[0])
 

@@ -79,7 +79,7 @@ def descendants(pid: int, everybody: dict[int, Process]) -> Iterator[Process]:
 
 
 def _status(pid: int, key: str) -> list[str]:
-    lines = _read(pid, "status").splitlines()
+    lines = _read(pid, "status").split("\n")  # a name may have other ends of lines
     return next((line.split()[1:] for line in lines if line.startswith(f"{key}:")), [])
 
 

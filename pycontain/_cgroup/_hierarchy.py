@@ -68,7 +68,7 @@ def _unescape(field: str) -> str:
 def _parse_mounts(mountinfo: str) -> list[_Mount]:
     """Return the cgroup mounts; a later mount on the same point hides an earlier one."""
     visible: dict[str, _Mount | None] = {}
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):
         head, separator, tail = line.partition(" - ")
         fields, kind = head.split(" "), tail.split(" ")
         if not separator or len(fields) < 6 or len(kind) < 3:
@@ -112,7 +112,7 @@ def discover(mountinfo: str, self_cgroup: str) -> Host:
     mounts = _parse_mounts(mountinfo)
     v2: Hierarchy | None = None
     v1: list[Hierarchy] = []
-    for line in self_cgroup.splitlines():
+    for line in self_cgroup.split("\n"):
         number, _, rest = line.partition(":")
         names, _, path = rest.partition(":")
         path = path.removesuffix(" (deleted)")

@@ -207,6 +207,20 @@ def test_a_later_mount_of_the_host_does_not_appear_inside(rootfs: Path, tmp_path
     assert python(code, tmp_path, rootfs, prefix=private_mounts()) == "b''\n0\n"
 
 
+def test_a_mount_point_of_any_name_is_in_nobodys_way(rootfs: Path, tmp_path: Path) -> None:
+    code = """
+        import os, subprocess, sys
+        import pycontain
+        folder, rootfs = sys.argv[1:]
+        for name in ("\\r", "a\\x0bb", "\\x1c\\x85", " \\t\\n\\\\"):
+            os.mkdir(f"{folder}/{name}")
+            subprocess.run(["mount", "-t", "tmpfs", "none", f"{folder}/{name}"], check=True)
+        binds = [pycontain.Bind(folder, "/v")]
+        print(len(pycontain.run(["ls", "/v"], rootfs=rootfs, mounts=binds).stdout) > 0)
+    """
+    assert python(code, tmp_path, rootfs, prefix=private_mounts()) == "True\n"
+
+
 LIMITED = {
     "tmpfs": ({"mounts": [Tmpfs("/x", size="1M", inodes=50)]}, "/x"),
     "root": ({"disk": "1M", "inodes": 200}, "/tmp"),
