@@ -33,6 +33,7 @@ from .config import (
     check_env,
     check_host_path,
     check_inside_path,
+    check_names,
     check_namespaces,
     check_path_text,
     check_positive,
@@ -98,7 +99,7 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
         rootfs=None if rootfs is None else check_host_path(rootfs, "rootfs"),
         mounts=tuple(mounts),
         network=network,
-        namespaces=check_namespaces(tuple(namespaces)),
+        namespaces=check_namespaces(check_names(namespaces, "namespaces")),
         **limits | defaults,
         defaulted=tuple(defaults),
         cpuset_exclusive=cpuset_exclusive,
@@ -117,8 +118,8 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
         user=None if user is None else parse_user(user),
         hostname=hostname,
         profile=policy,
-        require=tuple(require),
-        accept_missing=tuple(accept_missing),
+        require=check_names(require, "require"),
+        accept_missing=check_names(accept_missing, "accept_missing"),
         audit=audit,
     )
 
@@ -165,6 +166,8 @@ def check_limits(**limits: Unpack[LiveLimits]) -> dict[str, Any]:
     if (cpuset := limits.get("cpuset")) is not None:
         check_text(cpuset, "cpuset")
     if "io" in limits:
+        if not isinstance(limits["io"], Sequence):
+            raise ConfigError(f"io: {limits['io']!r} is not a list")
         checked["io"] = tuple(limits["io"])
         for bound in checked["io"]:
             if not isinstance(bound, IoLimit):

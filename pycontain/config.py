@@ -24,7 +24,7 @@ Network: TypeAlias = Literal["none", "host"]
 NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time")
 DEFAULT_NAMESPACES = NAMESPACES[:-1]
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?B)?|B)?", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*(?:([KMGT])(i?B)?|B)?", re.ASCII | re.IGNORECASE)
 _UNIT = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _DEVICE = re.compile(r"\d+:\d+", re.ASCII)
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?", re.ASCII)
@@ -299,6 +299,13 @@ def check_positive(value: float | None, name: str) -> float | None:
     return value
 
 
+def check_names(values: Sequence[str], name: str) -> tuple[str, ...]:
+    """Return a list of names, which one name alone is not. Raises ConfigError."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise ConfigError(f"{name}: {values!r} is not a list of names")
+    return tuple(check_text(value, name) for value in values)
+
+
 def check_namespaces(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the namespaces that are new, in the order of NAMESPACES.
 
@@ -388,7 +395,7 @@ class SandboxConfig:
         object.__setattr__(self, "pinned", self.cpuset is not None and not self.cpuset_exclusive)
         if self.cpuset_exclusive and self.cpuset is None:
             raise ConfigError("cpuset_exclusive: which processors? Name them with cpuset=")
-        if not _HOSTNAME.fullmatch(self.hostname):
+        if not (isinstance(self.hostname, str) and _HOSTNAME.fullmatch(self.hostname)):
             raise ConfigError(
                 f"hostname: {self.hostname!r} is not a host name of at most 64 characters"
             )

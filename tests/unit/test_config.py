@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycontain import Bind, ConfigError, Overlay, Tmpfs
+from pycontain._configure import configure
 from pycontain.config import (
     NAMESPACES,
     SandboxConfig,
@@ -46,6 +47,7 @@ SIZES = {
 NOT_SIZES = (
     *(0, -1, "0", "-1", "", " ", "M", "1X", "1 K B", "1,5M", "1e3", "0x10", "٣M", "1M\n1"),
     *(1.5, None, True, b"1M", 1 << 63, "9999999999T", "0.4", "nan", "inf"),
+    *(5000 * "9", 400 * "9" + ".5G"),
 )
 
 
@@ -54,7 +56,7 @@ def test_sizes(value: int | str, expected: int) -> None:
     assert parse_size(value) == expected
 
 
-@pytest.mark.parametrize("value", NOT_SIZES, ids=repr)
+@pytest.mark.parametrize("value", NOT_SIZES, ids=lambda value: repr(value)[:20])
 def test_what_is_no_size(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"^memory: .*size"):
         parse_size(value, "memory")
@@ -203,10 +205,19 @@ def test_mounts_are_normal_values() -> None:
     assert hash(config) == hash(pickle.loads(pickle.dumps(config)))
 
 
-@pytest.mark.parametrize("name", ["", "-a", "a-", "a b", "a_b", "ü", "a" * 65, "a\n"], ids=ascii)
-def test_what_is_no_host_name(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["", "-a", "a-", "a b", "a_b", "ü", "a" * 65, "a\n", None, 7], ids=ascii
+)
+def test_what_is_no_host_name(name: Any) -> None:
     with pytest.raises(ConfigError, match=r"^hostname: "):
         SandboxConfig(hostname=name)
+
+
+@pytest.mark.parametrize("option", ["namespaces", "require", "accept_missing"])
+@pytest.mark.parametrize("value", ["memory", None, 7, [None]], ids=repr)
+def test_a_list_of_names_is_not_one_name(option: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^{option}: "):
+        configure(**{option: value})
 
 
 @given(st.text(string.ascii_letters + string.digits, min_size=1, max_size=64))
