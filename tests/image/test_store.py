@@ -226,6 +226,23 @@ def test_names(store: Store) -> None:
     assert [name.reference.familiar for name in store.names()] == ["a/b:latest"]
 
 
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"reference": "x"}', '{"reference": "X"}'])
+def test_a_damaged_name_says_what_to_do(store: Store, text: str) -> None:
+    add_named(store, "x", [tar({"a": b"1"})])
+    (file,) = Path(store.path, "names").iterdir()
+    file.write_text(text)
+    for read in (store.names, store.gc, lambda: store.name(Reference.parse("x"))):
+        with pytest.raises(StoreError, match=f"damaged.*Remove the file.*{file.name}"):
+            read()
+    add_named(store, "x", [tar({"a": b"1"})])
+    assert store.check() == []
+
+
+def test_nothing_is_a_blob_too(store: Store) -> None:
+    ingest(store, b"", blob(b""))
+    assert store.read(blob(b"")) == b""
+
+
 def test_an_image_of_several_platforms(store: Store) -> None:
     with store.lease() as lease:
         amd = add_image(store, lease, [tar({"a": b"amd"})], platform="linux/amd64")

@@ -15,7 +15,7 @@ import pytest
 from _images import add_image, add_index, add_named, blob, tar
 from pycontain._image._digest import Digest
 from pycontain._image._reference import Reference
-from pycontain._image._store import Store, Swept
+from pycontain._image._store import Store, Swept, _home
 
 A, B, C = (tar({"file": text * 1000}) for text in (b"a", b"b", b"c"))
 
@@ -88,6 +88,35 @@ def test_a_copy_of_the_descriptor_holds_the_lease(store: Store) -> None:
     holder.communicate()
     assert store.gc().blobs == 3
     assert os.listdir(f"{store.path}/leases") == []
+
+
+def test_a_forked_child_keeps_no_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_home, "PATIENCE_S", 0)
+    reading, writing = os.pipe()
+    target = blob(b"content")
+    with store.lease() as lease, store.ingest(lease, target), store._home.locked(exclusive=True):
+        pid = os.fork()
+        if not pid:
+            os.close(writing)
+            os.read(reading, 1)
+            os._exit(0)
+    with store.lease() as lease, store.ingest(lease, target, patience_s=0) as writer:
+        writer.write(b"content")
+        writer.commit()
+    assert store.gc() == Swept()  # its lease is the child's too
+    os.close(writing)
+    os.waitpid(pid, 0)
+    os.close(reading)
+    assert store.gc().blobs == 1
+
+
+def test_half_a_line_of_a_lease_spoils_no_other(store: Store) -> None:
+    with store.lease() as lease:
+        manifest = add_image(store, lease, [A])
+    with store.lease() as lease:
+        os.write(lease.fileno(), b'{"digest": "sha25')
+        lease.keep(manifest.descriptor)
+        assert store.gc() == Swept()
 
 
 HOLDER = """

@@ -78,6 +78,7 @@ def visible(store: Store) -> dict[str, int]:
     return {folder: len(os.listdir(f"{store.path}/{folder}")) for folder in folders}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [add, replace])
 def test_killed_at_each_system_call(tmp_path: Path, work: Callable[[Store], None]) -> None:
     number = 0

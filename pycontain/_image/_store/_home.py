@@ -68,6 +68,12 @@ def try_lock(fd: int, *, exclusive: bool = True) -> bool:
     return True
 
 
+def close_unlocked(fd: int) -> None:
+    """Give the lock back and close: a copy in a forked child must not keep it."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
+
+
 def wait_lock(fd: int, patience_s: float, path: str, *, exclusive: bool = True) -> None:
     """Take the lock on an open file, waiting for whoever has it.
 
@@ -168,7 +174,7 @@ class Home:
             wait_lock(fd, PATIENCE_S, self.path, exclusive=exclusive)
             yield
         finally:
-            os.close(fd)
+            close_unlocked(fd)
 
     def open_lock(self) -> int:
         """Return a new descriptor of the file that the store's lock is on."""
@@ -197,7 +203,7 @@ class Home:
                     os.unlink(temporary)
                 raise
             finally:
-                os.close(fd)
+                close_unlocked(fd)
 
     def discard(self, path: str) -> bool:
         """Rename something into the trash, where nothing finds it. False: it was gone."""

@@ -14,7 +14,15 @@ from pycontain._image._descriptor import Descriptor
 from pycontain._image._digest import Buffer, Digest, Verifier
 from pycontain.errors import DigestMismatchError, SizeMismatchError
 
-from ._home import Home, explained, sync_folder, try_lock, wait_lock, write_all
+from ._home import (
+    Home,
+    close_unlocked,
+    explained,
+    sync_folder,
+    try_lock,
+    wait_lock,
+    write_all,
+)
 from ._leases import Lease
 
 CHUNK: Final = 1 << 20
@@ -81,7 +89,7 @@ class Ingest:
                 return
             finally:
                 if fd >= 0:
-                    os.close(fd)
+                    close_unlocked(fd)
         self.complete = True
 
     def _is_there(self) -> bool:
@@ -154,7 +162,7 @@ class Ingest:
         if not self.complete and (wrong or not self._verifier.received):
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
-        os.close(self._fd)
+        close_unlocked(self._fd)
         self._fd = -1
 
 
@@ -205,4 +213,4 @@ class Spool:
     ) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
-        os.close(self._fd)
+        close_unlocked(self._fd)

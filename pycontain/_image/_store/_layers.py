@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 from pycontain._image._digest import Digest
 from pycontain._image._json import dumps, loads
 
-from ._home import Home, explained, sync_folder, wait_lock, write_all
+from ._home import Home, close_unlocked, explained, sync_folder, wait_lock, write_all
 from ._ingest import is_at
 from ._leases import Lease
 
@@ -141,7 +141,7 @@ class LayerBuild:
                 return kept
             finally:
                 if fd >= 0:
-                    os.close(fd)
+                    close_unlocked(fd)
 
     def commit(
         self,
@@ -205,5 +205,5 @@ class LayerBuild:
             if self.layer is None:
                 self._home.discard(self._folder)
         finally:
-            os.close(self._fd)
+            close_unlocked(self._fd)
             self._fd = -1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from pycontain._image._digest import Digest
 from pycontain._image._json import dumps, loads
 from pycontain.errors import ImageError, StoreError
 
-from ._home import PATIENCE_S, Home, explained, try_lock, wait_lock, write_all
+from ._home import PATIENCE_S, Home, close_unlocked, explained, try_lock, wait_lock, write_all
 
 _LINE_MAX = 1 << 20
 
@@ -70,8 +71,9 @@ class Lease:
         self._append({"layer": str(layer_id)} for layer_id in layer_ids)
 
     def _append(self, rows: Iterator[dict[str, object]]) -> None:
-        data = b"".join(dumps(row) + b"\n" for row in rows)
-        if self._path is None or not data:
+        # An empty line first: a full disk may have left half a line.
+        data = b"\n" + b"".join(dumps(row) + b"\n" for row in rows)
+        if self._path is None:
             return
         with self._home.locked(), explained(self._path):
             write_all(self._fd, data)
@@ -110,7 +112,7 @@ def _remove_dead(path: str) -> bool:
             os.unlink(path)
         return True
     finally:
-        os.close(fd)
+        close_unlocked(fd)
 
 
 def remove_dead(home: Home) -> None:
@@ -143,8 +145,10 @@ def _living_lines(path: str) -> list[bytes]:
     """Return the lines of a lease; none if nobody holds it."""
     try:
         with explained(path), open(path, "rb") as file:
-            is_dead = try_lock(file.fileno(), exclusive=False)
-            return [] if is_dead else file.read().split(b"\n")[:-1]
+            if not try_lock(file.fileno(), exclusive=False):
+                return list(filter(None, file.read().split(b"\n")[:-1]))
+            fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+            return []
     except StoreError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return []

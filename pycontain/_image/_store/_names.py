@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -12,7 +13,7 @@ from typing import Final
 from pycontain._image._descriptor import Descriptor
 from pycontain._image._json import dumps, loads
 from pycontain._image._reference import Reference
-from pycontain.errors import ManifestError, StoreError
+from pycontain.errors import ImageError, StoreError
 
 from ._home import Home, explained, sync_folder
 
@@ -45,12 +46,12 @@ def write(home: Home, reference: Reference, target: Descriptor) -> None:
 
 
 def read(home: Home, reference: Reference) -> Name | None:
-    """Return what a name stands for. Raises StoreError, ManifestError if the file is damaged."""
+    """Return what a name stands for. Raises StoreError."""
     return _read(home.at(_file(reference)))
 
 
 def read_all(home: Home) -> list[Name]:
-    """Return all names, sorted. Raises StoreError, ManifestError if a file is damaged."""
+    """Return all names, sorted. Raises StoreError."""
     folder = home.at("names")
     with explained(folder):
         files = os.listdir(folder)
@@ -66,10 +67,21 @@ def _read(path: str) -> Name | None:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
         raise
-    row = loads(raw, f"name {path}", limit=_NAME_MAX)
+    try:
+        return _parse(raw)
+    except ImageError as error:
+        raise StoreError(
+            errno.EBADMSG,
+            f"image store: damaged: {error}. Remove the file and pull the image again",
+            path,
+        ) from error
+
+
+def _parse(raw: bytes) -> Name:
+    row = loads(raw, "name", limit=_NAME_MAX)
     target = row.object("target")
     if target is None:
-        raise ManifestError(f"name {path}: target: missing")
+        raise row.wrong("target", "missing")
     return Name(
         reference=Reference.parse(row.text("reference")),
         target=Descriptor.parse(target),

@@ -20,7 +20,7 @@ from pycontain._image._manifest import MANIFEST_MAX, parse
 from pycontain.errors import ImageError
 
 from . import _names
-from ._home import Home, explained, try_lock
+from ._home import Home, close_unlocked, explained, try_lock
 from ._ingest import blob_path
 from ._layers import layer_of, read_layer
 from ._leases import living, remove_dead
@@ -150,7 +150,7 @@ def _discard_unlocked(home: Home, path: str, mode: int) -> bool:
     try:
         return try_lock(fd) and home.discard(path)
     finally:
-        os.close(fd)
+        close_unlocked(fd)
 
 
 def remove_own_tree(path: str) -> None:
