@@ -9,6 +9,7 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pycontain._image import _media
 from pycontain._image._config import ImageConfig
@@ -42,12 +43,13 @@ def add_image(
     *,
     platform: str = "linux/amd64",
     cmd: tuple[str, ...] = ("sh",),
+    **config: Any,
 ) -> Manifest:
     """Put an image of these archives into the store, compressed."""
     diff_ids = [Digest("sha256", hashlib.sha256(layer).hexdigest()) for layer in layers]
-    config = ImageConfig.new(Platform.parse(platform), diff_ids, cmd=cmd)
+    made = ImageConfig.new(Platform.parse(platform), diff_ids, cmd=cmd, **config)
     manifest = Manifest.build(
-        store.put(lease, config.raw, _media.OCI_CONFIG),
+        store.put(lease, made.raw, _media.OCI_CONFIG),
         [store.put(lease, gzip.compress(raw, mtime=0), _media.OCI_LAYER_GZIP) for raw in layers],
     )
     store.put(lease, manifest.raw, manifest.media_type)

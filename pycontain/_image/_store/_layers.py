@@ -10,6 +10,7 @@ HEX is the layer's diff_id, or its chain id if what it holds depends on the laye
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Mapping
@@ -178,7 +179,13 @@ class LayerBuild:
             finally:
                 os.close(meta)
             os.fsync(self._fd)
-            os.rename(self._folder, path)
+            try:
+                os.rename(self._folder, path)
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+                # The same archive was elsewhere in an image that was unpacked meanwhile.
+                self._home.discard(self._folder)
             sync_folder(os.path.dirname(path))
         self.layer = Layer(
             layer_id=layer_id,
