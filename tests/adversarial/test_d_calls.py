@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ import _seccomp_model as model
 import pycontain
 from _attackers import INSIDE, MOUNT, Call, run_inside
 from pycontain import Reason, profile
+from pycontain.selftest._programs import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,3 +61,24 @@ def test_d12_an_attack_on_the_kernel_ends_the_program_and_is_called_so(user: str
     # ptrace(2), of PID 1.
     done = pycontain.run([INSIDE, "reach", "1"], profile="judge", mounts=[MOUNT], user=user)
     assert (done.returncode, done.reason) == (-signal.SIGSYS, Reason.SECCOMP)
+
+
+NEW_LISTENER = 1 << 3
+_ALL = Struct(struct.pack("HxxxxxxQ", 1, 0), {8: struct.pack("HBBI", 6, 0, 0, 0x7FFF0000)})
+
+
+@pytest.mark.parametrize("audit", [False, True])
+@pytest.mark.parametrize("name", ["default", "judge", "build"])
+def test_d10_a_listener_of_a_programs_own_asks_nobody_else(
+    name: str, audit: bool, box: Callable[..., Sandbox]
+) -> None:
+    # Its own calls alone can be asked about, and with an audit not even these (seccomp(2), EBUSY).
+    listen = (
+        Call("prctl", (38, 1, 0, 0, 0)),
+        Call("seccomp", (1, NEW_LISTENER, _ALL)),
+    )
+    with box(profile=name, mounts=[MOUNT], audit=audit) as sandbox:
+        found = str(run_inside(sandbox, listen)[0])
+        listens = found == "done" and not audit
+        assert listens or found in {"EPERM", "ENOSYS", "EACCES", "EBUSY", "SIGSYS"}
+        assert sandbox.run(["echo", "well"]).stdout == b"well\n"
