@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images: fetched, listed, removed. `Sandbox("python:3.12-slim")` uses them.
+"""Images: fetched, listed, removed, from and to archives. `Sandbox("python:3.12-slim")` uses them.
 
 Each user has a store of their own, root has another: $PYCONTAIN_STORE, else /var/lib/pycontain or
 ~/.local/share/pycontain.
@@ -8,10 +8,17 @@ Each user has a store of their own, root has another: $PYCONTAIN_STORE, else /va
 from __future__ import annotations
 
 import builtins
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, BinaryIO
 
+from ._image import _exchange
+from ._image._archive import Format, Loaded
 from ._image._config import ImageConfig
 from ._image._descriptor import Descriptor
+from ._image._find import Entry, find
+from ._image._manifest import Manifest
 from ._image._platform import Platform
 from ._image._reference import Reference
 from ._image._registry._credentials import Credentials
@@ -20,7 +27,7 @@ from ._image._use import uses
 from ._pull import LayerProgress, OnProgress, Progress
 from ._pull import pull as _pull
 from ._unpack import open_store
-from .errors import ConfigError, ImageNotFoundError
+from .errors import ConfigError, InvalidReferenceError, PlatformError
 
 __all__ = [
     "Image",
@@ -30,11 +37,14 @@ __all__ = [
     "Swept",
     "Usage",
     "df",
+    "import_rootfs",
     "inspect",
     "list",
+    "load",
     "prune",
     "pull",
     "remove",
+    "save",
 ]
 
 
@@ -127,15 +137,19 @@ def list() -> builtins.list[Image]:  # noqa: A001 - as in `docker image list`
 def inspect(ref: str, platform: str | None = None) -> Image:
     """Return an image that is in the store.
 
+    Args:
+        ref: Its name, or its id or the beginning of that.
+        platform: Such as "linux/arm64"; None: this machine's.
+
     Raises:
         ImageNotFoundError: It is not there.
         PlatformError: It is there, but not for this platform.
         StoreError: The store cannot be read.
     """
-    reference = Reference.parse(ref)
     store = open_store()
     wanted = None if platform is None else Platform.parse(platform)
-    return _image(store, reference, _target(store, reference), wanted)
+    entry = find(store, ref)
+    return _image(store, _named(entry, ref) or entry.references[0], entry.target, wanted)
 
 
 def remove(ref: str) -> Swept:
@@ -143,20 +157,108 @@ def remove(ref: str) -> Swept:
 
     What a living sandbox stands on goes with a later `prune`.
 
+    Args:
+        ref: The name; or the image's id or the beginning of that, for all its names.
+
     Raises:
-        ImageNotFoundError: There is no such name.
+        ImageNotFoundError: There is no such image.
         StoreError: The store cannot be written.
     """
-    reference = Reference.parse(ref)
     store = open_store()
-    if not store.untag(reference):
-        raise ImageNotFoundError(f"no image {reference.familiar!r} in the store")
+    entry = find(store, ref)
+    named = _named(entry, ref)
+    for reference in entry.references if named is None else [named]:
+        store.untag(reference)
     return _swept(store)
 
 
-def prune() -> Swept:
-    """Remove what neither a name nor a living sandbox needs. Raises StoreError."""
-    return _swept(open_store())
+def load(
+    source: str | os.PathLike[str] | BinaryIO, name: str | None = None
+) -> builtins.list[Image]:
+    """Put the images of an archive into the store: Docker's, Podman's, or an OCI layout.
+
+    Args:
+        source: The path of an archive, perhaps compressed, or of a directory with a layout; with
+            "docker-archive:", "oci-archive:" or "oci:" before it and :NAME behind it, that image
+            of it; or a file that is open for reading.
+        name: What to call the image; None: as it is called there.
+
+    Raises:
+        ConfigError, InvalidReferenceError: The source or the name is wrong.
+        ImageError: No archive of images, or one that is broken or hostile.
+        StoreError: The store is full or cannot be written.
+        OSError: It cannot be read.
+    """
+    store = open_store()
+    return [_loaded(store, image) for image in _exchange.load(store, source, name=name)]
+
+
+def save(
+    refs: str | Sequence[str],
+    destination: str | os.PathLike[str] | BinaryIO,
+    *,
+    form: Format | None = None,
+    platform: str | None = None,
+) -> None:
+    """Write images to an archive. The same images give the same bytes.
+
+    Args:
+        refs: Names or ids.
+        destination: A path, replaced all at once, or a file that is open for writing. Before a path
+            there may be "oci-archive:", "docker-archive:", or "oci:" for a layout in a new
+            directory; behind it :NAME, what to call the image there.
+        form: Instead of such a word: "oci-archive", which is the default, "docker-archive" or
+            "oci-layout".
+        platform: Such as "linux/arm64"; None: all that are in the store.
+
+    Raises:
+        ConfigError, InvalidReferenceError: A name, the destination or the platform is wrong.
+        ImageNotFoundError: An image, or a part of it, is not there.
+        ImageError: An image is broken, or has nothing for the platform.
+        OSError: It cannot be written.
+    """
+    names = [refs] if isinstance(refs, str) else refs
+    _exchange.save(open_store(), names, destination, form=form, platform=platform)
+
+
+def import_rootfs(
+    source: str | os.PathLike[str] | BinaryIO,
+    name: str,
+    *,
+    platform: str | None = None,
+    **config: Any,
+) -> Image:
+    """Make an image of the archive of a root directory; the same archive gives the same image.
+
+    Args:
+        source: The path of a tar archive, perhaps compressed, or a file that is open for reading.
+        name: What to call the image.
+        platform: What it is for, such as "linux/arm64"; None: this machine's.
+        config: What the image says of its commands, by the names of `ImageConfig`: cmd, entrypoint,
+            env, user, working_dir, labels and others.
+
+    Raises:
+        ConfigError, InvalidReferenceError: The name, the platform or a value is wrong.
+        LayerError: No tar archive, or cut off.
+        StoreError: The store is full or cannot be written.
+        OSError: It cannot be read.
+    """
+    store = open_store()
+    made = _exchange.import_rootfs(store, source, name, platform=platform, **config)
+    return _loaded(store, made)
+
+
+def prune(*, unused: bool = False) -> Swept:
+    """Remove what neither a name nor a living sandbox needs, and interrupted downloads.
+
+    Args:
+        unused: Also the images, with their names, that no living sandbox stands on.
+
+    Raises:
+        StoreError: The store cannot be written.
+    """
+    uses().let_go()
+    return open_store().gc(partial_age_s=0, unused=unused)
 
 
 def _swept(store: Store) -> Swept:
@@ -169,13 +271,23 @@ def df() -> Usage:
     return open_store().usage()
 
 
-def _target(store: Store, reference: Reference) -> Descriptor:
-    name = store.name(reference)
-    if name is None:
-        raise ImageNotFoundError(
-            f"no image {reference.familiar!r} in the store: pull or load it first"
-        )
-    return name.target
+def _named(entry: Entry, text: str) -> Reference | None:
+    """Return the name of an image that a text is, None if it is an id."""
+    try:
+        reference = Reference.parse(text)
+    except InvalidReferenceError:
+        return None
+    return reference if reference in entry.references else None
+
+
+def _loaded(store: Store, image: Loaded) -> Image:
+    """Return what was loaded, for this machine's platform or another one that is there."""
+    try:
+        return _image(store, image.reference, image.target, None)
+    except PlatformError:
+        there = store.document(store.present(image.target)[0])
+        platform = store.config(there).platform if isinstance(there, Manifest) else None
+        return _image(store, image.reference, image.target, platform)
 
 
 def _image(

@@ -60,7 +60,7 @@ class Manifest:
     @property
     def children(self) -> tuple[Descriptor, ...]:
         """What it is made of; a configuration or layer that stands twice, once."""
-        return tuple({blob.digest: blob for blob in (self.config, *self.layers)}.values())
+        return _once((self.config, *self.layers))
 
     @classmethod
     def build(
@@ -135,7 +135,7 @@ class Index:
     @property
     def children(self) -> tuple[Descriptor, ...]:
         """Its entries; one that stands twice, once."""
-        return tuple({entry.digest: entry for entry in self.manifests}.values())
+        return _once(self.manifests)
 
     @classmethod
     def build(
@@ -219,6 +219,14 @@ def _kind(value: Object, announced: str) -> str:
     if is_index != (kind in _media.INDEXES):
         raise ManifestError(f"{value.where}: {kind!r} does not fit what it holds")
     return kind
+
+
+def _once(blobs: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
+    """Return the first descriptor for each digest and type."""
+    found: dict[tuple[Digest, str], Descriptor] = {}
+    for blob in blobs:
+        found.setdefault((blob.digest, blob.media_type), blob)
+    return tuple(found.values())
 
 
 def _descriptor(value: Object, name: str) -> Descriptor | None:

@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from _images import add_image, add_index, add_named, blob, tar
+from pycontain._image import _media
 from pycontain._image._digest import Digest
+from pycontain._image._manifest import Manifest
 from pycontain._image._reference import Reference
-from pycontain._image._store import Store, Swept, _home
+from pycontain._image._store import Lease, Store, Swept, _home
 
 A, B, C = (tar({"file": text * 1000}) for text in (b"a", b"b", b"c"))
 
@@ -207,6 +210,51 @@ def test_collecting_while_others_add(store: Store) -> None:
     assert blobs(store) == set()
     for folder in ("ingest", "leases", "names", "trash"):
         assert os.listdir(f"{store.path}/{folder}") == []
+
+
+def test_calling_the_manifest_of_another_a_layer_does_not_free_its_layers(store: Store) -> None:
+    victim = add_named(store, "victim", [A, B])
+    with store.lease() as lease:
+        for number, media_type in enumerate((_media.OCI_LAYER, _media.OCI_CONFIG, "")):
+            called = replace(victim.descriptor, media_type=media_type)
+            manifest = Manifest.build(called, [called], {"number": str(number)})
+            store.put(lease, manifest.raw, manifest.media_type)
+            for name in (f"before:{number}", f"z:{number}"):
+                store.tag(Reference.parse(name), manifest.descriptor)
+        lease.keep(replace(victim.descriptor, media_type=""))
+        assert store.gc() == Swept()
+    assert store.gc() == Swept()
+    assert store.missing(victim.descriptor) == []
+
+
+def unpack(store: Store, lease: Lease, manifest: Manifest) -> list[Digest]:
+    """Pretend to extract an image's layers; return their names."""
+    config = store.config(manifest)
+    for diff_id, chain_id in zip(config.diff_ids, config.chain_ids, strict=True):
+        with store.build_layer(lease, diff_id, chain_id) as building:
+            if building.path is not None:
+                building.commit(chain_id)
+    return list(config.chain_ids)
+
+
+def test_images_that_nobody_uses(store: Store) -> None:
+    used, related = add_named(store, "used", [A, B]), add_named(store, "related", [A, C])
+    kept = add_named(store, "kept", [tar({"d": b"d"})])
+    store.tag(Reference.parse("again"), used.descriptor)
+    with store.lease() as lease:
+        unpack(store, lease, related)
+        layers = unpack(store, lease, used)
+    with store.lease() as lease:
+        lease.keep_layers(*layers)
+        lease.keep(kept.descriptor)
+        store.gc(unused=True)
+        names = [name.reference.familiar for name in store.names()]
+        assert names == ["again:latest", "kept:latest", "used:latest"]
+        assert store.check() == []
+        assert len(os.listdir(f"{store.path}/layers")) == 2
+    store.gc(unused=True)
+    assert store.names() == []
+    assert blobs(store) == set()
 
 
 def test_usage(store: Store) -> None:

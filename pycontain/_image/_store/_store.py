@@ -257,14 +257,18 @@ class Store:
         return [blob for blob in self.walk(target) if not self.has(blob)]
 
     def walk(self, target: Descriptor) -> Iterator[Descriptor]:
-        """Yield an image's blobs, each once, what refers before what is referred to."""
-        ahead, seen = [target], {target.digest}
+        """Yield an image's blobs, each once, what refers before what is referred to.
+
+        One that is called by different types comes with each.
+        """
+        ahead, seen = [target], set[tuple[Digest, str]]()
         while ahead:
             blob = ahead.pop()
-            yield blob
-            found = _sweep.children(self._home, blob)
-            ahead += [child for child in reversed(found) if child.digest not in seen]
-            seen.update(child.digest for child in found)
+            key = blob.digest, blob.media_type
+            if key not in seen:
+                seen.add(key)
+                yield blob
+                ahead += reversed(_sweep.children(self._home, blob))
 
     def present(self, target: Descriptor) -> list[Descriptor]:
         """Return the manifests below a target that are here with all their blobs."""
@@ -273,16 +277,19 @@ class Store:
 
     # Keeping house.
 
-    def gc(self, *, partial_age_s: float = PARTIAL_AGE_S) -> Swept:
+    def gc(self, *, partial_age_s: float = PARTIAL_AGE_S, unused: bool = False) -> Swept:
         """Put into the trash what neither a name nor a living lease needs, and empty it.
 
         Args:
             partial_age_s: Interrupted downloads stay that long.
+            unused: Also the images, with their names, that no living lease is about.
 
         Raises:
             StoreError: The store cannot be written, or somebody keeps it locked.
         """
         with self._home.locked(exclusive=True), explained(self.path):
+            if unused:
+                _sweep.untag_unused(self._home)
             swept = _sweep.sweep(self._home, partial_age_s=partial_age_s)
         self.empty_trash()
         return swept

@@ -17,6 +17,7 @@ from pycontain._image._config import CONFIG_MAX, ImageConfig
 from pycontain._image._descriptor import Descriptor
 from pycontain._image._digest import Digest
 from pycontain._image._manifest import MANIFEST_MAX, parse
+from pycontain._image._reference import Reference
 from pycontain.errors import ImageError
 
 from . import _names
@@ -55,14 +56,53 @@ class Marked:
 def mark(home: Home) -> Marked:
     """Return what names and leases lead to. The caller holds the store's lock."""
     blobs, layers = living(home)
-    ahead = [*blobs, *(name.target for name in _names.read_all(home))]
     marked = Marked(set(), set(layers))
+    _follow(home, [*blobs, *(name.target for name in _names.read_all(home))], marked)
+    return marked
+
+
+def _follow(home: Home, targets: Iterable[Descriptor], marked: Marked) -> None:
+    """Mark what the targets lead to.
+
+    What a blob is depends on who refers to it: that somebody calls another's manifest a layer must
+    not hide where it leads.
+    """
+    ahead, seen = list(targets), set[tuple[Digest, str]]()
     while ahead:
         target = ahead.pop()
-        if target.digest not in marked.blobs:
+        key = target.digest, target.media_type
+        if key not in seen:
+            seen.add(key)
             marked.blobs.add(target.digest)
             ahead += children(home, target, marked.layers)
-    return marked
+
+
+def untag_unused(home: Home) -> list[Reference]:
+    """Take the names of images back that no lease is about; return them.
+
+    A lease is about an image if it keeps its manifest, or all layers of one of its manifests. The
+    caller holds the store's lock alone.
+    """
+    blobs, layers = living(home)
+    kept = Marked(set(), set(layers))
+    _follow(home, blobs, kept)
+    gone = [name for name in _names.read_all(home) if not _is_used(home, name.target, kept)]
+    for name in gone:
+        _names.delete(home, name.reference)
+    return [name.reference for name in gone]
+
+
+def _is_used(home: Home, target: Descriptor, kept: Marked) -> bool:
+    if target.digest in kept.blobs:
+        return True
+    if target.media_type not in _media.CONFIGS:
+        return any(_is_used(home, child, kept) for child in children(home, target))
+    with contextlib.suppress(ImageError, FileNotFoundError):
+        with open(blob_path(home, target.digest), "rb") as file:
+            config = ImageConfig.parse(file.read(CONFIG_MAX))
+        ids = list(zip(config.diff_ids, config.chain_ids, strict=True))
+        return bool(ids) and all(kept.layers.intersection(each) for each in ids)
+    return False
 
 
 def children(home: Home, target: Descriptor, layers: set[Digest] | None = None) -> list[Descriptor]:
