@@ -202,7 +202,7 @@ static void pack_file(int directory, const char *name)
 		if (fd < 0 && fd != -E_NOENT && fd != -E_LOOP)
 			fail("os", fd, "open");
 		warn("changed", 0);
-	} else if (options.overlay && overlay_flag((int)fd, OVERLAY "metacopy")) {
+	} else if (overlay_flag((int)fd, OVERLAY "metacopy")) {
 		fail("redirected", 0, "metacopy");
 	} else if (!pack_link(&stat)) {
 		counts.files++;
@@ -243,10 +243,18 @@ static void pack_special(const struct statx *stat, uint32_t kind)
 
 	if (pack_link(stat))
 		return;
-	header_of(stat, kind == S_FIFO ? '6' : kind == S_CHARACTER ? '3' : '4', &header);
-	if (kind == S_FIFO) {
+	switch (kind) {
+	case S_FIFO:
 		counts.fifos++;
-	} else {
+		header_of(stat, '6', &header);
+		break;
+	case S_CHARACTER:
+		header_of(stat, '3', &header);
+		break;
+	default:
+		header_of(stat, '4', &header);
+	}
+	if (kind != S_FIFO) {
 		counts.devices++;
 		header.major = stat->stx_rdev_major;
 		header.minor = stat->stx_rdev_minor;
@@ -322,7 +330,7 @@ static size_t sort_names(int directory)
 /* Deletions first, then the others are left for later. */
 static void pack_children(int directory)
 {
-	char opaque = options.overlay ? overlay_flag(directory, OPAQUE) : '\0';
+	char opaque = overlay_flag(directory, OPAQUE);
 	size_t n = sort_names(directory);
 	const char **names = (const char **)(void *)sorted.base;
 
@@ -353,7 +361,7 @@ static void pack_directory(int fd)
 
 	if (err < 0)
 		fail("os", err, "stat");
-	if (options.overlay && overlay_flag(fd, OVERLAY "redirect"))
+	if (overlay_flag(fd, OVERLAY "redirect"))
 		fail("redirected", 0, "redirect");
 	if (path_length > 1 || options.root) {
 		char last = path[path_length];

@@ -66,14 +66,13 @@ static void add(int fd, const char *name)
 /* An unescaped name sorts as the escaped one: what they begin with is the same. */
 void pack_xattrs(int fd)
 {
-	long size = sys3(__NR_flistxattr, fd, list, sizeof list);
+	long found = sys3(__NR_flistxattr, fd, list, sizeof list);
+	size_t size = found < 0 ? 0 : (size_t)found;
 	const char **names;
 	size_t n = 0;
 
-	if (size == -E_OPNOTSUPP || size == 0)
-		return;
-	if (size < 0)
-		fail("os", size, "listxattr");
+	if (found < 0 && found != -E_OPNOTSUPP)
+		fail("os", found, "listxattr");
 	region_empty(&pointers);
 	for (const char *name = list; name < list + size; name += text_length(name) + 1)
 		if (is_wanted(name)) {
@@ -88,11 +87,12 @@ void pack_xattrs(int fd)
 		add(fd, names[i]);
 }
 
-/* Returns the first byte of the attribute's value, '\0' without one. */
+/* The first byte of one of overlayfs's own, '\0' without it. */
 char overlay_flag(int fd, const char *name)
 {
 	char flag[XATTR_NAME_SIZE] = { 0 };
-	long n = sys4(__NR_fgetxattr, fd, name, flag, sizeof flag);
 
-	return n > 0 ? flag[0] : '\0';
+	if (options.overlay)
+		(void)sys4(__NR_fgetxattr, fd, name, flag, sizeof flag - 1);
+	return flag[0];
 }

@@ -79,7 +79,7 @@ void output_padding(uint64_t size)
 
 void output_end(void)
 {
-	output_bytes(NULL, 2 * BLOCK);
+	output_bytes(NULL, 2ull * BLOCK);
 	flush();
 }
 
@@ -88,8 +88,10 @@ static bool put_octal(char *field, size_t size, uint64_t value)
 {
 	bool fits = value >> 3 * (size - 1) == 0;
 
+	if (!fits)
+		value = 0;
 	for (size_t i = size - 1; i-- > 0; value >>= 3)
-		field[i] = fits ? (char)('0' + (value & 7)) : '0';
+		field[i] = (char)('0' + (value & 7));
 	field[size - 1] = '\0';
 	return fits;
 }
@@ -141,10 +143,9 @@ static void put_sum(char *header)
 
 static void put_magic(char *header)
 {
-	memcpy(header + AT_MAGIC,
-	       "ustar\0"
-	       "00",
-	       8);
+	static const char magic[] = { 'u', 's', 't', 'a', 'r', '\0', '0', '0' };
+
+	memcpy(header + AT_MAGIC, magic, sizeof magic);
 	(void)put_octal(header + AT_MAJOR, 8, 0);
 	(void)put_octal(header + AT_MINOR, 8, 0);
 }

@@ -10,14 +10,29 @@ from types import MappingProxyType
 
 HERE = Path(__file__).parent
 CORE = HERE.parents[1] / "src/_nsbind"
+LAYER = CORE.with_name("_layer")
 KERNEL = tuple(sorted(HERE.glob("kernel*.c")))
 # Not the assembly: the target calls init_main(), and the kernel clones.
 INIT = tuple(path for path in sorted(CORE.glob("init*.c")) if path.name != "init_start.c")
 PROGRAM = (*INIT, CORE / "child.c")
+READER = (
+    *sorted(LAYER.glob("tar*.c")),
+    *(LAYER / name for name in ("memory.c", "path.c", "stream.c")),
+    CORE / "init_string.c",
+)
 
 SANITIZE = "-fsanitize=address,undefined"
 FLAGS = (
-    *("clang", "-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer", f"-I{CORE}", f"-I{HERE}"),
+    *(
+        "clang",
+        "-std=gnu11",
+        "-O1",
+        "-g",
+        "-fno-omit-frame-pointer",
+        f"-I{CORE}",
+        f"-I{LAYER}",
+        f"-I{HERE}",
+    ),
     *("-DNSB_FAKE_KERNEL", SANITIZE, "-fno-sanitize-recover=undefined", "-Wall", "-Werror"),
 )
 # Coverage is that of what is fuzzed, not of the target and the kernel.
@@ -30,6 +45,7 @@ TARGETS: Mapping[str, tuple[tuple[Path, ...], tuple[Path, ...]]] = MappingProxyT
         "setup": (PROGRAM, KERNEL),
         "requests": (PROGRAM, KERNEL),
         "paths": ((CORE / "init_path.c", CORE / "init_string.c"), ()),
+        "archives": (READER, ()),
         "strings": ((CORE / "init_string.c",), ()),
     }
 )
@@ -66,7 +82,7 @@ def build(target: str, folder: Path, changed: Path | None = None) -> Path:
 
 def _compile(source: Path, folder: Path, *flags: str) -> Path:
     target = folder / f"{source.stem}.o"
-    inputs = [source, *CORE.glob("*.h"), *HERE.glob("*.h")]
+    inputs = [source, *CORE.glob("*.h"), *LAYER.glob("*.h"), *HERE.glob("*.h")]
     newest = max(path.stat().st_mtime for path in inputs)
     if not target.exists() or target.stat().st_mtime < newest:
         _run(*FLAGS, *flags, "-c", source, "-o", target)

@@ -9,6 +9,20 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
+from _archives import (
+    DIRECTORY,
+    FIFO,
+    FILE,
+    HARDLINK,
+    archive,
+    entry,
+    extended,
+    hardlink,
+    octal,
+    old_sparse,
+    pax_sparse,
+    symlink,
+)
 from pycontain import _native
 from pycontain._native import Exec, Landlock, Op, OpKind, Setup
 from pycontain._nsbind import ffi, lib
@@ -145,13 +159,37 @@ def _names() -> Iterator[bytes]:
             yield bytes([operation, 8, 0x10, 0x11, 0x20, 0x51, 0x92, 0xD3, 0x14, 0x00]) + path
 
 
+def _archives() -> Iterator[bytes]:
+    plain = [
+        entry("a/b", FILE, b"data"),
+        entry("d/", DIRECTORY) + symlink("l", "t") + hardlink("h", "a/b") + entry("p", FIFO),
+        entry("x", pax={"path": "p" * 200, "SCHILY.xattr.user.k": b"v\0", "mtime": "-1.5"}),
+        entry("x", pax={"LIBARCHIVE.xattr.user%2ek": "dmFsdWU", "uid": "70000", "size": "0"}),
+        extended(b"n" * 150 + b"\0", "L") + extended(b"t" * 150 + b"\0", "K") + symlink("x", "y"),
+        extended(b"13 comment=x\n", "g") + entry("x", uid=octal(-1, 8), mtime=octal(-5, 12)),
+        entry("n" * 100, prefix=b"p" * 155) + entry("b", HARDLINK, b"payload", link="a"),
+    ]
+    parts = [(at * 600, b"x" * at) for at in range(30)]
+    plain.append(old_sparse("s", 20000, parts))
+    plain += [pax_sparse("s", 20000, parts[:5], version) for version in ("0.0", "0.1", "1.0")]
+    for data in plain:
+        yield b"\0" + archive(data)
+        yield b"\xff" + data
+
+
 def _strings() -> Iterator[bytes]:
     yield b"\x08abc\0abcd\0"
     yield b"\x20" + 40 * b"x" + b"\0"
 
 
 SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = MappingProxyType(
-    {"setup": _set_ups, "requests": _requests, "paths": _names, "strings": _strings}
+    {
+        "setup": _set_ups,
+        "requests": _requests,
+        "paths": _names,
+        "archives": _archives,
+        "strings": _strings,
+    }
 )
 
 
