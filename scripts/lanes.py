@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the suite once per lane and add up the outcomes.
 
-    scripts/lanes.py [--kernel KERNEL] [LANE...] [-- PYTEST ARGUMENTS]
+    scripts/lanes.py [--kernel KERNEL] [--keep] [LANE...] [-- PYTEST ARGUMENTS]
 
 A lane is the same suite under other circumstances: another user, another way to clone, another
 kernel in a machine of its own (docs/testing.md). The last line is `N passed, N failed, N skipped`,
@@ -34,7 +34,7 @@ from outcomes import Outcome, conclude, impossible, keep
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
-# What came of the last run of each lane.
+# What came of the last whole run of each lane.
 KEPT = REPOSITORY / "build/lanes"
 UID = 54321
 TIMEOUT_S = (60 if os.environ.get("PYCONTAIN_FAULTS_WHOLE") == "1" else 15) * 60
@@ -427,6 +427,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kernel", default=kernels.DEFAULT, help="of the machines")
+    parser.add_argument(
+        "--keep", action="store_true", help=f"in {KEPT}, although not all tests are run"
+    )
     parser.add_argument("lanes", nargs="*", metavar="LANE", help=", ".join(LANES))
     words = sys.argv[1:]
     split = words.index("--") if "--" in words else len(words)
@@ -447,7 +450,8 @@ def main() -> int:
     if report := os.environ.get(vm_lanes.REPORT):
         Path(report).write_text("".join(outcome.to_json() for outcome in outcomes.values()))
         return 0
-    keep(outcomes, KEPT)
+    if options.keep or not arguments:
+        keep(outcomes, KEPT)
     return conclude(outcomes, whole=not options.lanes and not arguments)
 
 

@@ -18,7 +18,7 @@ PEERS = "peers.json"
 def run_lanes(names: Sequence[str]) -> None:
     """Run the tests of the attacks in some lanes; what fails will be in the report."""
     script = evidence.REPOSITORY / "scripts/lanes.py"
-    command = [sys.executable, str(script), *names, "--", *evidence.test_files()]
+    command = [sys.executable, str(script), "--keep", *names, "--", *evidence.test_files()]
     subprocess.run(command, check=False)
 
 
