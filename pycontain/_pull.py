@@ -16,6 +16,7 @@ from ._image._descriptor import Descriptor
 from ._image._platform import Platform
 from ._image._reference import Reference
 from ._image._registry import connect
+from ._image._registry._retry import Timing
 from ._image._select import select
 from ._image._store import Lease, Store
 from ._unpack import Chunks, LayerSource, sources, unpack_all
@@ -69,13 +70,18 @@ class _Pull:
     """One image on its way."""
 
     def __init__(
-        self, store: Store, lease: Lease, repository: Repository, on_progress: OnProgress
+        self,
+        store: Store,
+        lease: Lease,
+        repository: Repository,
+        on_progress: OnProgress,
+        stopped: threading.Event,
     ) -> None:
         self._store = store
         self._lease = lease
         self._repository = repository
         self._on_progress = on_progress
-        self._stopped = threading.Event()
+        self._stopped = stopped
 
     def document(self, target: Descriptor) -> bytes:
         """Fetch a manifest, an index or a configuration, unless it is in the store."""
@@ -168,16 +174,26 @@ def pull(
         StoreError: The store is full or cannot be written. What came so far is kept for the next.
     """
     tell = on_progress or (lambda _: None)
+    stopped = threading.Event()
+
+    def sleep(seconds: float) -> None:
+        if stopped.wait(seconds):
+            raise StoppedError
+
     with (
         connect(
-            reference.registry, insecure=insecure, credentials=credentials, on_event=tell
+            reference.registry,
+            insecure=insecure,
+            credentials=credentials,
+            on_event=tell,
+            timing=Timing(sleep=sleep),
         ) as client,
         store.lease() as lease,
     ):
         repository = client.repository(reference.repository)
         root = repository.manifest(reference.digest or reference.wanted)
         target = store.put(lease, root.raw, root.media_type)
-        work = _Pull(store, lease, repository, tell)
+        work = _Pull(store, lease, repository, tell, stopped)
         manifest = select(root, work.document, platform=platform, what=str(reference))
         config = ImageConfig.parse(work.document(manifest.config))
         manifest.check_image()

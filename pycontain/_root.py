@@ -8,13 +8,14 @@ import os
 
 from ._image._config import ImageConfig
 from ._image._descriptor import Descriptor
+from ._image._exchange import is_place, load
 from ._image._platform import Platform
 from ._image._reference import Reference
 from ._image._root import ImageRoot
 from ._image._store import Layer, Store, default_path
 from ._pull import OnProgress, pull
 from ._unpack import open_store, sources, unpack_all
-from .errors import ImageNotFoundError
+from .errors import ConfigError, ImageNotFoundError
 
 
 def image_root(
@@ -27,7 +28,8 @@ def image_root(
     """Return the root of an image, which is pulled if the store does not have it.
 
     Args:
-        image: A reference, as Docker takes it.
+        image: A reference, as Docker takes it; or `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]`,
+            `docker-archive:FILE[:NAME]`, which is loaded first.
         platform: Such as linux/arm64; None: this machine's.
         insecure: Pull with any certificate, or by plain http.
         on_progress: Called with what happens in a pull, by several threads.
@@ -37,9 +39,15 @@ def image_root(
         RegistryError, ImageError: It cannot be pulled, or cannot be used.
         StoreError: The store cannot be read or written.
     """
+    store = _store(default_path())
+    if is_place(image):
+        loaded = load(store, image)
+        if len(loaded) != 1:
+            names = ", ".join(each.reference.familiar for each in loaded)
+            raise ConfigError(f"image: {image!r} has several images ({names}): add :NAME")
+        image = loaded[0].reference.familiar
     reference = _parsed(image)
     wanted = None if platform is None else Platform.parse(platform)
-    store = _store(default_path())
     name = store.name(reference)
     if name is not None:
         try:

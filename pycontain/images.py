@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images: fetched, listed, removed, from and to archives. `Sandbox("python:3.12-slim")` uses them.
+"""Images: fetched and sent, listed, removed, loaded and saved.
+
+`Sandbox("python:3.12-slim")` uses them.
 
 Each user has a store of their own, root has another: $PYCONTAIN_STORE, else /var/lib/pycontain or
 ~/.local/share/pycontain.
@@ -43,6 +45,7 @@ __all__ = [
     "load",
     "prune",
     "pull",
+    "push",
     "remove",
     "save",
 ]
@@ -114,6 +117,42 @@ def _credentials(username: str | None, password: str | None) -> Credentials | No
     if username is None or password is None:
         return None
     return Credentials(username=username, password=password)
+
+
+def push(
+    name: str,
+    to: str | None = None,
+    *,
+    insecure: bool = False,
+    username: str | None = None,
+    password: str | None = None,
+    progress: OnProgress | None = None,
+) -> str:
+    """Upload an image; return the digest that it has in the registry.
+
+    Args:
+        name: Of the image in the store, or its id or the beginning of that.
+        to: Registry, repository and tag; None: those of `name`.
+        insecure, username, password, progress: As in `pull`.
+
+    Raises:
+        ImageNotFoundError: There is no such image.
+        InvalidReferenceError: Not a reference, or one with a digest.
+        UnsupportedImageError: A layer may not be distributed.
+        RegistryError: The registry refuses it.
+        StoreError: The store cannot be read.
+    """
+    from ._push import push as push_to  # noqa: PLC0415 - few need it
+
+    digest = push_to(
+        open_store(),
+        name,
+        Reference.parse(name if to is None else to),
+        insecure=insecure,
+        credentials=_credentials(username, password),
+        on_progress=progress,
+    )
+    return str(digest)
 
 
 def list() -> builtins.list[Image]:  # noqa: A001 - as in `docker image list`

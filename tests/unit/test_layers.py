@@ -35,7 +35,7 @@ LEVELS = {
         *("_living", "_collect"),
     ),
     3: ("_runtime", "_watch", "_streams"),
-    4: ("_process", "_files", "_layers", "_unpack", "_pull", "_root"),
+    4: ("_process", "_files", "_layers", "_unpack", "_pull", "_push", "_root"),
     5: ("_configure", "_job", "_popen"),
     6: ("sandbox", "_aio", "images"),
     7: ("",),

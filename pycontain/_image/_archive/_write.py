@@ -22,6 +22,7 @@ from pycontain._image._media import MAGIC_MAX, sniff
 from pycontain._image._platform import Platform
 from pycontain._image._reference import Reference
 from pycontain._image._store import Store
+from pycontain._image._whole import whole
 from pycontain.errors import ImageNotFoundError, LayerError
 
 from ._layout import LAYOUT_VERSION
@@ -110,37 +111,6 @@ def _sink(destination: str | os.PathLike[str] | BinaryIO, kind: Format) -> Itera
         raise
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Root:
-    """What is written of an image: a manifest or index, and all that it leads to.
-
-    Attributes:
-        target: The root.
-        made: Its bytes, if it was made here for want of some platforms.
-        blobs: The blobs of the store.
-    """
-
-    target: Descriptor
-    made: bytes | None = None
-    blobs: tuple[Descriptor, ...]
-
-
-def _root(store: Store, target: Descriptor, platform: Platform | None) -> _Root:
-    if platform is not None:
-        target = store.manifest(target, platform=platform).descriptor
-    missing = store.missing(target)
-    if not missing:
-        return _Root(target=target, blobs=tuple(store.walk(target)))
-    present = store.present(target)
-    if not present:
-        raise ImageNotFoundError(f"missing blob {missing[0].digest}: pull the image again")
-    blobs = tuple({blob.digest: blob for top in present for blob in store.walk(top)}.values())
-    if len(present) == 1:
-        return _Root(target=replace(present[0], annotations={}, platform=None), blobs=blobs)
-    index = Index.build(present)
-    return _Root(target=index.descriptor, made=index.raw, blobs=blobs)
-
-
 def _write_layout(
     store: Store, images: Sequence[Image], sink: Sink, platform: Platform | None
 ) -> None:
@@ -149,7 +119,7 @@ def _write_layout(
     made: dict[Digest, bytes] = {}
     blobs: dict[Digest, Descriptor] = {}
     for image in images:
-        root = _root(store, image.target, platform)
+        root = whole(store, image.target, platform)
         entries += [_entry(root.target, name) for name in image.references] or [root.target]
         blobs.update({blob.digest: blob for blob in root.blobs})
         if root.made is not None:
