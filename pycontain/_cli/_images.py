@@ -135,9 +135,9 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from pycontain import images  # noqa: PLC0415 - see above
-
     import json  # noqa: PLC0415 - see above
+
+    from pycontain import images  # noqa: PLC0415 - see above
 
     found = images.inspect(args.image, platform=args.platform)
     print_json({**_row(found), "config": json.loads(found.config.raw)})
