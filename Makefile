@@ -57,6 +57,11 @@ analyze: ## lane: gcc -fanalyzer, clang-tidy and cppcheck find nothing in the C 
 	@$(SETUP) test analysis
 	@$(LANES) analyze $(if $(ARGS),-- $(ARGS))
 
+.PHONY: fuzz
+fuzz: ## PID 1's program, parsers, the seccomp compiler: ten minutes, or FUZZ_SECONDS; build/fuzz.json
+	@$(SETUP) test analysis
+	@PYTHONPATH=tests $(BIN)/python scripts/fuzz.py $(ARGS)
+
 .PHONY: test-vm
 test-vm: ## lanes: cgroup v2 alone, in machines; KERNEL=6.12 ROLES="root user systemd session"
 	@$(SETUP) test vm
