@@ -52,6 +52,10 @@ TARGETS: Mapping[str, tuple[tuple[Path, ...], tuple[Path, ...]]] = MappingProxyT
 """Of each target_*.c: what is fuzzed, and what else is linked."""
 
 
+class BuildError(Exception):
+    """A target cannot be built."""
+
+
 def build(target: str, folder: Path, changed: Path | None = None) -> Path:
     """Build a target below `folder` and return the program.
 
@@ -61,7 +65,7 @@ def build(target: str, folder: Path, changed: Path | None = None) -> Path:
         changed: A source that takes the place of the one with its name.
 
     Raises:
-        subprocess.CalledProcessError: It cannot be built; `output` says why.
+        BuildError: With what the compiler says.
     """
     fuzzed, others = TARGETS[target]
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,4 +94,6 @@ def _compile(source: Path, folder: Path, *flags: str) -> Path:
 
 
 def _run(*command: str | Path) -> None:
-    subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")

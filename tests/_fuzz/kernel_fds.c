@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernel_parts.h"
 
+#include <linux/ioctl.h>
+#include <linux/seccomp.h>
+
+#define NOTIF_RECV SECCOMP_IOCTL_NOTIF_RECV
+
 static bool is_open(long fd)
 {
 	return fd >= 0 && fd < FDS_MAX && kernel.process.fds[fd] != FD_CLOSED;
@@ -25,12 +30,21 @@ long open_from(uint64_t least, bool close_on_exec)
 	return least < FDS_MAX ? -E_MFILE : -E_INVAL;
 }
 
+long open_held(void)
+{
+	long fd = open_from(0, true);
+
+	if (fd >= 0)
+		kernel.process.fds[fd] |= FD_HELD;
+	return fd;
+}
+
 uint32_t count_fds(void)
 {
 	uint32_t n = 0;
 
 	for (int fd = 0; fd < FDS_MAX; fd++)
-		n += kernel.process.fds[fd] != FD_CLOSED;
+		n += kernel.process.fds[fd] == FD_OPEN || kernel.process.fds[fd] == FD_CLOEXEC;
 	return n;
 }
 
@@ -117,6 +131,8 @@ static long control_device(long fd, unsigned long command, long argument)
 		err = refusal();
 	if (err)
 		return err;
+	if (command == NOTIF_RECV)
+		fill(argument, sizeof(struct seccomp_notif));
 	return command == 0x5441 ? open_from(0, argument & O_CLOEXEC_) : 0; /* TIOCGPTPEER */
 }
 
@@ -212,6 +228,19 @@ long read_link(long dirfd, long path, char *to, size_t size)
 	return n;
 }
 
+long pair_sockets(int32_t *pair)
+{
+	long err = refusal();
+
+	for (int i = 0; i < 2 && !err; i++) {
+		long fd = open_from(0, true);
+
+		expect(fd >= 0, "descriptors leak");
+		pair[i] = (int32_t)fd;
+	}
+	return err;
+}
+
 long write_bytes(long fd, long address, size_t size)
 {
 	long err = use_fd(fd);
@@ -234,7 +263,7 @@ long call_with_fd(long number, const long *a)
 	case __NR_ioctl:
 		return control_device(a[0], (unsigned long)a[1], a[2]);
 	case __NR_recvmsg:
-		return use_fd(a[0]) ? -E_BADF : receive_message((struct header *)a[1]);
+		return receive_from(a[0], (struct header *)a[1]);
 	case __NR_sendmsg:
 		return send_message(a[0], (const struct header *)a[1]);
 	case __NR_pread64:

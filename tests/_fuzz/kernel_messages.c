@@ -64,7 +64,7 @@ static void cut_buffer(char *buffer, size_t size, size_t used)
 	ASAN_POISON_MEMORY_REGION(buffer + used + 1, size - used);
 }
 
-long receive_message(struct header *header)
+static long receive_message(struct header *header)
 {
 	struct nsb_header start = { .payload_fd = 1 };
 	size_t size, taken;
@@ -112,15 +112,61 @@ long receive_message(struct header *header)
 	return (long)taken;
 }
 
+/* A command in an audit hands its listener over. */
+static long hand_over(const struct header *header)
+{
+	const struct item *item = (const void *)header->control;
+
+	expect(header->control_size >= sizeof *item && item->type == 1, "a message without use");
+	kernel.handed_over = use_fd(item->fds[0]) == 0;
+	return 1;
+}
+
+/* PID 1 has the listener, or the command has ended. */
+static long take_over(struct header *header)
+{
+	header->flags = 0;
+	header->control_size = 0;
+	if (!kernel.handed_over)
+		return 0;
+	kernel.handed_over = false;
+	attach_fds(header, 1);
+	if (header->control_size)
+		kernel.process.fds[((struct item *)(void *)header->control)->fds[0]] |= FD_HELD;
+	return 1;
+}
+
+long receive_from(long fd, struct header *header)
+{
+	long err = use_fd(fd);
+
+	if (!err && fd != NSB_CONTROL_FD)
+		err = refusal();
+	if (err)
+		return err;
+	return fd == NSB_CONTROL_FD ? receive_message(header) : take_over(header);
+}
+
 long send_message(long fd, const struct header *header)
 {
 	const struct nsb_report *report = (const void *)header->vector->base;
+	size_t rows = (header->vector->size - sizeof *report) / sizeof(struct nsb_denial);
 	long err = use_fd(fd);
 
-	expect(header->n_vectors == 1 && header->vector->size == sizeof *report, "no report");
-	expect(report->event >= NSB_EVENT_READY && report->event <= NSB_EVENT_DONE, "no event");
+	touch((long)(uintptr_t)header->control, header->control_size);
+	if (kernel.tracing)
+		fprintf(stderr, "event %u step %u err %d index %u\n", report->event, report->step,
+			report->err, report->index);
+	if (err || (err = refusal()))
+		return err;
+	if (kernel.end_of_child && header->vector->size == 1)
+		return hand_over(header);
+	expect(header->n_vectors == 1 && header->vector->size >= sizeof *report, "no report");
+	touch((long)(uintptr_t)report, header->vector->size);
+	expect(report->event >= NSB_EVENT_READY && report->event <= NSB_EVENT_DENIALS, "no event");
+	expect(report->event == NSB_EVENT_DENIALS ? rows == report->index : rows == 0,
+	       "another number of rows");
 	expect(report->event != NSB_EVENT_FAILED || (report->err > 0 && report->step),
 	       "a failure without reason");
-	touch((long)(uintptr_t)header->control, header->control_size);
-	return err ? err : refusal() ? -E_NOMEM : (long)sizeof *report;
+	return (long)header->vector->size;
 }

@@ -30,7 +30,8 @@ enum {
 	LOST_CLOSE_RANGE = 256, /* close_range(2) was refused: 0 to 2 are what they were */
 };
 
-enum fd_state { FD_CLOSED, FD_OPEN, FD_CLOEXEC };
+/* FD_HELD: one that may stay open between requests, a listener or a pidfd. */
+enum fd_state { FD_CLOSED, FD_OPEN, FD_CLOEXEC, FD_HELD = 4 };
 
 struct fake_process {
 	uint8_t fds[FDS_MAX]; /* enum fd_state */
@@ -51,7 +52,8 @@ struct fake_kernel {
 
 	int signal_fd, payload_fd;
 	uint32_t fds_at_rest;
-	bool sweeping; /* without close_range(2), every number is closed */
+	bool handed_over; /* a listener, by a command to PID 1 */
+	bool sweeping;    /* without close_range(2), every number is closed */
 
 	struct nsb_setup setup; /* the first message, and the last */
 	uint8_t payload[NSB_INLINE_MAX] __attribute__((aligned(8)));
@@ -79,16 +81,18 @@ uint32_t count_fds(void);
 long use_fd(long fd);
 long new_fd(bool close_on_exec);
 long open_from(uint64_t least, bool close_on_exec);
+long open_held(void);
 long open_name(long dirfd, long path, uint64_t flags);
 long close_range(uint64_t first, uint64_t flags);
 long describe(long fd, long path, struct statx *stat);
 long read_link(long dirfd, long path, char *to, size_t size);
+long pair_sockets(int32_t *pair);
 long write_bytes(long fd, long address, size_t size);
 long call_with_fd(long number, const long *a);
 
 /* kernel_messages.c */
 struct header;
-long receive_message(struct header *header);
+long receive_from(long fd, struct header *header);
 long send_message(long fd, const struct header *header);
 
 /* kernel_processes.c */

@@ -29,8 +29,10 @@ from pycontain._nsbind import ffi, lib
 
 IN_MEMFD = 1
 LYING = 2
-REFUSALS = bytes(range(192, 214))
-"""Bytes that make calls fail, each with another errno."""
+SUCCESSES = bytes(200)
+"""Of as many calls."""
+REFUSALS = bytes(range(192, 214)) + SUCCESSES
+"""What makes calls fail late, each with another errno."""
 
 
 def record(message: bytes, n_fds: int = 0, how: int = 0) -> bytes:
@@ -56,7 +58,6 @@ _INSIDE = [
     Op(OpKind.FILE, "/a/file", b"text", mode=0o644, uid=1),
     Op(OpKind.BIND, "/a/bound", b"/host", _native.OP_RECURSIVE, attr=1),
     Op(OpKind.BIND, "/a/given", fd=0),
-    Op(OpKind.DEVICE, "/dev/null", b"/dev/null", mode=0x103),
     Op(OpKind.TMPFS, "/t", b"size=1k"),
     Op(OpKind.PROC, "/proc", b"hidepid=2"),
     Op(OpKind.SYSCTL, "/sys/kernel/x", b"1"),
@@ -118,8 +119,8 @@ def _set_ups() -> Iterator[bytes]:
     yield record(plain, 2, IN_MEMFD)
     yield record(_set_up(*_OVERLAY), 1) + _exec()
     yield record(_set_up(Op(OpKind.ROOT_BIND, source=b"/", attr=1), Op(OpKind.PIVOT_ROOT)))
-    for op in _INSIDE:
-        yield record(_set_up(_TMPFS, op), 1) + bytes(40)
+    for op in (*_INSIDE, Op(OpKind.DEVICE, "/dev/null", b"/dev/null", mode=0x103)):
+        yield record(_set_up(_TMPFS, op), 1)
     yield record(_set_up(_TMPFS, Op(OpKind.MKDIR, "/" + 300 * "n")))
     yield record(_set_up(_TMPFS, Op(OpKind.MKDIR, 20 * ("/" + 250 * "n"))))
     yield _keeper()
@@ -136,6 +137,8 @@ def _requests() -> Iterator[bytes]:
     follow, parents = _native.OPEN_FOLLOW, _native.OPEN_PARENTS
     others = [
         *(_native.pack_kill(1, signal.SIGKILL, everything) for everything in range(3)),
+        _native.pack_denials(0),
+        _native.pack_denials(1),
         *(
             _native.pack_open(b"/a/b", flags, 0o101, 0o644, 1, 1)
             for flags in (0, follow | parents, _native.OPEN_MKDIR, _native.OPEN_UNLINK)
@@ -198,4 +201,7 @@ def seeds_of(target: str) -> list[bytes]:
     plain = list(SEEDS[target]())
     if target not in {"setup", "requests"}:
         return plain
-    return [*plain, *(seed + REFUSALS for seed in plain)]
+    both = [seed + tail for seed in plain for tail in (SUCCESSES, REFUSALS)]
+    return (
+        both if target == "setup" else [bytes([audit]) + seed for seed in both for audit in (0, 1)]
+    )
