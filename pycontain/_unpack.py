@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -197,10 +199,12 @@ def _extract(
                 sync=True,
             )
         )
-        for piece in stack.enter_context(Ahead(_expanded(chunks, source))):
-            verifier.update(piece)
-            extraction.write(piece)
-        report = extraction.finish()
+        pieces = stack.enter_context(Ahead(_expanded(chunks, source)))
+        with _blamed_on(pieces):
+            for piece in pieces:
+                verifier.update(piece)
+                extraction.write(piece)
+            report = extraction.finish()
     try:
         verifier.finish()
     except DigestMismatchError as error:
@@ -224,7 +228,19 @@ def _expanded(chunks: Chunks, source: LayerSource) -> Iterable[Buffer]:
         yield from chunks
 
     compression = _media.sniff(head)
-    return decompress(all_chunks(), compression, total_max=EXPANDED_MAX, what=str(source))
+    with _blamed_on(chunks):
+        yield from decompress(all_chunks(), compression, total_max=EXPANDED_MAX, what=str(source))
+
+
+@contextlib.contextmanager
+def _blamed_on(rest: Iterable[Buffer]) -> Iterator[None]:
+    """Read to the end what cannot be made sense of: that it is not what it should be says more."""
+    try:
+        yield
+    except LayerError as error:
+        if type(error) is LayerError:
+            collections.deque(rest, maxlen=0)
+        raise
 
 
 def _sentences(report: LayerReport) -> Iterator[str]:

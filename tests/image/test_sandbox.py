@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 import pycontain
 from _archives import SYMLINK, archive, entry
-from _box import warm  # noqa: F401 - a fixture
-from _images import add_image
+from _box import warm
+from _boxes import Add, add, busybox, store_path
 from pycontain import (
     ConfigError,
     ImageConfigError,
@@ -26,60 +23,12 @@ from pycontain import (
     StoreError,
     images,
 )
-from pycontain._image._reference import Reference
 from pycontain._image._use import uses
 from pycontain._unpack import open_store
 
+__all__ = ["add", "busybox", "store_path", "warm"]
+
 pytestmark = pytest.mark.requires("overlay")
-
-
-@pytest.fixture(scope="session")
-def busybox(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A layer with busybox, and accounts."""
-    root = tmp_path_factory.mktemp("busybox")
-    for name in ("bin", "etc", "root", "home/alice"):
-        (root / name).mkdir(parents=True)
-    root.chmod(0o755)
-    (root / "bin/busybox").write_bytes(Path("/bin/busybox").read_bytes())
-    (root / "bin/busybox").chmod(0o755)
-    for name in ("sh", "cat", "id", "ls", "pwd", "env", "touch", "rm", "stat", "test", "mkdir"):
-        (root / "bin" / name).symlink_to("busybox")
-    (root / "etc/passwd").write_text(
-        "root:x:0:0::/root:/bin/sh\nalice:x:1234:1235::/home/alice:/bin/sh\n"
-    )
-    (root / "etc/group").write_text("root:x:0:\nalice:x:1235:\ndevs:x:2000:alice\n")
-    (root / "etc/hosts").symlink_to("/no/such/place")
-    owners = ["--owner=0", "--group=0", "--numeric-owner", "--sort=name", "--mtime=@0"]
-    made = subprocess.run(
-        ["tar", "-C", root, "-c", *owners, "."], stdout=subprocess.PIPE, check=True
-    )
-    return made.stdout
-
-
-@pytest.fixture(autouse=True)
-def store_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    path = str(tmp_path / "store")
-    monkeypatch.setenv("PYCONTAIN_STORE", path)
-    yield path
-    with contextlib.suppress(StoreError):
-        store = open_store()
-        for name in store.names():
-            store.untag(name.reference)
-        uses().let_go()
-        store.gc()  # its files may be of ids that only the library can remove
-
-
-@pytest.fixture
-def add(busybox: bytes) -> Any:
-    """Return a function that puts an image over busybox into the store."""
-
-    def add(name: str, *layers: bytes, platform: str = "linux/amd64", **config: Any) -> None:
-        store = open_store()
-        with store.lease() as lease:
-            manifest = add_image(store, lease, [busybox, *layers], platform=platform, **config)
-            store.tag(Reference.parse(name), manifest.descriptor)
-
-    return add
 
 
 def sh(script: str, **options: Any) -> str:
@@ -88,7 +37,7 @@ def sh(script: str, **options: Any) -> str:
     return str(done.stdout)
 
 
-def test_it_has_the_images_files_and_nothing_else(add: Any) -> None:
+def test_it_has_the_images_files_and_nothing_else(add: Add) -> None:
     add("box")
     assert sh("ls /", image="box").split() == [
         *("bin", "dev", "etc", "home", "proc", "root", "tmp"),
@@ -97,7 +46,7 @@ def test_it_has_the_images_files_and_nothing_else(add: Any) -> None:
     assert sh("cat /etc/hostname", image="box", hostname="name") == "name\n"
 
 
-def test_layers_cover_delete_and_keep(add: Any) -> None:
+def test_layers_cover_delete_and_keep(add: Add) -> None:
     first = archive(
         entry("d/kept", data=b"1"), entry("d/gone", data=b"1"), entry("d/new", data=b"1")
     )
@@ -120,7 +69,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_commands_run_as_the_configuration_says(add: Any, name: str) -> None:
+def test_commands_run_as_the_configuration_says(add: Add, name: str) -> None:
     config, options, script, output = CONFIGS[name]
     add("box", **config)
     assert sh(script, image="box", **options) == output
@@ -139,51 +88,51 @@ USERS = {
 @pytest.mark.requires("rootrange")
 @pytest.mark.parametrize("where", ["config", "sandbox", "command"])
 @pytest.mark.parametrize("user", [user for user in USERS if user])
-def test_the_user_is_the_images(add: Any, user: str, where: str) -> None:
+def test_the_user_is_the_images(add: Add, user: str, where: str) -> None:
     add("box", user=user if where == "config" else "")
     with Sandbox("box", user=user if where == "sandbox" else None) as sandbox:
         done = sandbox.run(["id"], user=user if where == "command" else None, text=True)
     assert done.stdout.strip() == USERS[user]
 
 
-def test_without_a_user_it_is_root_without_power(add: Any) -> None:
+def test_without_a_user_it_is_root_without_power(add: Add) -> None:
     add("box")
     assert sh("id", image="box").strip() == USERS[""]
     assert "CapEff:\t0000000000000000" in sh("cat /proc/self/status", image="box")
 
 
-def test_a_user_that_the_image_does_not_have(add: Any) -> None:
+def test_a_user_that_the_image_does_not_have(add: Add) -> None:
     add("box", user="bob")
     with pytest.raises(ImageConfigError, match="'bob' not found in the root's /etc/passwd"):
         pycontain.run(["id"], image="box")
 
 
-def test_what_is_written_is_gone(add: Any, store_path: str) -> None:
+def test_what_is_written_is_gone(add: Add, store_path: str) -> None:
     add("box", archive(entry("file", data=b"old")))
     script = "rm /bin/ls; echo new > /file; mkdir /d; cat /file"
     assert sh(script, image="box") == "new\n"
     assert sh("cat /file; test -e /bin/ls; test -e /d || echo no", image="box") == "oldno\n"
 
 
-def test_read_only(add: Any) -> None:
+def test_read_only(add: Add) -> None:
     add("box", volumes=("/data",))
     done = pycontain.run(["touch", "/x", "/etc/x"], image="box", read_only=True, text=True)
     assert done.stderr.count("Read-only file system") == 2
 
 
 @pytest.mark.parametrize("count", [70, 200])
-def test_many_layers(add: Any, count: int) -> None:
+def test_many_layers(add: Add, count: int) -> None:
     add("box", *(archive(entry(f"f/{i}", data=b"%d" % i)) for i in range(count)))
     assert sh(f"cat /f/0 /f/{count - 1}; ls /f | wc -l", image="box") == f"0{count - 1}{count}\n"
 
 
-def test_the_same_layer_twice(add: Any) -> None:
+def test_the_same_layer_twice(add: Add) -> None:
     again = archive(entry("a", data=b"1"))
     add("box", again, archive(entry(".wh.a")), again)
     assert sh("cat /a", image="box") == "1"
 
 
-def test_an_image_in_use_is_kept(add: Any) -> None:
+def test_an_image_in_use_is_kept(add: Add) -> None:
     add("box", archive(entry("file", data=b"kept")))
     with Sandbox("box") as sandbox:
         images.remove("box")
@@ -193,7 +142,7 @@ def test_an_image_in_use_is_kept(add: Any) -> None:
     assert images.df().layers == 0
 
 
-def test_a_layer_that_was_removed_is_unpacked_again(add: Any, store_path: str) -> None:
+def test_a_layer_that_was_removed_is_unpacked_again(add: Add, store_path: str) -> None:
     add("box", archive(entry("file", data=b"text")))
     assert sh("cat /file", image="box") == "text"
     uses().let_go()
@@ -203,7 +152,7 @@ def test_a_layer_that_was_removed_is_unpacked_again(add: Any, store_path: str) -
     open_store().empty_trash()
 
 
-def test_a_name_may_stand_for_another_image_later(add: Any) -> None:
+def test_a_name_may_stand_for_another_image_later(add: Add) -> None:
     add("box", archive(entry("file", data=b"one")))
     assert sh("cat /file", image="box") == "one"
     add("box", archive(entry("file", data=b"two")))
@@ -221,14 +170,14 @@ WRONG: Mapping[str, tuple[dict[str, Any], type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_an_image_that_cannot_be_used_is_said_to_be(add: Any, name: str) -> None:
+def test_an_image_that_cannot_be_used_is_said_to_be(add: Add, name: str) -> None:
     options, kind, text = WRONG[name]
     add("box")
     with pytest.raises(kind, match=text):
         pycontain.run(["true"], **options)
 
 
-def test_a_store_that_others_may_write_to_is_refused(add: Any, store_path: str) -> None:
+def test_a_store_that_others_may_write_to_is_refused(add: Add, store_path: str) -> None:
     add("box")
     os.chmod(store_path, 0o777)
     with pytest.raises(StoreError, match="others may write"):
