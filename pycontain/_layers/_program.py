@@ -21,7 +21,7 @@ from typing import Final
 
 from pycontain import _capabilities, _native, _seccomp
 from pycontain._command import Options, Packer
-from pycontain._identity import Identity, image_identity
+from pycontain._identity import Identity, Lease, image_identity
 from pycontain._image._user import User
 from pycontain._native import MOUNT_NODEV, MOUNT_NOSUID, MOUNT_RDONLY, Event, Idmap, Op, OpKind
 from pycontain._plan import Plan, attach_at
@@ -34,7 +34,6 @@ from pycontain.profile import Profile
 from ._limits import Limits, arguments
 from ._records import LayerReport, parse
 
-REPORT_FD: Final = 3
 PIPE_SIZE: Final = 1 << 20
 # More would not fit in one message, and are opened by their paths.
 _TREES_MAX: Final = _native.FDS_MAX - 10
@@ -119,14 +118,15 @@ def _rlimits(limits: Limits) -> tuple[tuple[int, int, int], ...]:
 
 
 def _plan(
-    ids: Identity, target_fd: int, parents: Sequence[int], limits: Limits, *, read_only: bool
+    ids: Identity, target_fd: int | None, parents: Sequence[int], limits: Limits, *, read_only: bool
 ) -> Plan:
     sources = _Sources(ids, 1 + len(parents))
     attr = _RESTRICTED | (MOUNT_RDONLY if read_only else 0)
+    bound = [] if target_fd is None else [sources.bind(target_fd, "/tree", attr)]
     ops = [
         Op(OpKind.ROOT_TMPFS, "", b"size=4m,nr_inodes=2048,mode=755", attr=_RESTRICTED),
         Op(OpKind.FILE, "/layer", _program(), mode=0o555),
-        sources.bind(target_fd, "/tree", attr),
+        *bound,
         *(
             sources.bind(fd, f"/lower/{number}", _RESTRICTED | MOUNT_RDONLY)
             for number, fd in enumerate(parents)
@@ -174,6 +174,13 @@ def _plan(
     )
 
 
+def _identity_of(owner: Runtime | None) -> Identity:
+    """Of a sandbox of one id all files are the caller's, and so user 0's."""
+    if owner is None or owner.plan.identity.mapping == "single":
+        return image_identity()
+    return owner.plan.identity
+
+
 def _check_directories(fds: Sequence[int]) -> None:
     for fd in fds:
         if not stat.S_ISDIR(os.fstat(fd).st_mode):
@@ -197,8 +204,10 @@ class Program:
         parents: The layers below, topmost first, read-only.
         limits: Of the archive.
         options: More arguments.
-        stdin, stdout: Its ends of pipes, which this closes; None: /dev/null.
+        streams: Its standard input and output, which this closes; None: /dev/null.
         read_only: It only reads the directory.
+        owner: A living sandbox, whose ids the directory's files have, and in whose own mounts it
+            is, so that it is handed over as it is. None: the caller's.
 
     Raises:
         SpawnError, UnsupportedError: It could not be started.
@@ -212,30 +221,32 @@ class Program:
         limits: Limits,
         options: Sequence[str] = (),
         *,
-        stdin: int | None = None,
-        stdout: int | None = None,
+        streams: tuple[int | None, int | None] = (None, None),
         read_only: bool = False,
+        owner: Runtime | None = None,
     ) -> None:
         self._limits = limits
-        self._ids = image_identity()
+        self._ids = _identity_of(owner)
+        self._userns_fd = -1 if owner is None else owner.lease.userns_fd
         self._runtime: Runtime | None = None
         self._reply: Reply | None = None
         self._report_fd, report_end = os.pipe()
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        fds = (null if stdin is None else stdin, null if stdout is None else stdout)
+        fds = tuple(null if fd is None else fd for fd in streams)
         try:
             _check_directories((target_fd, *parents))
             found = os.fstat(target_fd)
             device = os.major(found.st_dev) << 32 | os.minor(found.st_dev)
+            bound, handed = (target_fd, ()) if owner is None else (None, (target_fd,))
             self._start(
-                _plan(self._ids, target_fd, parents, limits, read_only=read_only),
+                _plan(self._ids, bound, parents, limits, read_only=read_only),
                 [
                     *("layer", verb, *arguments(limits), f"lowers={len(parents)}"),
-                    *(f"device={device}", f"inode={found.st_ino}"),
+                    *(f"device={device}", f"inode={found.st_ino}", f"handed={len(handed)}"),
                     f"squash={int(self._ids.mapping == 'single')}",
                     *options,
                 ],
-                (*fds, null, report_end),
+                (*fds, null, report_end, *handed),
             )
         except BaseException:
             self.close()
@@ -250,13 +261,16 @@ class Program:
             Options(),
             ident=1,
             flags=_native.EXEC_ONLY,
-            fds=(0, 1, 2, REPORT_FD),
+            fds=tuple(range(len(fds))),
         )
         self._reply, theirs = reply_pair()
+        userns_fd = plan.identity.userns_fd
+        if plan.identity.mapping == "range":
+            userns_fd = self._userns_fd
         with theirs:
             self._runtime = Runtime.start(
                 plan,
-                Footing(plan.identity.lease(binds=False), None, None),
+                Footing(Lease(userns_fd=userns_fd), None, None),
                 packed,
                 (theirs.fileno(), *fds),
             )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from pycontain._runtime import Runtime
 from pycontain.errors import StoreError
 
 from ._limits import Limits
@@ -53,7 +54,7 @@ class Extraction:
                 parents,
                 limits or Limits(),
                 (f"strict={int(strict)}", f"sync={int(sync)}"),
-                stdin=theirs,
+                streams=(theirs, None),
             )
         except BaseException:
             os.close(self._stdin)
@@ -125,6 +126,8 @@ class Packing:
         exclude: Absolute paths in the directory that are left out, with all that is below them.
         latest: Seconds since 1970; no time in the archive is later. None: as they are.
         limits: What it may cost.
+        owner: The living sandbox whose writable layer it is, by its PID 1; None: it is the
+            caller's, in a directory that the caller can see.
 
     Raises:
         SpawnError, UnsupportedError: There can be no sandbox for it.
@@ -139,6 +142,7 @@ class Packing:
         exclude: Sequence[str] = (),
         latest: int | None = None,
         limits: Limits | None = None,
+        owner: Runtime | None = None,
     ) -> None:
         self._stdout, theirs = pipe()
         clamp = (1 << 63) if latest is None else latest
@@ -150,9 +154,9 @@ class Packing:
                 (),
                 limits or Limits(),
                 (f"overlay={int(overlay)}", f"root={int(root)}", f"clamp={clamp}"),
-                stdin=left_out,
-                stdout=theirs,
+                streams=(left_out, theirs),
                 read_only=True,
+                owner=owner,
             )
             with contextlib.suppress(BrokenPipeError), open(excluded, "wb", closefd=False) as file:
                 file.write(b"".join(map(_excluded, exclude)))

@@ -107,8 +107,10 @@ static long link_from(int from, const char *target, const char *path)
 	struct statx stat, own;
 	uint32_t kind = kind_of(from, base_of(target), &stat);
 
-	if (kind == 0 || is_whiteout(&stat))
+	if (kind == 0)
 		return -E_NOENT;
+	if (is_whiteout(&stat))
+		fail("hardlink-missing", 0, target);
 	if (kind == S_DIRECTORY)
 		fail("hardlink-directory", 0, target);
 	if (kind_of(to, base_of(path), &own) && own.stx_ino == stat.stx_ino)
@@ -146,7 +148,8 @@ static void make_hard_link(const struct entry *entry, const char *path)
 	if (text_equal(target, path))
 		fail("hardlink-missing", 0, target);
 	err = link_to(target, path);
-	if ((err == -E_NOENT || err == -E_NOTDIR) && lower_copy(target, length))
+	if (err == -E_NOENT && !below_opaque(target, parent_length(target)) &&
+	    lower_copy(target, length))
 		err = link_to(target, path);
 	if (err == -E_NOENT || err == -E_NOTDIR || err == -E_LOOP)
 		fail("hardlink-missing", 0, target);

@@ -24,6 +24,7 @@ enum {
 	INPUT_FD = 0,
 	OUTPUT_FD = 1,
 	REPORT_FD = 3,
+	TREE_FD = 4,
 	BLOCK = 512,
 	NAME_SIZE = 256, /* with the NUL; NAME_MAX of every file system */
 	LOWERS_MAX = 512,
@@ -69,6 +70,7 @@ struct options {
 	uint64_t overlay; /* pack: the directory is a layer; its deletions become markers */
 	uint64_t root;    /* pack: with an entry for the root itself */
 	uint64_t clamp;   /* pack: no later time of modification */
+	uint64_t handed;  /* the directory is TREE_FD; there is no /tree */
 	uint64_t device;  /* what /tree must be, else it was replaced on the way here */
 	uint64_t inode;
 };
@@ -108,7 +110,7 @@ const char *stream_take(uint64_t at_most, size_t *ret_size); /* NULL: the end */
 
 /* tree.c: names below /tree. Paths begin with a slash and are clean: "/" or "/a/b". */
 extern int root_fd;
-void tree_open(uint64_t symlinks);
+void tree_open(bool symlinks);
 long tree_at(const char *path, int flags);
 int directory_at(const char *path, size_t length); /* kept open; a negative errno */
 void directories_forget(void);

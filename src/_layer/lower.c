@@ -125,7 +125,7 @@ bool lower_copy(const char *path, size_t length)
 	struct statx stat;
 	struct attributes attributes;
 	int directory;
-	long err = 0, fd = below_opaque("/", 1) ? -E_NOENT : lower_open(path, &stat);
+	long err = 0, fd = lower_open(path, &stat);
 	uint32_t kind;
 
 	if (fd < 0)

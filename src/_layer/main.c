@@ -16,6 +16,7 @@ static const struct option known[] = {
 	{ "sync=", &options.sync },       { "device=", &options.device },
 	{ "inode=", &options.inode },     { "overlay=", &options.overlay },
 	{ "root=", &options.root },       { "clamp=", &options.clamp },
+	{ "handed=", &options.handed },
 };
 
 static void take_option(const char *text)

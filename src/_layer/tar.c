@@ -191,7 +191,6 @@ static bool read_extended(void)
 {
 	switch (header[AT_TYPE]) {
 	case 'x':
-	case 'X': /* Solaris */
 		pax_read(extended_size());
 		return true;
 	case 'g': /* of git archive, for one: defaults that no layer needs */
@@ -275,12 +274,12 @@ static void take_numbers(struct entry *entry, const struct pax *pax)
 static char type_of(struct entry *entry)
 {
 	switch (header[AT_TYPE]) {
-	case '\0':
+	case '\0': /* as the oldest archives have directories, too */
+		return entry->directory_name ? '5' : '0';
 	case '0':
 	case '7':
 	case 'S':
-		/* As BSD's old tar wrote directories. */
-		return entry->directory_name ? '5' : '0';
+		return '0';
 	case '1':
 	case '2':
 	case '3':

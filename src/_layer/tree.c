@@ -23,32 +23,36 @@ struct slot {
 int root_fd;
 static struct slot slots[SLOTS];
 static uint64_t resolve;
-static bool changed_root; /* Linux before 5.6 has no openat2 */
+static bool without_openat2; /* as Linux before 5.6 is: links are resolved by a change of root */
 
-void tree_open(uint64_t symlinks)
+static void check_tree(void)
 {
 	struct statx stat;
-	long fd = sys_openat(AT_FDCWD_, "/tree", DIRECTORY_FLAGS | O_NOFOLLOW_, 0);
+
+	if (sys_statx(root_fd, "", AT_EMPTY_PATH_, &stat) < 0 || stat.stx_ino != options.inode ||
+	    ((uint64_t)stat.stx_dev_major << 32 | stat.stx_dev_minor) != options.device)
+		fail("replaced", 0, NULL);
+}
+
+void tree_open(bool symlinks)
+{
+	long fd = options.handed ? sys_openat(TREE_FD, ".", DIRECTORY_FLAGS, 0)
+				 : sys_openat(AT_FDCWD_, "/tree", DIRECTORY_FLAGS | O_NOFOLLOW_, 0);
 
 	if (fd < 0)
 		fail("os", fd, "tree");
 	root_fd = (int)fd;
-	if (sys_statx(root_fd, "", AT_EMPTY_PATH_, &stat) < 0 || stat.stx_ino != options.inode ||
-	    ((uint64_t)stat.stx_dev_major << 32 | stat.stx_dev_minor) != options.device)
-		fail("replaced", 0, NULL);
+	check_tree();
 	resolve = RESOLVE_IN_ROOT_ | RESOLVE_NO_MAGICLINKS_;
 	if (!symlinks)
 		resolve |= RESOLVE_NO_SYMLINKS_;
 	fd = tree_at("/", O_PATH_);
-	if (fd != -E_NOSYS) {
+	if (fd >= 0)
 		sys_close((int)fd);
-		return;
-	}
+	without_openat2 = fd == -E_NOSYS;
 	/* There are no magic links here: no procfs is mounted. */
-	fd = sys1(__NR_chroot, "/tree");
-	if (fd < 0)
+	if (without_openat2 && symlinks && (fd = sys1(__NR_chroot, "/tree")) < 0)
 		fail("os", fd, "chroot");
-	changed_root = true;
 }
 
 /* Without links on the way where openat2 is missing. */
@@ -81,7 +85,7 @@ static long walk(const char *path, int flags)
 
 long tree_at(const char *path, int flags)
 {
-	if (!changed_root) {
+	if (!without_openat2) {
 		long fd = -E_AGAIN;
 
 		/* So it is where ".." of a link meets a rename or a mount anywhere on the machine.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,7 +40,6 @@ from pycontain.errors import (
     ImageError,
     LayerError,
     LimitExceededError,
-    StoreError,
     UnsafeLayerError,
 )
 
@@ -359,14 +357,3 @@ def test_names_in_messages_are_quoted(stack: Stack, kind: str) -> None:
         stack(archive(entry("../\x1b[31m\nred", kind)))
     assert "\x1b" not in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_full_file_system_is_the_stores_trouble(stack: Stack) -> None:
-    """Here by the limit of a file's size, which any caller can have."""
-    own = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, own[1]))
-    try:
-        with pytest.raises(StoreError):
-            stack(archive(entry("x", FILE, bytes(2 << 20))))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, own)

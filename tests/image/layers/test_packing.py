@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import pycontain
 from _archives import DIRECTORY, FIFO, FILE, SYMLINK, archive, directory, entry, hardlink, symlink
 from _attackers import SECRET, swapped
 from _stack import pack
@@ -309,3 +310,18 @@ def test_a_directory_of_many_names(tmp_path: Path) -> None:
 def test_a_mode_is_what_it_was(stack: Stack) -> None:
     stack(archive(entry("x", mode=0o6755)))
     assert stat.S_IMODE(members(pack(stack.top)[0])[0].mode) == 0o6755
+
+
+@pytest.mark.requires("root")
+def test_the_files_of_a_living_sandbox(tmp_path: Path) -> None:
+    """They have ids of the sandbox's own range, and may be where the caller's mounts are not."""
+    with pycontain.Sandbox() as sandbox:
+        owner = sandbox._runtime
+        assert owner is not None
+        assert owner.lease.base is not None
+        (tmp_path / "x").touch()
+        os.chown(tmp_path, owner.lease.base, owner.lease.base)
+        os.chown(tmp_path / "x", owner.lease.base + 7, owner.lease.base + 8)
+        data, _ = pack(tmp_path, owner=owner)
+        assert sandbox.run(["true"]).returncode == 0
+    assert [(m.uid, m.gid) for m in members(data)] == [(7, 8)]

@@ -350,6 +350,12 @@ class TestRule10HardLinks:
         with pytest.raises(UnsafeLayerError, match="hardlink target"):
             stack(archive(hardlink("b", "a")))
 
+    @pytest.mark.parametrize("gone", ["d/.wh.a", ".wh.d", "d/.wh..wh..opq", ".wh..wh..opq"])
+    def test_a_target_that_this_layer_deletes_is_missing(self, stack: Stack, gone: str) -> None:
+        stack(archive(directory("d"), entry("d/a", FILE, b"data")))
+        with pytest.raises(UnsafeLayerError, match="hardlink target not found"):
+            stack(archive(entry(gone), hardlink("b", "d/a")))
+
     def test_data_of_the_header_is_skipped(self, stack: Stack) -> None:
         stack(
             archive(
@@ -550,7 +556,13 @@ class TestRule15Types:
         stack(archive(entry("x/", "\0", magic=magic, mode=0o755), entry("x/y")))
         assert stack.kinds()["x"] == "directory"
 
-    @pytest.mark.parametrize("kind", ["8", "V", "M", "D", "Z", "\xff"])
+    @pytest.mark.parametrize("name", ["x/", "x/."])
+    def test_a_name_with_a_slash_makes_no_directory(self, stack: Stack, name: str) -> None:
+        """Nor to Docker: only that of a header without a type does."""
+        stack(archive(entry(name, FILE, b"data"), entry("y")))
+        assert (stack.top / "x").read_bytes() == b"data"
+
+    @pytest.mark.parametrize("kind", ["8", "V", "M", "D", "X", "Z", "\xff"])
     def test_unknown(self, stack: Stack, kind: str) -> None:
         with pytest.raises(LayerError, match=r"unknown type flag .* \(entry 1 'x'\)"):
             stack(archive(entry("x", kind)))

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -190,3 +193,29 @@ def test_many_layers_below(tmp_path: Path) -> None:
     for fd in fds:
         os.close(fd)
     assert (paths[-1] / "deep").stat().st_mode & 0o777 == 0o711
+
+
+FULL = """
+import os, sys
+sys.path[:0] = [{tests!r}]
+from _archives import FILE, archive, entry
+from pycontain._layers import Extraction
+from pycontain.errors import StoreError
+fd = os.open({target!r}, os.O_RDONLY)
+try:
+    with Extraction(fd) as extraction:
+        extraction.write(archive(entry("x", FILE, bytes(2 << 20))))
+        extraction.finish()
+except StoreError as error:
+    print(error.errno, error)
+"""
+
+
+@pytest.mark.requires("userns")
+def test_a_full_file_system(tmp_path: Path) -> None:
+    code = FULL.format(tests=str(Path(__file__).parents[2]), target=str(tmp_path))
+    mounted = f'mount -t tmpfs -o size=1m none {tmp_path} && exec {sys.executable} -c "$0"'
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mounted, code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.startswith(f"{errno.ENOSPC} [Errno {errno.ENOSPC}] entry 1 'x': write: ")
