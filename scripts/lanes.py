@@ -75,7 +75,10 @@ MACHINE_LACKS = frozenset({"memory_4g", "real_cpu", "route", "tmpfs_binds"})
 # What another caller, clone or kernel can change; the rest runs as root and as an ordinary user.
 CALLER = tuple(
     f"tests/{name}"
-    for name in ("adversarial", "cgroup", "cli", "core", "image/layers", "limits", "sandbox")
+    for name in (
+        *("adversarial", "cgroup", "cli", "core", "image/layers", "image/test_sandbox.py"),
+        *("limits", "sandbox"),
+    )
 )
 CLONE = ("tests/core", "tests/sandbox")
 FALLBACKS = ("tests/adversarial", "tests/core", "tests/image/layers", "tests/sandbox")
