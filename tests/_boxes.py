@@ -30,7 +30,21 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     root.chmod(0o755)
     (root / "bin/busybox").write_bytes(Path("/bin/busybox").read_bytes())
     (root / "bin/busybox").chmod(0o755)
-    for name in ("sh", "cat", "id", "ls", "pwd", "env", "touch", "rm", "stat", "test", "mkdir"):
+    programs = (
+        "cat",
+        "echo",
+        "env",
+        "false",
+        "id",
+        "ls",
+        "mkdir",
+        "pwd",
+        "rm",
+        "sh",
+        "stat",
+        "test",
+    )
+    for name in (*programs, "touch", "true"):
         (root / "bin" / name).symlink_to("busybox")
     (root / "etc/passwd").write_text(
         "root:x:0:0::/root:/bin/sh\nalice:x:1234:1235::/home/alice:/bin/sh\n"

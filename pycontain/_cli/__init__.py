@@ -48,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PycontainError as error:
         complain(str(error))
         return FAILED
+    except OSError as error:  # of a file that the command line names
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return FAILED
     except KeyboardInterrupt:
         return SIGNALED + signal.SIGINT
     return status
