@@ -37,6 +37,19 @@ absent_packages() { # PURPOSE...: names in the list that dpkg does not know as i
 	done < <(grep -v '^#' "$packages") | sort -u
 }
 
+# The tests start what they need; a service of the machine's own is nothing that they should leave.
+without_services() { # COMMAND...
+	local policy=/usr/sbin/policy-rc.d made="" status=0 # invoke-rc.d(8)
+	if [[ ! -e $policy ]]; then
+		made=$policy
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod 755 "$policy"
+	fi
+	"$@" || status=$?
+	[[ -z $made ]] || rm -f "$made"
+	return $status
+}
+
 install_packages() {
 	command -v dpkg-query >/dev/null || {
 		say "not a Debian machine: nothing installed, see $packages for what is needed"
@@ -50,9 +63,13 @@ install_packages() {
 	export DEBIAN_FRONTEND=noninteractive
 	local install=(apt-get install -qq -y --no-install-recommends "${missing[@]}")
 	# A machine that never updated its lists, or long ago, needs that first.
-	"${install[@]}" </dev/null >/dev/null 2>&1 && return 0
-	quietly apt-get update -qq
-	quietly "${install[@]}"
+	if ! without_services "${install[@]}" </dev/null >/dev/null 2>&1; then
+		quietly apt-get update -qq
+		without_services quietly "${install[@]}"
+	fi
+	if [[ " ${missing[*]} " == *" docker-registry "* && -d /run/systemd/system ]]; then
+		systemctl disable --quiet docker-registry.service
+	fi
 }
 
 is_debian_python() { # absent counts: Debian's is what we would install
