@@ -42,11 +42,15 @@ without_services() { # COMMAND...
 	local policy=/usr/sbin/policy-rc.d made="" status=0 # invoke-rc.d(8)
 	if [[ ! -e $policy ]]; then
 		made=$policy
+		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 		printf '#!/bin/sh\nexit 101\n' >"$policy"
 		chmod 755 "$policy"
 	fi
 	"$@" || status=$?
-	[[ -z $made ]] || rm -f "$made"
+	if [[ -n $made ]]; then
+		rm -f "$made"
+		trap - EXIT
+	fi
 	return $status
 }
 
