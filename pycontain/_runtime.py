@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import _audit, _groups, _native
@@ -394,19 +394,32 @@ class Runtime:
         """Stop every process of the commands. Returns whether all have stopped in time.
 
         Raises:
+            SandboxClosedError: It was closed meanwhile.
             UnsupportedError: The sandbox has no group that can be frozen.
         """
         self.paused = True
         try:
-            return _groups.needed(self.tree, "pause").freeze(timeout_s)
+            with self._living_groups("pause") as tree:
+                return tree.freeze(timeout_s)
         except BaseException:
             self.paused = False
             raise
 
     def resume(self) -> None:
-        """Let the processes run again."""
-        _groups.needed(self.tree, "resume").thaw(0.0)
+        """Let the processes run again. Raises as `pause`."""
+        with self._living_groups("resume") as tree:
+            tree.thaw(0.0)
         self.paused = False
+
+    @contextlib.contextmanager
+    def _living_groups(self, what: str) -> Iterator[SandboxTree]:
+        try:
+            yield _groups.needed(self.tree, what)
+        except OSError as error:
+            # Another thread has removed the files.
+            if self.closed and error.errno in (errno.ENOENT, errno.ENODEV):
+                raise SandboxClosedError("the sandbox is closed") from None
+            raise
 
     def kill(self, timeout_s: float = KILL_TIMEOUT_S) -> int | None:
         """Kill everything inside, wait for it and let go. Idempotent, from any thread.

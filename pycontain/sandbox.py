@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from subprocess import PIPE
 from types import TracebackType
@@ -129,6 +130,7 @@ class Sandbox(Configured):
     ) -> None:
         super().__init__(image, **options)
         self._runtime: Runtime | None = None
+        self._starting = threading.Lock()
 
     @property
     def runtime(self) -> Runtime:
@@ -167,13 +169,14 @@ class Sandbox(Configured):
         Raises:
             SpawnError: A step failed; nothing is left.
         """
-        if self._runtime is not None and not self._runtime.closed:
-            raise SandboxClosedError("the sandbox has been started already")
-        runtime = Runtime.start(
-            self._packer.plan, prepare(self._packer.plan, self._config, single=False)
-        )
-        runtime.wait_ready()
-        self._runtime = runtime
+        with self._starting:
+            if self._runtime is not None and not self._runtime.closed:
+                raise SandboxClosedError("the sandbox has been started already")
+            runtime = Runtime.start(
+                self._packer.plan, prepare(self._packer.plan, self._config, single=False)
+            )
+            runtime.wait_ready()
+            self._runtime = runtime
         return self
 
     def close(self) -> None:
