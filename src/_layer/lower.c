@@ -118,43 +118,49 @@ static void copy_regular(int from, int directory, const char *name,
 	sys_close((int)to);
 }
 
-/* The file becomes one of this layer, under its own name: what a hard link then shares. */
-bool lower_copy(const char *path, size_t length)
+static void copy_special(int from, int directory, const char *name, const struct statx *stat)
 {
 	static char link[PATH_SIZE];
-	struct statx stat;
-	struct attributes attributes;
-	int directory;
-	long err = 0, fd = lower_open(path, &stat);
-	uint32_t kind;
+	long err;
 
-	if (fd < 0)
-		return false;
-	kind = stat.stx_mode & S_TYPE;
-	attributes_of_file(&stat, &attributes);
-	if (kind == S_DIRECTORY)
-		fail("hardlink-directory", 0, path);
-	if (kind == S_REGULAR) {
-		counts.bytes += stat.stx_size;
-		if (counts.bytes > options.bytes)
-			fail_limit("bytes");
-	}
-	directory = place_parent(path);
-	if (kind == S_REGULAR) {
-		copy_regular((int)fd, directory, base_of(path), &attributes);
-	} else if (kind == S_LINK) {
-		err = sys4(__NR_readlinkat, fd, "", link, sizeof link - 1);
+	if ((stat->stx_mode & S_TYPE) == S_LINK) {
+		err = sys4(__NR_readlinkat, from, "", link, sizeof link - 1);
 		if (err >= 0) {
 			link[err] = '\0';
-			err = sys3(__NR_symlinkat, link, directory, base_of(path));
+			err = sys3(__NR_symlinkat, link, directory, name);
 		}
 	} else {
-		err = sys4(__NR_mknodat, directory, base_of(path), stat.stx_mode, 0);
+		err = sys4(__NR_mknodat, directory, name, stat->stx_mode, 0);
 	}
 	if (err < 0)
 		fail("os", err, "copy");
-	if (kind != S_REGULAR)
+}
+
+/* The file becomes one of this layer, under its own name: what a hard link then shares. */
+bool lower_copy(const char *path, size_t length)
+{
+	struct statx stat;
+	struct attributes attributes;
+	int directory;
+	long fd = lower_open(path, &stat);
+	bool regular;
+
+	if (fd < 0)
+		return false;
+	regular = (stat.stx_mode & S_TYPE) == S_REGULAR;
+	if ((stat.stx_mode & S_TYPE) == S_DIRECTORY)
+		fail("hardlink-directory", 0, path);
+	if (regular && stat.stx_size > options.bytes - counts.bytes)
+		fail_limit("bytes");
+	attributes_of_file(&stat, &attributes);
+	directory = place_parent(path);
+	if (regular) {
+		counts.bytes += stat.stx_size;
+		copy_regular((int)fd, directory, base_of(path), &attributes);
+	} else {
+		copy_special((int)fd, directory, base_of(path), &stat);
 		attributes_at(directory, base_of(path), &attributes);
+	}
 	sys_close((int)fd);
 	count_entry();
 	report_name("copied", path, length);

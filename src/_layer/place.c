@@ -79,69 +79,90 @@ static uint32_t look_at(const char *path, struct statx *stat, char *link, size_t
 	return stat->stx_mode & S_TYPE;
 }
 
-/*
- * The way part by part: links are resolved in the root, and what else is no directory gives way to
- * one. `real` never has a link, so that ".." is its last part taken off.
- */
+/* Where a walk is: `real` has no link, so that ".." is its last part taken off; `rest` from `at` on is
+ * still to be walked. */
+struct way {
+	char real[PATH_SIZE];
+	size_t length;
+	char rest[2 * PATH_SIZE + 2];
+	size_t at, n_links;
+};
+
+/* Its text takes the place of what was walked; `before` is the length of the path it stands in. */
+static void follow(struct way *way, const char *link, size_t length, size_t before)
+{
+	size_t left = text_length(way->rest + way->at) + 1;
+	char *behind = way->rest + sizeof way->rest - left;
+
+	if (++way->n_links > LINKS_MAX)
+		fail("os", -E_LOOP, "parent");
+	if (length + 1 + left > sizeof way->rest)
+		fail_limit("path");
+	for (size_t i = left; i-- > 0;)
+		behind[i] = way->rest[way->at + i];
+	memcpy(way->rest, link, length);
+	way->rest[length] = '/';
+	for (size_t i = 0; i < left; i++)
+		way->rest[length + 1 + i] = behind[i];
+	way->at = 0;
+	way->length = link[0] == '/' ? 1 : before;
+	way->real[way->length] = '\0';
+}
+
+static void step(struct way *way, const char *part, size_t size)
+{
+	static char link[PATH_SIZE];
+	size_t before = way->length, link_length = 0;
+	struct statx stat;
+	uint32_t kind;
+
+	way->length = path_add(way->real, before, part, size);
+	if (way->length == 0)
+		fail_limit("path");
+	kind = look_at(way->real, &stat, link, &link_length);
+	if (kind == S_LINK) {
+		follow(way, link, link_length, before);
+	} else if (kind != S_DIRECTORY) {
+		bool hidden = kind && is_whiteout(&stat);
+
+		if (kind)
+			remove_at(directory_at(way->real, before), base_of(way->real), kind);
+		make_missing(way->real, way->length, hidden);
+	}
+}
+
+/* The way part by part: links are resolved in the root, and what else is no directory gives way to
+ * one. */
 static int make_way(const char *parent, size_t length)
 {
-	static char rest[2 * PATH_SIZE + 2], link[PATH_SIZE];
-	char real[PATH_SIZE] = "/";
-	size_t real_length = 1, at = 0, n_links = 0, part;
-	size_t rest_length = length;
+	static struct way way;
 	int directory;
 
-	memcpy(rest, parent, length + 1);
-	for (; at < rest_length; at += part) {
-		size_t before = real_length, link_length = 0;
-		struct statx stat;
-		uint32_t kind;
+	way.real[0] = '/';
+	way.real[1] = '\0';
+	way.length = 1;
+	way.at = way.n_links = 0;
+	memcpy(way.rest, parent, length);
+	way.rest[length] = '\0';
+	for (;;) {
+		const char *part = way.rest + way.at;
+		size_t size = 0;
 
-		for (part = 0; rest[at + part] && rest[at + part] != '/'; part++)
-			;
-		if (part == 0) {
-			part = 1;
+		while (part[size] && part[size] != '/')
+			size++;
+		if (size == 0 && !*part)
+			break;
+		way.at += size ? size : 1;
+		if (size == 0 || (size == 1 && part[0] == '.'))
+			continue;
+		if (size == 2 && part[0] == '.' && part[1] == '.') {
+			way.length = parent_length(way.real);
+			way.real[way.length] = '\0';
 			continue;
 		}
-		if (part == 1 && rest[at] == '.')
-			continue;
-		if (part == 2 && rest[at] == '.' && rest[at + 1] == '.') {
-			real_length = parent_length(real);
-			real[real_length] = '\0';
-			continue;
-		}
-		real_length = path_add(real, real_length, rest + at, part);
-		if (real_length == 0)
-			fail_limit("path");
-		kind = look_at(real, &stat, link, &link_length);
-		if (kind == S_DIRECTORY)
-			continue;
-		if (kind != S_LINK) {
-			bool hidden = kind && is_whiteout(&stat);
-
-			if (kind)
-				remove_at(directory_at(real, before), base_of(real), kind);
-			make_missing(real, real_length, hidden);
-			continue;
-		}
-		if (++n_links > LINKS_MAX)
-			fail("os", -E_LOOP, "parent");
-		/* The link's text takes the place of what was walked. */
-		at += part;
-		if (link_length + 1 + rest_length - at >= sizeof rest)
-			fail_limit("path");
-		for (size_t i = rest_length - at + 1; i-- > 0;)
-			rest[sizeof rest - (rest_length - at + 1) + i] = rest[at + i];
-		memcpy(rest, link, link_length);
-		rest[link_length] = '/';
-		for (size_t i = 0; i <= rest_length - at; i++)
-			rest[link_length + 1 + i] = rest[sizeof rest - (rest_length - at + 1) + i];
-		rest_length = link_length + 1 + rest_length - at;
-		at = part = 0;
-		real_length = link[0] == '/' ? 1 : before;
-		real[real_length] = '\0';
+		step(&way, part, size);
 	}
-	directory = directory_at(real, real_length);
+	directory = directory_at(way.real, way.length);
 	if (directory < 0)
 		fail("os", directory, "parent");
 	return directory;
@@ -149,18 +170,14 @@ static int make_way(const char *parent, size_t length)
 
 int place_parent(const char *path)
 {
-	static char parent[PATH_SIZE];
 	size_t length = parent_length(path);
-	int fd;
+	int fd = directory_at(path, length);
 
-	fd = directory_at(path, length);
 	if (fd >= 0)
 		return fd;
 	if (fd != -E_NOENT && fd != -E_NOTDIR && fd != -E_LOOP)
 		fail("os", fd, "parent");
-	memcpy(parent, path, length);
-	parent[length] = '\0';
-	return make_way(parent, length);
+	return make_way(path, length);
 }
 
 void place_of(const struct attributes *attributes)
