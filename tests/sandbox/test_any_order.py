@@ -107,11 +107,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=commands)
     def popen(self) -> Any:
+        new = []
         with self.allowed(paused=False):
             popen = self.sandbox.popen(["cat"], stdin=pycontain.PIPE, stdout=pycontain.PIPE)
-            self.started.append(Running(popen))
-            return self.started[-1]
-        return multiple()
+            new.append(Running(popen))
+        self.started += new
+        return multiple(*new)
 
     @rule(command=commands, word=words)
     def write(self, command: Running, word: bytes) -> None:
