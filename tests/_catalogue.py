@@ -8,10 +8,12 @@ A place is the beginning of a test's id below tests/. What the selftest's catalo
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+CLASSES = re.compile(r"^(?:\w+::)+")
 SELFTEST = (
     "adversarial/test_catalogue.py::test_nothing_of_the_catalogue_works_inside[",
     "adversarial/test_catalogue.py::test_some_of_each_kind_works_outside[",
@@ -38,7 +40,8 @@ class Entry:
 
     def covers(self, nodeid: str) -> bool:
         """Tell whether a test, by pytest's id, tries it."""
-        name = nodeid.removeprefix("tests/")
+        file, _, test = nodeid.removeprefix("tests/").partition("::")
+        name = f"{file}::{re.sub(CLASSES, '', test)}"
         parameters = name.rpartition("[")[2].rstrip("]").split("-")
         return name.startswith(self.places) or (
             name.startswith(SELFTEST) and parameters[-1] == self.id

@@ -130,6 +130,7 @@ def test_every_attack_is_tried_or_says_why_not(entry: _catalogue.Entry) -> None:
         ("tests/adversarial/test_a_roots.py::test_a4_masks[file]", "A4", True),
         ("tests/adversarial/test_a_roots.py::test_a4_masks[file]", "A5", False),
         ("tests/programs/test_tools.py::test_git", "D11", True),
+        ("tests/image/layers/test_rules.py::TestLinks::test_a_chain_of_links", "K2", True),
     ],
 )
 def test_a_test_is_known_by_its_id(nodeid: str, number: str, covered: bool) -> None:
