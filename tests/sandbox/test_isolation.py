@@ -207,6 +207,7 @@ def test_a_later_mount_of_the_host_does_not_appear_inside(rootfs: Path, tmp_path
     assert python(code, tmp_path, rootfs, prefix=private_mounts()) == "b''\n0\n"
 
 
+@pytest.mark.requires("tmpfs_binds")
 def test_a_mount_point_of_any_name_is_in_nobodys_way(rootfs: Path, tmp_path: Path) -> None:
     code = """
         import os, subprocess, sys
