@@ -59,9 +59,19 @@ def tree(directory: str, timeout_s: float) -> bool:
 
 
 def all_of(directories: Iterable[str], timeout_s: float) -> list[str]:
-    """Remove groups in order, within `timeout_s` together, and return those that remain."""
+    """Remove groups in order, within `timeout_s` together, and return those that remain.
+
+    One that the kernel does not let go, for want of descriptors say, remains: it is tried again.
+    """
     deadline = time.monotonic() + timeout_s
-    return [d for d in directories if not tree(d, deadline - time.monotonic())]
+    remaining = []
+    for directory in directories:
+        gone = False
+        with contextlib.suppress(OSError):
+            gone = tree(directory, deadline - time.monotonic())
+        if not gone:
+            remaining.append(directory)
+    return remaining
 
 
 def _try_remove(directory: str) -> bool:
@@ -130,14 +140,19 @@ def kill_tree(directory: str, deadline: float) -> bool:
 
 
 def _kill_members(directory: str) -> None:
-    for path in descend(directory):
-        pids = members(path)
-        for at in range(0, len(pids), _BATCH):
-            opened = _open_pidfds(path, pids[at : at + _BATCH])
-            for pidfd in opened:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                os.close(pidfd)
+    """Kill every process by itself; whether all are gone the caller sees anyway."""
+    with contextlib.suppress(OSError):
+        for path in descend(directory):
+            pids = members(path)
+            for at in range(0, len(pids), _BATCH):
+                _kill_each(_open_pidfds(path, pids[at : at + _BATCH]))
+
+
+def _kill_each(pidfds: list[int]) -> None:
+    for pidfd in pidfds:
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
 
 
 _frozen_parents = threading.Lock()

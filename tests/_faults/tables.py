@@ -75,7 +75,11 @@ PYTHON_OPTIONAL: Mapping[str, str] = MappingProxyType(
         "*>current_owner>run>*": "what dead owners left is swept by the next program",
         "*>current_owner>runtime_directory*": "as above",
         "kill_all>kill>_kill_processes>*": "PID 1 kills, and else the whole sandbox ends",
+        "kill_all>kill>_kill_group>*": "as above",
         "__exit__>close>kill>*": "PID 1 is killed by its pidfd, whatever becomes of the groups",
+        "__aexit__>close>kill>*": "as above",
+        "_on_death>_reap>kill>*": "as above",
+        "*>_measure>usage>*": "a counter that cannot be read is None in the usage",
         "*>_sealed_init memfd_create": "asked again without MFD_EXEC, as for an older kernel",
     }
 )
