@@ -106,7 +106,7 @@ def settles(condition: Callable[[], bool]) -> bool:
     return True
 
 
-LIST = "for t in /proc/[0-9]*/task/*; do echo $(grep -E '^(Name|State|Tgid)' $t/status); done"
+LIST = "for t in /proc/[0-9]*/task/*; do echo $(grep -E '^(Name|State|Tgid|VmSize)' $t/status); done"
 
 
 def processes(sandbox: pycontain.Sandbox) -> list[str]:
@@ -119,7 +119,8 @@ def listed(listing: str) -> list[str]:
     found = []
     for line in listing.splitlines():
         words = line.split()
-        if len(words) < 6 or words[3] in "ZX" or words[1] in ("sh", "grep", "pycontain-init"):
+        # Who has no memory left will never run again, though its exit may not be over.
+        if "VmSize:" not in words or words[3] in "ZX" or words[1] in ("sh", "grep", "pycontain-init"):
             continue
         found.append(words[1])
     return [name for name in found if name != "memfd:pycontain"]
