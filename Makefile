@@ -73,7 +73,7 @@ vm-shell: ## a shell in such a machine; KERNEL=6.12 KIND=systemd
 	@$(BIN)/python scripts/vm.py --kernel $(KERNEL) --kind $(KIND)
 
 .PHONY: test-asan
-test-asan: ## the suite with AddressSanitizer and UBSan in the extension
+test-asan: ## tests/core and tests/sandbox with AddressSanitizer and UBSan in the extension
 	@$(SETUP) test
 	@VENV=$(VENV) scripts/test_asan.sh $(ARGS)
 

@@ -127,11 +127,11 @@ class BuildNative(build_ext):
 
     @staticmethod
     def _add_flags(extension: Extension, compiler: list[str]) -> None:
+        flags = supported(compiler, HARDENING)
         if SANITIZE:
-            flags = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover", "-fno-omit-frame-pointer"]
+            flags += [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover", "-fno-omit-frame-pointer"]
             compile_only = ["-O1", "-g", "-U_FORTIFY_SOURCE"]
         else:
-            flags = supported(compiler, HARDENING)
             compile_only = ["-O2", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]
         if FAULTS:  # fortified calls have other names
             flags += [*FAULT_FLAGS, *(f"-Wl,--wrap={name}" for name in FAULT_WRAPPED)]
