@@ -14,7 +14,7 @@ from ._seccomp import Arg, Decision, Filter
 from .config import SandboxConfig
 from .denial import Denial, Denials, DeniedArgument
 from .enforcement import Control
-from .errors import UnsupportedError
+from .errors import ConfigError, UnsupportedError
 
 _BY: Final = (
     "seccomp user notifications: what the filter refuses, and not what Landlock, file modes, "
@@ -30,13 +30,15 @@ class Audit(NamedTuple):
 
     Attributes:
         control: Whether it is in force.
-        rules: The filter that is audited.
-        program: What is loaded in place of the filter; empty: none.
+        rules: The filter.
+        program: What is loaded in place of the filter, with a listener; empty: none.
+        handed: The listener is the caller's, and nothing is audited.
     """
 
     control: Control
     rules: Filter
     program: bytes = b""
+    handed: bool = False
 
 
 NOT_ASKED: Final = Control(in_force=False, why="not asked for", remedy="audit=True")
@@ -49,14 +51,13 @@ def prepare(config: SandboxConfig, rules: Filter) -> Audit:
     before a question, so it may load none where there are such ends.
 
     Raises:
-        UnsupportedError: A rule asks a listener of somebody else's.
+        ConfigError: A rule asks a listener of the caller's, and nobody listens.
+        UnsupportedError: The kernel has no listener for it.
     """
     if rules.notifies:
-        raise UnsupportedError(
-            errno.ENOSYS,
-            "seccomp: a rule asks a listener (action notify), which cannot be handed out yet; "
-            "allow the call or deny it",
-        )
+        return _handed(config, rules)
+    if config.seccomp_listener is not None:
+        raise ConfigError("seccomp_listener: no rule of the profile asks it (action notify)")
     if not config.audit:
         return Audit(NOT_ASKED, rules)
     if problem := _native.listener_problem():
@@ -72,6 +73,21 @@ def prepare(config: SandboxConfig, rules: Filter) -> Audit:
         by += "; programs load no filters of their own"
     program = _seccomp.notifying(_seccomp.compile(rules))
     return Audit(Control(in_force=True, by=by), rules, program)
+
+
+def _handed(config: SandboxConfig, rules: Filter) -> Audit:
+    if config.seccomp_listener is None:
+        raise ConfigError(
+            "profile: a seccomp rule asks a listener (action notify): give seccomp_listener=, or "
+            "allow the call or deny it"
+        )
+    if config.audit:
+        raise ConfigError("audit: a filter has one listener, and seccomp_listener= gets it")
+    if problem := _native.listener_problem():
+        raise UnsupportedError(
+            problem, f"the kernel grants no seccomp listener: {os.strerror(problem)}"
+        )
+    return Audit(NOT_ASKED, rules, _seccomp.compile(rules), handed=True)
 
 
 def denials(rules: Filter, report: Report) -> Denials:

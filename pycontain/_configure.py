@@ -7,7 +7,7 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Unpack
 
 from . import _groups
@@ -77,6 +77,7 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
     require: Sequence[str] = (),
     accept_missing: Sequence[str] = (),
     audit: bool = False,
+    seccomp_listener: Callable[[int], object] | None = None,
 ) -> SandboxConfig:
     """Check the options of a sandbox.
 
@@ -121,6 +122,7 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
         require=check_names(require, "require"),
         accept_missing=check_names(accept_missing, "accept_missing"),
         audit=audit,
+        seccomp_listener=seccomp_listener,
     )
 
 

@@ -84,6 +84,7 @@ class Event(IntEnum):
     STARTED = lib.NSB_EVENT_STARTED
     EXITED = lib.NSB_EVENT_EXITED
     DONE = lib.NSB_EVENT_DONE
+    LISTENER = lib.NSB_EVENT_LISTENER
     DENIALS = lib.NSB_EVENT_DENIALS
 
 
@@ -230,6 +231,7 @@ class Setup:
     seccomp: bytes
     seccomp_flags: int = 0
     audit: bytes = b""
+    hand_listener: bool = False
     no_new_privs: bool
     landlock: Landlock | None = None
     securebits: int
@@ -388,6 +390,7 @@ def pack_setup(setup: Setup) -> bytes:
     head.seccomp_flags = setup.seccomp_flags
     head.n_audit = len(setup.audit) // 8
     head.audit = message.array(setup.audit)
+    head.hand_listener = setup.hand_listener
     ops = ffi.new("struct nsb_op[]", len(setup.ops))
     for slot, op in zip(ops, setup.ops, strict=True):
         slot.kind, slot.flags, slot.fd, slot.attr = op.kind, op.flags, op.fd, op.attr

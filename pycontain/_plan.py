@@ -560,6 +560,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
         seccomp=_seccomp.compile(audit.rules),
         seccomp_flags=audit.rules.flag_bits & _FILTER_FLAGS,
         audit=audit.program,
+        hand_listener=audit.handed,
         no_new_privs=profile.no_new_privileges,
         landlock=rules,
         securebits=profile.securebits,
@@ -585,7 +586,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
         cwd=_default_cwd(config),
         umask=profile.umask,
         enforcement=MappingProxyType(enforcement),
-        audited=audit.rules if audit.program else None,
+        audited=audit.rules if audit.program and not audit.handed else None,
     )
 
 

@@ -327,6 +327,8 @@ class BaseCommand:
                     self.pid = pid or -1
                     self.pty_fd = -1 if fd is None else fd
                     return False
+                elif report.event == Event.LISTENER and fd is not None:
+                    self._hand_listener(fd)
                 elif report.event == Event.DENIALS:
                     self._refused = report
                 elif report.event == Event.FAILED:
@@ -335,6 +337,13 @@ class BaseCommand:
                 else:
                     self._exited(report)
             return True
+
+    def _hand_listener(self, fd: int) -> None:
+        listener = self._runtime.plan.config.seccomp_listener
+        if listener is None:
+            os.close(fd)
+        else:
+            listener(fd)
 
     def _signal_request(self, number: int, *, everything: bool = False) -> bytes:
         return _native.pack_kill(self._ident, number, int(everything))

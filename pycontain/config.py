@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias, TypedDict
@@ -355,6 +355,7 @@ class SandboxConfig:
         accept_missing: Controls that may be missing.
         defaulted: Limits that nobody asked for, the profile's: they hold where they can.
         audit: Whether what the seccomp filter refuses is recorded.
+        seccomp_listener: Gets each command's seccomp listener.
         pinned: The cpuset holds by sched_setaffinity(2), without a control group.
     """
 
@@ -386,6 +387,7 @@ class SandboxConfig:
     accept_missing: tuple[str, ...] = ()
     defaulted: tuple[str, ...] = field(default=(), compare=False)
     audit: bool = False
+    seccomp_listener: Callable[[int], object] | None = None
     pinned: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -434,6 +436,10 @@ class SandboxOptions(TypedDict, total=False):
         read_only: Whether the root is read-only, without a private layer.
         require: Controls that must be in force (names of `enforcement`).
         accept_missing: Limits that may be missing although they were asked for.
+        seccomp_listener: Called with the descriptor of each command's seccomp listener
+            (seccomp_unotify(2)), which it owns from then on, before the program is executed; for
+            profiles with rules of the action notify. It must not block, and somebody has to answer:
+            the calls of a listener that is closed fail with ENOSYS.
         audit: Record the system calls that the seccomp filter refuses, in `Result.denials`. Each
             such call then takes some microseconds more; what is allowed takes no longer, and what
             is decided stays the same. Programs cannot have a seccomp listener of their own then,
@@ -467,6 +473,7 @@ class SandboxOptions(TypedDict, total=False):
     require: Sequence[str]
     accept_missing: Sequence[str]
     audit: bool
+    seccomp_listener: Callable[[int], object] | None
 
 
 class RunOptions(SandboxOptions, total=False):

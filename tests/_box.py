@@ -106,7 +106,10 @@ def settles(condition: Callable[[], bool]) -> bool:
     return True
 
 
-LIST = "for t in /proc/[0-9]*/task/*; do echo $(grep -E '^(Name|State|Tgid|VmSize)' $t/status); done"
+LIST = """
+for t in /proc/[0-9]*/task/*; do echo $(grep -E '^(Name|State|Tgid|VmSize)' $t/status); done
+"""
+NOT_LISTED = ("sh", "grep", "pycontain-init", "memfd:pycontain")
 
 
 def processes(sandbox: pycontain.Sandbox) -> list[str]:
@@ -116,14 +119,10 @@ def processes(sandbox: pycontain.Sandbox) -> list[str]:
 
 def listed(listing: str) -> list[str]:
     """Return the names in what LIST prints."""
-    found = []
-    for line in listing.splitlines():
-        words = line.split()
-        # Who has no memory left will never run again, though its exit may not be over.
-        if "VmSize:" not in words or words[3] in "ZX" or words[1] in ("sh", "grep", "pycontain-init"):
-            continue
-        found.append(words[1])
-    return [name for name in found if name != "memfd:pycontain"]
+    rows = [line.split() for line in listing.splitlines()]
+    # Who has no memory left will never run again, though its exit may not be over.
+    living = [words for words in rows if "VmSize:" in words and words[3] not in "ZX"]
+    return [words[1] for words in living if words[1] not in NOT_LISTED]
 
 
 def host_state() -> dict[str, Any]:

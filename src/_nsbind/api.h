@@ -95,6 +95,7 @@ enum nsb_event {
 	NSB_EVENT_EXITED,    /* status, user_us, system_us; index 1: it failed, and a file system of
 				the sandbox is full */
 	NSB_EVENT_DONE,      /* a request without a life of its own is complete */
+	NSB_EVENT_LISTENER,  /* SCM_RIGHTS carries the command's listener; before STARTED */
 	NSB_EVENT_DENIALS    /* index: how many struct nsb_denial follow in this message; before
 				EXITED, or as the answer to NSB_REQUEST_DENIALS */
 };
@@ -235,7 +236,7 @@ struct nsb_setup {
 	uint32_t no_new_privs;
 	uint32_t n_landlock_paths;
 	uint32_t landlock_paths; /* consecutive NUL-terminated strings */
-	uint32_t landlock_reserved;
+	uint32_t hand_listener;  /* 1: audit is the filter itself, and who answers is the caller */
 	uint64_t landlock_handled; /* LANDLOCK_ACCESS_FS_*; 0: no Landlock */
 	uint64_t landlock_scoped;  /* LANDLOCK_SCOPE_* */
 	uint64_t landlock_below_root;

@@ -47,6 +47,7 @@ struct policy {
 	uint32_t seccomp_flags;
 	const struct sock_filter *audit;
 	uint32_t n_audit; /* 0: none */
+	bool hand_listener;
 	uint32_t no_new_privs;
 	uint32_t securebits;
 	bool drop_groups;
@@ -130,7 +131,7 @@ uint32_t filter_decide(const struct sock_filter *program, uint32_t n,
 /* init_audit.c */
 struct pollfd;
 long audit_install(const struct policy *policy, int to_init); /* in the command */
-long audit_follow(int sock, uint32_t command, const struct policy *policy);
+long audit_follow(int sock, uint32_t command, const struct policy *policy, int reply_fd);
 uint64_t audit_end(uint32_t command, int reply_fd);
 bool audits_full(void);
 uint32_t audits_watch(struct pollfd *fds);

@@ -382,15 +382,26 @@ static long add(int listener, uint32_t command)
 	return 0;
 }
 
+/* Whoever gets it answers, and not we. */
+static long hand_over(int listener, int reply_fd)
+{
+	struct nsb_report report = { .event = NSB_EVENT_LISTENER };
+	long err = send_report(reply_fd, &report, listener, 0);
+
+	sys_close(listener);
+	return err;
+}
+
 /*
  * Follow a command from its clone to its exec, which closes its end of the socket: where privileges
  * are dropped behind the filter, this may refuse what they need. Returns 0 or a negative errno; the
  * command has a listener then, or has ended.
  */
-long audit_follow(int sock, uint32_t command, const struct policy *policy)
+long audit_follow(int sock, uint32_t command, const struct policy *policy, int reply_fd)
 {
 	/* In this order: a question from after the exec is not seen without the exec. */
 	struct pollfd fds[2] = { { .fd = -1, .events = POLLIN }, { .fd = sock, .events = POLLIN } };
+	bool handed = false;
 	int listener;
 	long n;
 
@@ -408,12 +419,16 @@ long audit_follow(int sock, uint32_t command, const struct policy *policy)
 		}
 		n = receive_listener(sock, &listener);
 		if (n == 0)
-			return fds[0].fd < 0 ? -E_CHILD : 0;
-		if (n > 0)
+			return fds[0].fd < 0 && !handed ? -E_CHILD : 0;
+		if (n > 0 && policy->hand_listener) {
+			handed = true;
+			n = hand_over(listener, reply_fd);
+		} else if (n > 0) {
 			n = add(listener, command);
+			fds[0].fd = listener;
+		}
 		if (n < 0)
 			return n;
-		fds[0].fd = listener;
 	}
 }
 

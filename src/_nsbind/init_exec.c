@@ -504,14 +504,15 @@ static void close_audit(struct start *start)
 }
 
 /* In an audit the clone returns at once, and the command shares our memory until its exec. */
-static void follow(struct start *start, int32_t pid)
+static void follow(struct start *start, int32_t pid, int reply_fd)
 {
 	long err;
 
 	if (!start->policy->n_audit)
 		return;
 	sys_close(start->audit_socks[1]);
-	err = audit_follow(start->audit_socks[0], start->request->header.id, start->policy);
+	err = audit_follow(start->audit_socks[0], start->request->header.id, start->policy,
+			   reply_fd);
 	start->audit_socks[1] = -1; /* not before: the command has read it from here */
 	/* What the command itself says of its failure comes first. */
 	if (err >= 0 || start->outcome.step)
@@ -538,7 +539,7 @@ static void command_start(struct message *message, struct start *start, const ch
 	if (ready) {
 		pid = clone_command(start);
 		if (!step_failed(start, NSB_STEP_START, pid, 0))
-			follow(start, (int32_t)pid);
+			follow(start, (int32_t)pid, message->fds[0]);
 		if (!start->outcome.step)
 			reply_started(start, message->fds[0], (int32_t)pid);
 	}

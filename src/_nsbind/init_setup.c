@@ -126,6 +126,7 @@ static struct outcome read_policy(const struct message *message, const struct ns
 		.audit = message_at(message, setup->audit, setup->n_audit,
 				    sizeof(struct sock_filter)),
 		.n_audit = setup->n_audit,
+		.hand_listener = setup->hand_listener,
 		.no_new_privs = setup->no_new_privs,
 		.securebits = setup->securebits,
 		.drop_groups = setup->drop_groups,
