@@ -66,10 +66,11 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* Of a command that has not ended. */
 static struct audit *audit_of(uint32_t command)
 {
 	for (uint32_t i = 0; i < n_audits; i++)
-		if (audits[i].command == command)
+		if (audits[i].command == command && audits[i].denials)
 			return &audits[i];
 	return NULL;
 }

@@ -110,7 +110,8 @@ static long duplicate(long from, long to, long flags)
 
 static long control_fd(long fd, long command, long argument)
 {
-	long err = use_fd(fd);
+	/* Without close_range(2), every number is marked (F_SETFD). */
+	long err = command == 2 && !is_open(fd) ? -E_BADF : use_fd(fd);
 
 	if (!err)
 		err = refusal();
