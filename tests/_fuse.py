@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LOOKUP, GETATTR, OPEN, READ, INIT, OPENDIR = 1, 3, 14, 15, 26, 27
+LOOKUP, GETATTR, OPEN, READ, STATFS, INIT, OPENDIR = 1, 3, 14, 15, 17, 26, 27
 ROOT, DIRECTORY, FILE = 1, 2, 3
 MODES = {ROOT: 0o40755, DIRECTORY: 0o40755, FILE: 0o100644}
 NAMES = {b"directory": DIRECTORY, b"file": FILE}
@@ -100,6 +100,8 @@ def _answer(op: int, node: int, body: bytes) -> bytes | int:
         return struct.pack("=4QII", found, 0, 0, 0, 0, 0) + _attr(found)
     if op == GETATTR:
         return struct.pack("=QII", 0, 0, 0) + _attr(node)
+    if op == STATFS:  # which every real server has
+        return struct.pack("=5Q4I6I", 0, 0, 0, 0, 0, 4096, 255, 4096, 0, *[0] * 6)
     if op in (OPEN, OPENDIR):
         return struct.pack("=QII", 0, 0, 0)
     return b"" if op == READ else ENOSYS
