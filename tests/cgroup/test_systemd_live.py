@@ -260,7 +260,7 @@ say(scopes=sorted(scopes), out=out, keepers=len(keepers()))
 @pytest.mark.parametrize("caller", CALLERS)
 def test_without_limits_no_scope_is_asked_for(caller: str) -> None:
     code = """
-with pycontain.Sandbox() as sb:
+with pycontain.Sandbox(memory="max", pids="max") as sb:
     sb.run(["true"])
     say(keepers=len(keepers()))
 """
