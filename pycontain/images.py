@@ -10,8 +10,9 @@ Each user has a store of their own, root has another: $PYCONTAIN_STORE, else /va
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -29,7 +30,7 @@ from ._image._use import uses
 from ._pull import LayerProgress, OnProgress, Progress
 from ._pull import pull as _pull
 from ._unpack import open_store
-from .errors import ConfigError, InvalidReferenceError, PlatformError
+from .errors import ConfigError, InvalidReferenceError, PlatformError, UnsupportedImageError
 
 __all__ = [
     "Image",
@@ -156,21 +157,15 @@ def push(
 
 
 def list() -> builtins.list[Image]:  # noqa: A001 - as in `docker image list`
-    """Return the images in the store for this machine's platform, by name.
-
-    One that is there for other platforms only is left out; `inspect` tells them apart.
+    """Return the images in the store by name, each for each platform that it is there for.
 
     Raises:
         StoreError: The store cannot be read.
     """
     store = open_store()
-    found = []
-    for name in store.names():
-        try:
-            found.append(_image(store, name.reference, name.target, None))
-        except LookupError:
-            continue
-    return found
+    return [
+        image for name in store.names() for image in _present(store, name.reference, name.target)
+    ]
 
 
 def inspect(ref: str, platform: str | None = None) -> Image:
@@ -324,15 +319,28 @@ def _loaded(store: Store, image: Loaded) -> Image:
     try:
         return _image(store, image.reference, image.target, None)
     except PlatformError:
-        there = store.document(store.present(image.target)[0])
-        platform = store.config(there).platform if isinstance(there, Manifest) else None
-        return _image(store, image.reference, image.target, platform)
+        for there in _present(store, image.reference, image.target):
+            return there
+        raise
+
+
+def _present(store: Store, reference: Reference, target: Descriptor) -> Iterator[Image]:
+    """Yield the images of a name that are there; an index may have what is none beside them."""
+    for descriptor in store.present(target):
+        document = store.document(descriptor)
+        with contextlib.suppress(UnsupportedImageError):
+            if isinstance(document, Manifest):
+                yield _described(store, reference, target, document)
 
 
 def _image(
     store: Store, reference: Reference, target: Descriptor, platform: Platform | None
 ) -> Image:
     manifest = store.manifest(target, platform=platform, what=reference.familiar)
+    return _described(store, reference, target, manifest)
+
+
+def _described(store: Store, reference: Reference, target: Descriptor, manifest: Manifest) -> Image:
     config = store.config(manifest)
     return Image(
         name=reference.familiar,

@@ -24,6 +24,10 @@ MODES = {ROOT: 0o40755, DIRECTORY: 0o40755, FILE: 0o100644}
 NAMES = {b"directory": DIRECTORY, b"file": FILE}
 REQUEST = struct.Struct("=IIQQIIII")
 ENOENT, ENOSYS = 2, 38
+_OPENED = struct.pack("=QII", 0, 0, 0)
+# Every real server has STATFS.
+_STATFS = struct.pack("=5Q4I6I", 0, 0, 0, 0, 0, 4096, 255, 4096, 0, *[0] * 6)
+CONSTANT = {STATFS: _STATFS, OPEN: _OPENED, OPENDIR: _OPENED, READ: b""}
 
 
 class Server:
@@ -100,11 +104,7 @@ def _answer(op: int, node: int, body: bytes) -> bytes | int:
         return struct.pack("=4QII", found, 0, 0, 0, 0, 0) + _attr(found)
     if op == GETATTR:
         return struct.pack("=QII", 0, 0, 0) + _attr(node)
-    if op == STATFS:  # which every real server has
-        return struct.pack("=5Q4I6I", 0, 0, 0, 0, 0, 4096, 255, 4096, 0, *[0] * 6)
-    if op in (OPEN, OPENDIR):
-        return struct.pack("=QII", 0, 0, 0)
-    return b"" if op == READ else ENOSYS
+    return CONSTANT.get(op, ENOSYS)
 
 
 def _attr(node: int) -> bytes:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from _images import add_named, tar
+from _images import add_image, add_index, add_named, tar
 from pycontain import ConfigError, ImageNotFoundError, images
 from pycontain._image._platform import local_platform
+from pycontain._image._reference import Reference
 from pycontain._image._store import Store
 
 ROOT = tar({"etc/motd": b"hello"})
@@ -63,10 +64,19 @@ def test_one_image_in_a_file(own: Store, tmp_path: Path) -> None:
 def test_an_image_for_another_machine(own: Store, tmp_path: Path) -> None:
     made = images.import_rootfs(io.BytesIO(ROOT), "mine:1", platform="linux/s390x")
     assert str(made.config.platform) == "linux/s390x"
-    assert images.list() == []
+    assert images.list() == [made]
     assert images.inspect("mine:1", platform="linux/s390x") == made
     images.save("mine:1", tmp_path / "x.tar", form="docker-archive")
     assert images.load(tmp_path / "x.tar")[0].id == made.id
+
+
+def test_listed_for_each_platform_that_is_there(own: Store) -> None:
+    platforms = ("linux/s390x", "linux/amd64")
+    with own.lease() as lease:
+        manifests = {each: add_image(own, lease, [ROOT], platform=each) for each in platforms}
+        own.tag(Reference.parse("mine:1"), add_index(own, lease, manifests).descriptor)
+    assert [str(image.config.platform) for image in images.list()] == [*platforms]
+    assert {image.digest for image in images.list()} == {images.list()[0].digest}
 
 
 def test_removed_by_name_or_by_id(own: Store) -> None:
