@@ -226,9 +226,12 @@ class Configured:
     def __init__(
         self, image: str | ImageRoot | None = None, **options: Unpack[SandboxOptions]
     ) -> None:
-        self._config = configure(image, **options)
-        self._packer = packer_of(self._config)
         self._updating = threading.Lock()
+        self._compile(configure(image, **options))
+
+    def _compile(self, config: SandboxConfig) -> None:
+        self._config = config
+        self._packer = packer_of(config)
 
     def _update(self, runtime: Runtime, limits: LiveLimits) -> None:
         changes = check_limits(**limits)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from subprocess import PIPE
@@ -11,10 +12,11 @@ from typing import Any, Self, Unpack, overload
 
 from pycontain import _groups
 from pycontain._command import Argument, Options, check_size
-from pycontain._configure import Configured
+from pycontain._configure import Configured, configure
 from pycontain._image._root import ImageRoot
 from pycontain._job import Job
 from pycontain._native import pack_denials
+from pycontain._plan import Plan
 from pycontain._process import TextMode
 from pycontain._runtime import Runtime, prepare
 from pycontain._streams import Stream
@@ -34,9 +36,10 @@ class AsyncSandbox(Configured):
     """`Sandbox` for an event loop: the same names and options, with methods to await.
 
     Use it with `async with`, or await `start` and `close`, in one event loop. Everything waits for
-    descriptors with the loop's `add_reader`: there is no thread, no signal handler and no child
-    watcher. A task that is cancelled in `run` or in the start of `popen` is cancelled when
-    everything of its command is dead.
+    descriptors with the loop's `add_reader`: there is no signal handler and no child watcher, and
+    a thread only where `start` pulls an image that is given by its name. (Cancelling that pull
+    leaves it to end by itself.) A task that is cancelled in `run` or in the start of `popen` is
+    cancelled when everything of its command is dead.
 
     Only the clone of PID 1 itself, a fraction of a millisecond in `start`, holds the loop up.
 
@@ -48,7 +51,13 @@ class AsyncSandbox(Configured):
     def __init__(
         self, image: str | ImageRoot | None = None, **options: Unpack[SandboxOptions]
     ) -> None:
-        super().__init__(image, **options)
+        self._named = (image, options) if isinstance(image, str) else None
+        if self._named is None:
+            super().__init__(image, **options)
+        else:  # what is wrong with the options is said now, what is with the image in `start`
+            others = options.copy()
+            others.pop("platform", None)
+            super().__init__(None, **others)
         self._pid1: AsyncRuntime | None = None
         self._processes: weakref.WeakSet[AsyncPopen] = weakref.WeakSet()
 
@@ -70,6 +79,17 @@ class AsyncSandbox(Configured):
             SandboxClosedError: Not started yet, or closed.
         """
         return self._living.runtime
+
+    @property
+    def plan(self) -> Plan:
+        """The compiled configuration; that of an image given by its name from the start on.
+
+        Raises:
+            SandboxClosedError: Such a sandbox has not been started yet.
+        """
+        if self._named is not None and self._pid1 is None:
+            raise SandboxClosedError("the sandbox has not been started, nor its image looked at")
+        return super().plan
 
     @property
     def enforcement(self) -> Mapping[str, Control]:
@@ -95,6 +115,9 @@ class AsyncSandbox(Configured):
         """
         if self._pid1 is not None and not self._pid1.closed:
             raise SandboxClosedError("the sandbox has been started already")
+        if self._named is not None:
+            image, options = self._named
+            self._compile(await asyncio.to_thread(configure, image, **options))
         self._pid1 = AsyncRuntime(
             Runtime.start(self._packer.plan, prepare(self._packer.plan, self._config, single=False))
         )

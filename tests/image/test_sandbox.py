@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +15,14 @@ from _archives import SYMLINK, archive, entry
 from _box import warm
 from _boxes import Add, add, busybox, store_path
 from pycontain import (
+    AsyncSandbox,
     ConfigError,
     ImageConfigError,
     InvalidReferenceError,
     PlatformError,
     RegistryError,
     Sandbox,
+    SandboxClosedError,
     StoreError,
     images,
 )
@@ -182,3 +185,40 @@ def test_a_store_that_others_may_write_to_is_refused(add: Add, store_path: str) 
     os.chmod(store_path, 0o777)
     with pytest.raises(StoreError, match="others may write"):
         images.list()
+
+
+def test_an_event_loop_goes_on_while_an_image_is_fetched(add: Add) -> None:
+    add("box")
+
+    async def main() -> tuple[list[str], int]:
+        order: list[str] = []
+
+        async def tick() -> None:
+            await asyncio.sleep(0)
+            order.append("tick")
+
+        async def start() -> int:
+            async with AsyncSandbox("box", user=7) as sandbox:
+                order.append("started")
+                return int((await sandbox.run(["id", "-u"], text=True)).stdout)
+
+        user, _ = await asyncio.gather(start(), tick())
+        return order, user
+
+    assert asyncio.run(main()) == (["tick", "started"], 7)
+
+
+def test_what_is_wrong_with_an_image_is_said_when_it_is_needed(add: Add) -> None:
+    with pytest.raises(ConfigError, match="memory"):
+        AsyncSandbox("box", memory="much")
+    sandbox = AsyncSandbox("Box")
+    with pytest.raises(SandboxClosedError, match="not been started"):
+        _ = sandbox.enforcement
+    with pytest.raises(InvalidReferenceError):
+        asyncio.run(sandbox.start())
+
+
+def test_one_command_of_an_image_in_an_event_loop(add: Add) -> None:
+    add("box")
+    done = asyncio.run(pycontain.run_async(["cat", "/etc/hostname"], image="box", text=True))
+    assert done.stdout == "sandbox\n"
