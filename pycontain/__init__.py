@@ -15,13 +15,16 @@ from subprocess import DEVNULL, PIPE, STDOUT
 from .errors import (
     CalledProcessError,
     ConfigError,
+    CpuLevelError,
     DigestMismatchError,
     FilesError,
     ImageConfigError,
     ImageError,
     ImageNotFoundError,
+    InterpreterNotFoundError,
     InvalidDigestError,
     InvalidReferenceError,
+    KernelTooOldError,
     LayerError,
     LimitExceededError,
     ManifestError,
@@ -45,7 +48,7 @@ from .errors import (
 )
 
 if typing.TYPE_CHECKING:
-    from . import images, profile
+    from . import contract, images, profile
     from ._aio import AsyncPopen, AsyncSandbox, run_async
     from ._collect import Collected, Leftover, gc
     from ._living import LivingSandbox, sandboxes
@@ -69,6 +72,7 @@ __all__ = [
     "Collected",
     "ConfigError",
     "Control",
+    "CpuLevelError",
     "Denial",
     "Denials",
     "DigestMismatchError",
@@ -76,9 +80,11 @@ __all__ = [
     "ImageConfigError",
     "ImageError",
     "ImageNotFoundError",
+    "InterpreterNotFoundError",
     "InvalidDigestError",
     "InvalidReferenceError",
     "IoLimit",
+    "KernelTooOldError",
     "LayerError",
     "Leftover",
     "LimitExceededError",
@@ -109,6 +115,7 @@ __all__ = [
     "UnsupportedError",
     "UnsupportedImageError",
     "Usage",
+    "contract",
     "gc",
     "images",
     "profile",
@@ -132,7 +139,7 @@ _LATE = {
 }
 
 
-_MODULES = ("images", "profile")
+_MODULES = ("contract", "images", "profile")
 
 
 def __getattr__(name: str) -> typing.Any:

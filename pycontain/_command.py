@@ -127,19 +127,30 @@ def encode_env(env: Mapping[str, str]) -> tuple[bytes, int]:
 
 
 class Packer:
-    """Packs the commands of one sandbox; what does not change between them is encoded once."""
+    """Packs the commands of one sandbox; what does not change between them is encoded once.
+
+    Attributes:
+        vetted: The programs of the image that fit this host, with the PATH and the directory in
+            which they were looked up.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.config = plan.config
         self._env = encode_env(plan.env)
         self._user = self._mapped(plan.user)
+        self.vetted: set[tuple[str, str, str]] = set()
 
     def with_config(self, config: SandboxConfig) -> Packer:
         """Return this for a configuration of the same plan and perhaps other limits."""
         other = copy.copy(self)
         other.config = config
         return other
+
+    def search(self, options: Options) -> tuple[str, str]:
+        """Return where a command's program is looked up: its PATH and its working directory."""
+        env = self.plan.env if options.env is None else {**self.plan.env, **options.env}
+        return env.get("PATH", ""), os.fspath(options.cwd or self.plan.cwd)
 
     def _mapped(self, user: Account) -> Account:
         """Leave out supplementary groups that the sandbox does not have."""

@@ -13,6 +13,9 @@ from typing import Any, Final, Unpack
 from . import _groups
 from . import profile as profiles
 from ._command import Packer
+from ._contract._check import Kind, error_of
+from ._contract._machine import Machine
+from ._contract._report import check_image
 from ._hints import refused
 from ._image._root import ImageRoot
 from ._plan import Plan, compile_plan
@@ -127,13 +130,33 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
 
 
 def _image(image: str | ImageRoot | None, platform: str | None) -> ImageRoot | None:
-    if image is None or isinstance(image, ImageRoot):
+    if image is None:
+        return None
+    if isinstance(image, ImageRoot):
+        _check_platform(image)
         return image
     if not isinstance(image, str):
         raise ConfigError(f"image: {image!r} is not a reference such as 'python:3.12-slim'")
     from ._root import image_root  # noqa: PLC0415 - many sandboxes have none
 
-    return image_root(image, platform)
+    found = image_root(image, platform)
+    _check_platform(found)
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def _check_platform(image: ImageRoot) -> None:
+    """See that an image's own program is for this machine, if the image says that it is not.
+
+    Raises:
+        PlatformError: It is not.
+    """
+    machine = Machine.here()
+    if machine.runs(image.config.platform.architecture):
+        return
+    for problem in check_image(image).problems:
+        if problem.fatal and problem.kind is Kind.PLATFORM:
+            raise error_of(problem, machine)
 
 
 def _default_limits(profile: Profile, **asked: Size | None) -> dict[str, int]:

@@ -101,6 +101,7 @@ class Job(Generic[FlowT]):
             usage=command.usage,
             truncated=truncated,
             denials=command.denials,
+            explanation=command.explanation,
         )
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 
 from . import _audit, _capabilities, _landlock, _native, _patience, _policy, _seccomp, _userland
 from ._accounts import account
+from ._contract._program import PATH
 from ._identity import Identity, Lease, identity
 from ._image._root import ImageRoot
 from ._image._user import User as Account
@@ -26,7 +27,6 @@ from .enforcement import GROUP_CONTROLS, Control, check_required
 from .errors import ConfigError, SpawnError
 from .profile import Profile
 
-PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a file system cannot do stays so; this may be otherwise in a moment.
 PASSING: Final = frozenset(
     (errno.EINTR, errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE, errno.ENOSPC)

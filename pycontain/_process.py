@@ -24,6 +24,7 @@ from ._identity import Lease
 from ._native import Event, Report
 from ._runtime import KILL_TIMEOUT_S, Reply, Runtime, prepare, reply_pair, spawn_error
 from ._streams import Plumbing, Stream
+from ._vet import Vet
 from ._watch import Watch, shortest
 from .denial import Denials
 from .errors import (
@@ -46,6 +47,8 @@ ASK_TIMEOUT_S: Final = 1.0
 _BLOCK: Final = 512  # getrusage(2) counts in these
 # How a program ends that cannot write: by its own decision, or on a mapped page.
 _DISK_SIGNALS: Final = frozenset({signals.SIGABRT, signals.SIGBUS})
+# An instruction that the processor lacks; a loader that gives up, of the processor or the kernel.
+_MISFITS: Final = frozenset({-signals.SIGILL, 127})
 _CLOCK_ONLY: Final[Mapping[str, str]] = MappingProxyType({"wall_s": "CLOCK_MONOTONIC"})
 _SOURCES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -103,10 +106,22 @@ def killed(report: Report, group: CommandGroup | None) -> bool:
     return report.event == Event.DONE
 
 
-def start_error(report: Report, argv: Sequence[bytes], cwd: str) -> PycontainError:
-    """Return the exception for a command that could not be started."""
+def start_error(
+    report: Report, argv: Sequence[bytes], cwd: str, vet: Vet, runtime: Runtime | None
+) -> PycontainError:
+    """Return the exception for a command that could not be started.
+
+    Args:
+        report: What PID 1 said.
+        argv: The command.
+        cwd: Its working directory.
+        vet: Knows where its program is looked up.
+        runtime: The living sandbox; None: it is gone.
+    """
     failure = report.failure
     program = os.fsdecode(argv[0])
+    if failure.step.name == "EXEC" and (said := vet.failed(failure.errno, runtime)) is not None:
+        return said
     if failure.step.name == "EXEC" and failure.errno in (errno.ENOENT, errno.ENOTDIR):
         text = "no such program in the sandbox, or its interpreter or loader is missing there"
         return ProgramNotFoundError(errno.ENOENT, text, program)
@@ -155,6 +170,7 @@ class BaseCommand:
         usage: What it used; None while it runs.
         denials: What was refused to it; None while it runs, without an audit, and where its sandbox
             ended before it could tell.
+        explanation: What of its program does not fit this host, if it ended as such programs do.
         pid: Its process id as the caller sees it; -1 if that was not asked for.
         executed: PID 1 has said that the program was executed; it says so only if asked.
         pty_fd: Master of its pty, the caller's to close; -1: none.
@@ -166,11 +182,13 @@ class BaseCommand:
         self.reason: Reason | None = None
         self.usage: Usage | None = None
         self.denials: Denials | None = None
+        self.explanation: str | None = None
         self.pid = -1
         self.executed = False
         self.pty_fd = -1
         self._argv = encode_args(args)
         self._cwd = cwd
+        self._vet: Vet
         self._runtime: Runtime
         self._reply: Reply | None = None
         self._ident = 1
@@ -199,6 +217,8 @@ class BaseCommand:
         if runtime.paused:
             raise SandboxPausedError("the sandbox is paused: call resume() first")
         command = cls(args, str(options.cwd or runtime.plan.cwd))
+        command._vet = Vet(packer, command._argv[0], options)
+        command._vet.ahead(runtime)
         command._runtime = runtime
         command._ident = runtime.next_id()
         if runtime.tree is not None:
@@ -226,6 +246,8 @@ class BaseCommand:
     ) -> Self:
         """Start a sandbox that consists of one command."""
         command = cls(args, str(options.cwd or packer.plan.cwd))
+        command._vet = Vet(packer, command._argv[0], options)
+        command._vet.ahead(None)
         command._only = True
         footing = prepare(packer.plan, packer.config, single=True)
         tree = footing.tree
@@ -333,7 +355,7 @@ class BaseCommand:
                     self._refused = report
                 elif report.event == Event.FAILED:
                     self._end(-signals.SIGKILL, Reason.KILLED)
-                    raise start_error(report, self._argv, self._cwd)
+                    raise start_error(report, self._argv, self._cwd, self._vet, self._living)
                 else:
                     self._exited(report)
             return True
@@ -369,7 +391,13 @@ class BaseCommand:
         if self._runtime.plan.audited is not None:
             self._refused = (self._refused or report)._replace(denied=report.denied)
         returncode = os.waitstatus_to_exitcode(report.status)
+        if returncode in _MISFITS:
+            self.explanation = self._vet.crashed(self._living)
         self._end(returncode, self._verdict(returncode, report), report)
+
+    @property
+    def _living(self) -> Runtime | None:
+        return None if self._only else self._runtime
 
     def _verdict(self, returncode: int, report: Report) -> Reason:
         """The killer's note first: its SIGKILL looks like anybody's. Then the kernel's counters."""

@@ -5,10 +5,13 @@ PycontainError
 ├── ConfigError (ValueError)                    an option that cannot be right
 ├── SpawnError (OSError)                        a step of the set-up failed
 ├── UnsupportedError (OSError)                  this host cannot do what was asked
+│   ├── CpuLevelError                           a program needs a newer processor
+│   └── KernelTooOldError                       or a newer kernel
 ├── SandboxClosedError (RuntimeError)           the sandbox is gone
 ├── TimeoutExpired (subprocess.TimeoutExpired, TimeoutError)
 ├── CalledProcessError (subprocess.CalledProcessError)
 ├── ProgramNotFoundError (FileNotFoundError)    no such program inside
+│   └── InterpreterNotFoundError                nor who runs it, though it is there
 ├── ProgramNotExecutableError (PermissionError)
 ├── FilesError (OSError)                        reading or writing files of a sandbox
 └── ImageError                                  images, their store and their registries
@@ -77,6 +80,14 @@ class UnsupportedError(PycontainError, OSError):
     """This host, or this user on it, cannot do what was asked."""
 
 
+class CpuLevelError(UnsupportedError):
+    """A program, its loader or its C library needs instructions that this processor lacks."""
+
+
+class KernelTooOldError(UnsupportedError):
+    """A program, its loader or its C library needs a newer kernel than this one."""
+
+
 class SandboxPausedError(PycontainError, RuntimeError):
     """The sandbox is paused, and a new command would only begin when it is resumed."""
 
@@ -113,6 +124,10 @@ class CalledProcessError(PycontainError, subprocess.CalledProcessError):
 
 class ProgramNotFoundError(PycontainError, FileNotFoundError):
     """The program does not exist inside the sandbox."""
+
+
+class InterpreterNotFoundError(ProgramNotFoundError):
+    """The program exists inside the sandbox; its loader, or a script's interpreter, does not."""
 
 
 class ProgramNotExecutableError(PycontainError, PermissionError):
@@ -211,7 +226,7 @@ class ImageNotFoundError(ImageError, LookupError):
 
 
 class PlatformError(ImageError, LookupError):
-    """An image has nothing for the platform.
+    """An image has nothing for the platform, or a program is not for it.
 
     Attributes:
         wanted: The platform, such as "linux/amd64/v2".

@@ -16,6 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from . import profile as profiles
+from ._contract._machine import Machine
+from ._contract._report import Contract, check_image
 from ._image import _exchange
 from ._image._archive import Format, Loaded
 from ._image._config import ImageConfig
@@ -29,8 +32,10 @@ from ._image._store import Store, Swept, Usage
 from ._image._use import uses
 from ._pull import LayerProgress, OnProgress, Progress
 from ._pull import pull as _pull
+from ._root import image_root
 from ._unpack import open_store
 from .errors import ConfigError, InvalidReferenceError, PlatformError, UnsupportedImageError
+from .profile import Profile
 
 __all__ = [
     "Image",
@@ -69,6 +74,27 @@ class Image:
     id: str
     config: ImageConfig
     size: int
+
+    def check(
+        self,
+        machine: Machine | None = None,
+        args: Sequence[str] | None = None,
+        *,
+        profile: str | Profile = profiles.default,
+    ) -> Contract:
+        """Return whether a command of the image fits a machine, before anything is executed.
+
+        Args:
+            machine: None: this one; others are made with `contract.Machine.of`.
+            args: The command; None: what the image is made for.
+            profile: Whose filter and privileges it would have.
+
+        Raises:
+            ImageNotFoundError: It is no longer in the store, and cannot be pulled.
+            ImageError, StoreError: It cannot be used.
+        """
+        root = image_root(self.name, str(self.config.platform))
+        return check_image(root, args, machine=machine, profile=profile)
 
 
 def pull(

@@ -97,9 +97,11 @@ class Result(subprocess.CompletedProcess[Any]):
         truncated: Names of the streams of which only the first `output_limit` bytes were kept.
         denials: The system calls that were refused until the command ended; None without `audit`,
             and where its sandbox ended before it could tell.
+        explanation: What of the program does not fit this host, where it ended as such programs do
+            (SIGILL, or the status 127 of a loader), such as a level of x86-64; else None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a command leaves behind
         self,
         args: Any,
         returncode: int,
@@ -110,12 +112,14 @@ class Result(subprocess.CompletedProcess[Any]):
         usage: Usage,
         truncated: frozenset[str] = frozenset(),
         denials: Denials | None = None,
+        explanation: str | None = None,
     ) -> None:
         super().__init__(args, returncode, stdout, stderr)
         self.reason = reason
         self.usage = usage
         self.truncated = truncated
         self.denials = denials
+        self.explanation = explanation
 
     def check_returncode(self) -> None:
         """Raise CalledProcessError if the exit status is not zero."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pycontain.errors import ConfigError
 
+from . import _host
 from ._common import print_json, printable
 from ._progress import shown
 
@@ -44,6 +45,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     listing.add_argument("-q", "--quiet", action="store_true", help="ids only")
     inspect = _command(commands, "inspect", "show an image's configuration as JSON", _inspect)
     inspect.add_argument("image", metavar="IMAGE", help="a name or an id")
+    _host.add_options(inspect)
     remove = _command(commands, "rmi", "remove images", _remove)
     remove.add_argument("images", metavar="IMAGE", nargs="+", help="names or ids")
     prune = _command(commands, "prune", "remove what no image and no sandbox needs", _prune)
@@ -140,6 +142,8 @@ def _inspect(args: argparse.Namespace) -> int:
     from pycontain import images  # noqa: PLC0415 - see above
 
     found = images.inspect(args.image, platform=args.platform)
+    if args.host:
+        return _host.tell(args, found)
     print_json({**_row(found), "config": json.loads(found.config.raw)})
     return 0
 

@@ -10,7 +10,8 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 LINKS_MAX: Final = 40
@@ -22,6 +23,9 @@ _OPAQUE: Final = ("user.overlay.opaque", "trusted.overlay.opaque")
 _LOOK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 # A directory as the layers together show it: those that have it, topmost first.
 _Merged: TypeAlias = list[int]
+_Place: TypeAlias = tuple[str, ...]
+_MADE: Final[Sequence[str]] = ("",)
+"""Of a mount: the directory that is made for what is mounted below it, if there is none."""
 
 
 class Tree:
@@ -29,10 +33,35 @@ class Tree:
 
     Args:
         layers: Topmost first. One alone is a plain directory.
+        mounts: What is shown over them, by its path inside: files or directories of the host,
+            topmost first; none is an empty directory. Their parents are made.
     """
 
-    def __init__(self, layers: Sequence[str]) -> None:
+    def __init__(
+        self, layers: Sequence[str], mounts: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> None:
         self._layers = layers
+        self._mounts: dict[_Place, Sequence[str]] = {}
+        for path, sources in mounts.items():
+            place = tuple(reversed(_parts(path)))
+            self._mounts[place] = sources
+            for length in range(1, len(place)):
+                self._mounts.setdefault(place[:length], _MADE)
+
+    def open_file(self, path: str) -> int:
+        """Open a regular file as `open` does. Nothing else is opened, not even to look at it.
+
+        Raises:
+            IsADirectoryError, FileNotFoundError, NotADirectoryError: What there is instead.
+            OSError: EINVAL for a FIFO, a socket or a device; as `open`.
+        """
+        with contextlib.ExitStack() as stack:
+            fd = _Walk(self._layers, stack, self._mounts).to(path)
+            mode = os.fstat(fd).st_mode
+            if not stat.S_ISREG(mode):
+                number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+                raise _error(number, path)
+            return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def open(self, path: str) -> int:
         """Open a file or directory for reading, links followed inside; the caller closes it.
@@ -44,7 +73,7 @@ class Tree:
             OSError: ELOOP for too many links; what open(2) says.
         """
         with contextlib.ExitStack() as stack:
-            walk = _Walk(self._layers, stack)
+            walk = _Walk(self._layers, stack, self._mounts)
             fd = walk.to(path)
             # By the descriptor, since a name could be another file by now.
             return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -53,8 +82,15 @@ class Tree:
 class _Walk:
     """One look-up; all descriptors belong to `stack`."""
 
-    def __init__(self, layers: Sequence[str], stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self,
+        layers: Sequence[str],
+        stack: contextlib.ExitStack,
+        mounts: Mapping[_Place, Sequence[str]],
+    ) -> None:
         self._stack = stack
+        self._mounts = mounts
+        self._names: list[str] = []
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         self._parents: list[_Merged] = [[self._keep(os.open(layer, flags)) for layer in layers]]
 
@@ -69,30 +105,43 @@ class _Walk:
         while rest:
             name = rest.pop()
             if name == "..":
-                if len(self._parents) > 1:
-                    self._parents.pop()
+                self._up()
                 continue
             found, target = self._step(name)
             if target is not None:
                 links += 1
                 if links > LINKS_MAX:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+                    raise _error(errno.ELOOP, path)
                 if target.startswith("/"):
-                    del self._parents[1:]
+                    del self._parents[1:], self._names[:]
                 rest += _parts(target)
-            elif rest and not isinstance(found, list):
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
             elif isinstance(found, list):
-                if len(self._parents) > DEPTH_MAX:
-                    raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
-                self._parents.append(found)
+                self._down(found, name, path)
+            elif rest:
+                raise _error(errno.ENOTDIR, path)
             else:
                 return found
+        if not self._parents[-1]:  # one that was made, with nothing in it
+            raise _error(errno.EISDIR, path)
         return self._parents[-1][0]
+
+    def _up(self) -> None:
+        if self._names:
+            self._parents.pop()
+            self._names.pop()
+
+    def _down(self, found: _Merged, name: str, path: str) -> None:
+        if len(self._parents) > DEPTH_MAX:
+            raise _error(errno.ENAMETOOLONG, path)
+        self._parents.append(found)
+        self._names.append(name)
 
     def _step(self, name: str) -> tuple[_Merged | int, str | None]:
         """Return what a name in the current directory is: a file, a directory, a link's target."""
         merged: _Merged = []
+        sources = self._mounts.get((*self._names, name))
+        if sources is not None and sources is not _MADE:
+            return self._mounted(sources), None
         for parent in self._parents[-1]:
             try:
                 fd = self._keep(os.open(name, _LOOK, dir_fd=parent))
@@ -107,9 +156,19 @@ class _Walk:
             if merged or (stat.S_ISCHR(found.st_mode) and found.st_rdev == 0):  # a whiteout
                 break
             return fd, os.readlink("", dir_fd=fd) if stat.S_ISLNK(found.st_mode) else None
-        if not merged:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        if not merged and sources is None:
+            raise _error(errno.ENOENT, name)
         return merged, None
+
+    def _mounted(self, sources: Sequence[str]) -> _Merged | int:
+        fds = [self._keep(os.open(source, os.O_PATH | os.O_CLOEXEC)) for source in sources]
+        if fds and not stat.S_ISDIR(os.fstat(fds[0]).st_mode):
+            return fds[0]
+        return fds
+
+
+def _error(number: int, path: str) -> OSError:
+    return OSError(number, os.strerror(number), path)
 
 
 def _parts(path: str) -> list[str]:

@@ -17,10 +17,14 @@ from hypothesis import strategies as st
 
 import _bpf
 import _seccomp_model as model
+from _elves import abi, elf, isa
 from pycontain import _native, _seccomp, _syscalls
 from pycontain._cgroup import _files, _hierarchy, _limits
 from pycontain._cli import _run
 from pycontain._configure import configured
+from pycontain._contract._elf import BadElfError, read_elf
+from pycontain._contract._machine import parse_handler
+from pycontain._contract._script import HEAD, BadScriptError, parse_shebang, run_by_env
 from pycontain._seccomp import from_oci
 from pycontain.config import SandboxOptions, check_env, parse_size, parse_user
 from pycontain.errors import ConfigError
@@ -209,6 +213,52 @@ _options = st.dictionaries(
     max_size=3,
 )
 
+
+def check_elf(data: bytes) -> None:
+    asked: list[int] = []
+
+    def read(size: int, at: int) -> bytes:
+        assert 0 <= at < 1 << 63
+        asked.append(size)
+        return data[at : at + size]
+
+    with contextlib.suppress(BadElfError):
+        said = read_elf(read, len(data))
+        assert said.interpreter is None or 0 < len(said.interpreter) < 4096
+        assert 0 <= said.level <= 32
+    assert sum(asked) < 20 * 65536
+
+
+@st.composite
+def _elves(draw: st.DrawFn) -> bytes:
+    """Return a program in which a few bytes are others."""
+    data = bytearray(
+        elf(
+            bits=draw(st.sampled_from([32, 64])),
+            order=draw(st.sampled_from(["<", ">"])),
+            interpreter=draw(st.sampled_from([None, b"/lib/ld.so\0"])),
+            notes=(isa(7), abi(5, 10, 0)),
+        )
+    )
+    for at in draw(st.lists(st.integers(0, len(data) - 1), max_size=6)):
+        data[at] = draw(st.sampled_from([0, 1, 7, 127, 128, 255]))
+    return bytes(data[: draw(st.integers(0, len(data)))])
+
+
+def check_shebang(line: bytes) -> None:
+    with contextlib.suppress(BadScriptError):
+        said = parse_shebang((b"#!" + line)[:HEAD])
+        assert said.interpreter
+        assert not set(said.interpreter) & set(b" \t\n\0")
+        run_by_env(said)
+
+
+def check_handler(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        handler = parse_handler("name", text)
+        handler.takes(b"\x7fELF" + bytes(252))
+
+
 PROPERTIES: Mapping[str, Property] = MappingProxyType(
     {
         "sizes": Property(_near(".", "1", "k", "KiB", "M", "GB", " ", "-"), check_size),
@@ -237,6 +287,17 @@ PROPERTIES: Mapping[str, Property] = MappingProxyType(
             st.binary(max_size=80)
             | st.binary(min_size=_native.REPORT_SIZE, max_size=_native.REPORT_SIZE),
             check_report,
+        ),
+        "ELF files": Property(st.binary(max_size=200) | _elves(), check_elf),
+        "first lines": Property(
+            st.lists(
+                st.sampled_from([b" ", b"\t", b"\n", b"\0", b"/bin/env", b"a" * 200, b"-S"])
+            ).map(b"".join),
+            check_shebang,
+        ),
+        "binfmt": Property(
+            _near("enabled\n", "magic ", "7f", "mask ", "offset ", "flags: ", "F", "\n"),
+            check_handler,
         ),
         "OCI seccomp": Property(_wild_documents, check_oci),
         "seccomp compiler": Property(_compiled(), check_compiler),

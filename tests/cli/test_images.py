@@ -152,3 +152,15 @@ def test_mistakes_are_one_line(
     assert error.startswith("pycontain: ")
     assert text in error
     assert os.listdir(tmp_path) in ([], ["store"])
+
+
+def test_an_image_is_checked_against_a_host(add: Add, told: Any, capsys: Any) -> None:
+    add("box")
+    assert told("inspect", "--host", "box").endswith("\nit fits\n")
+    shown = json.loads(told("inspect", "--host", "--json", "--kernel", "99.1", "box"))
+    assert (shown["fits"], shown["libc"], shown["problems"]) == (True, "static", [])
+    assert shown["machine"].endswith("Linux 99.1.0")
+    assert main(["inspect", "--host", "--on", "linux/s390x", "--program", "ls", "box"]) == 125
+    out = capsys.readouterr().out
+    assert "PROBLEM  '/bin/ls' is for amd64, this host is linux/s390x" in out
+    assert out.endswith("\nit does not fit\n")

@@ -16,6 +16,12 @@ FAMILIES: dict[str, tuple[Exception, type[Exception]]] = {
     "config": (pycontain.ConfigError("no"), ValueError),
     "spawn": (pycontain.SpawnError("MKDIR", errno.EROFS, "no"), OSError),
     "unsupported": (pycontain.UnsupportedError(errno.ENOSYS, "no"), OSError),
+    "processor": (pycontain.CpuLevelError(errno.ENOEXEC, "no"), pycontain.UnsupportedError),
+    "kernel": (pycontain.KernelTooOldError(errno.ENOEXEC, "no"), pycontain.UnsupportedError),
+    "no interpreter": (
+        pycontain.InterpreterNotFoundError(errno.ENOENT, "no", "a"),
+        pycontain.ProgramNotFoundError,
+    ),
     "closed": (pycontain.SandboxClosedError("no"), RuntimeError),
     "timeout": (pycontain.TimeoutExpired(["a"], 1.0), TimeoutError),
     "timeout of subprocess": (pycontain.TimeoutExpired(["a"], 1.0), subprocess.TimeoutExpired),

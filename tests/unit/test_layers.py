@@ -17,7 +17,8 @@ EXTENSION = "_nsbind"
 LEVELS = {
     0: (
         *("errors", "_statedir", "denial", "result", "enforcement"),
-        *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "config"),
+        *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "_contract"),
+        "config",
     ),
     1: ("_cgroup", "_userland", "_hints", "_native", "_patience", "_processes"),
     2: (
@@ -34,10 +35,10 @@ LEVELS = {
         ),
         *("_living", "_collect"),
     ),
-    3: ("_runtime", "_watch", "_streams"),
+    3: ("_runtime", "_watch", "_streams", "_vet"),
     4: ("_process", "_files", "_layers", "_unpack", "_pull", "_push", "_root"),
     5: ("_configure", "_job", "_popen"),
-    6: ("sandbox", "_aio", "images"),
+    6: ("sandbox", "_aio", "images", "contract"),
     7: ("",),
     8: ("_cli", "selftest", "__main__"),
 }
