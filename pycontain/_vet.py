@@ -37,6 +37,10 @@ _OF_FILES: Final = frozenset((
 ))  # fmt: skip
 
 
+class _BlindError(PycontainError):
+    """What a link leads to cannot be told."""
+
+
 def machine_for(config: SandboxConfig) -> Machine:
     """Return this machine as a sandbox's programs find it."""
     return Machine.here().under(config.profile.seccomp)
@@ -72,6 +76,8 @@ def _living_root(runtime: Runtime) -> Open:
     def open_file(path: str) -> int:
         message = _native.pack_open(os.fsencode(path), _native.OPEN_FOLLOW, os.O_RDONLY, 0, 0, 0)
         report, fd = runtime.ask(message, _ASK_TIMEOUT_S)
+        if report.errno == errno.ELOOP and not _native.available(_native.Probe.OPENAT2):
+            raise _BlindError  # PID 1 follows no link then
         if report.event == Event.FAILED or fd is None:
             raise OSError(report.errno, os.strerror(report.errno), path)
         return fd
