@@ -17,6 +17,7 @@ from ._contract._check import Kind, error_of
 from ._contract._machine import Machine
 from ._contract._report import check_image
 from ._hints import refused
+from ._image._platform import Platform
 from ._image._root import ImageRoot
 from ._plan import Plan, compile_plan
 from ._runtime import Runtime
@@ -81,6 +82,7 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
     accept_missing: Sequence[str] = (),
     audit: bool = False,
     seccomp_listener: Callable[[int], object] | None = None,
+    emulate: bool = False,
 ) -> SandboxConfig:
     """Check the options of a sandbox.
 
@@ -88,7 +90,8 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
         ConfigError: An option that cannot be right.
         UnsupportedError: An option that this version does not have yet.
     """
-    if platform is not None and image is None:
+    emulated = _emulated(platform) if emulate else ""
+    if platform is not None and image is None and not emulate:
         raise ConfigError("platform: of which image? Only an image has a platform")
     if not isinstance(mounts, Sequence):
         raise ConfigError(f"mounts: {mounts!r} is not a list")
@@ -99,7 +102,7 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
     limits = check_limits(memory=memory, cpus=cpus, pids=pids, cpuset=cpuset, io=io)
     defaults = _default_limits(policy, memory=memory, pids=pids)
     return SandboxConfig(
-        image=_image(image, platform),
+        image=_image(image, platform, emulated),
         rootfs=None if rootfs is None else check_host_path(rootfs, "rootfs"),
         mounts=tuple(mounts),
         network=network,
@@ -126,33 +129,44 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
         accept_missing=check_names(accept_missing, "accept_missing"),
         audit=audit,
         seccomp_listener=seccomp_listener,
+        emulate=emulated,
     )
 
 
-def _image(image: str | ImageRoot | None, platform: str | None) -> ImageRoot | None:
+def _emulated(platform: str | None) -> str:
+    """Return the architecture of a platform, if this machine does not run it."""
+    if platform is None:
+        raise ConfigError('emulate: which platform? Name it with platform="linux/arm64"')
+    architecture = Platform.parse(platform).architecture
+    return "" if Machine.here().runs(architecture) else architecture
+
+
+def _image(
+    image: str | ImageRoot | None, platform: str | None, emulated: str = ""
+) -> ImageRoot | None:
     if image is None:
         return None
     if isinstance(image, ImageRoot):
-        _check_platform(image)
+        _check_platform(image, emulated)
         return image
     if not isinstance(image, str):
         raise ConfigError(f"image: {image!r} is not a reference such as 'python:3.12-slim'")
     from ._root import image_root  # noqa: PLC0415 - many sandboxes have none
 
     found = image_root(image, platform)
-    _check_platform(found)
+    _check_platform(found, emulated)
     return found
 
 
 @functools.lru_cache(maxsize=64)
-def _check_platform(image: ImageRoot) -> None:
+def _check_platform(image: ImageRoot, emulated: str) -> None:
     """See that an image's own program is for this machine, if the image says that it is not.
 
     Raises:
         PlatformError: It is not.
     """
     machine = Machine.here()
-    if machine.runs(image.config.platform.architecture):
+    if machine.runs(image.config.platform.architecture) or emulated:
         return
     for problem in check_image(image).problems:
         if problem.fatal and problem.kind is Kind.PLATFORM:
@@ -217,8 +231,9 @@ def _configured(key: tuple[tuple[str, type, Any], ...]) -> SandboxConfig:
 def configured(options: Mapping[str, Any]) -> SandboxConfig:
     """Return what `configure` does, done once for options that come again and again."""
     if options.get("image") is not None:  # what it stands for may change
-        named = _image(options["image"], options.get("platform"))
-        options = {**options, "image": named, "platform": None}
+        platform, emulate = options.get("platform"), options.get("emulate", False)
+        named = _image(options["image"], platform, _emulated(platform) if emulate else "")
+        options = {**options, "image": named, "platform": platform if emulate else None}
     rootfs = options.get("rootfs")
     if rootfs is None or (isinstance(rootfs, str) and rootfs.startswith("/")):
         # The type belongs to the key: True is no number of processes, though it equals 1.

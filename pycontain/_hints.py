@@ -117,6 +117,11 @@ HINTS: Final[dict[tuple[str, int], str]] = {
     ("LOOPBACK", errno.EPERM): (
         "The network namespace was made without its capabilities, as AppArmor's userns rule does"
     ),
+    ("BINFMT", errno.ENODEV): (
+        "The kernel has no binfmt_misc; load the module binfmt_misc, or leave out emulate=True"
+    ),
+    ("BINFMT", errno.EPERM): "binfmt_misc of a user namespace needs Linux 6.7",
+    ("BINFMT", errno.EACCES): "The sandbox's user may not execute QEMU, or an LSM forbids it",
     ("PTY", errno.ENOENT): "The sandbox has no /dev/pts",
     ("START", errno.EAGAIN): "The sandbox's process limit is reached",
     ("START", errno.EACCES): (

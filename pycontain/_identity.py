@@ -79,6 +79,7 @@ class Identity:
         init_uid: PID 1's own id inside.
         user_uid, user_gid: The default user inside.
         nested: Whether user namespaces may be made inside.
+        emulated: The architecture whose programs the user namespace has an interpreter for.
         drop_groups: Whether the supplementary groups can be dropped (not in a map of one id).
     """
 
@@ -91,6 +92,7 @@ class Identity:
     user_uid: int
     user_gid: int
     nested: bool = False
+    emulated: str = ""
     drop_groups: bool = True
 
     def has_id(self, number: int) -> bool:
@@ -116,7 +118,7 @@ class Identity:
         try:
             with _explained():
                 return Lease(
-                    userns_fd=lent.root_userns(nested=self.nested),
+                    userns_fd=lent.root_userns(nested=self.nested, emulated=self.emulated),
                     bind_userns_fd=lent.bind_userns(self.user_uid, self.user_gid) if binds else -1,
                     init_host_uid=lent.base + self.init_uid,
                     lent=lent,
@@ -132,11 +134,14 @@ class _Cache:
     def __init__(self, make: Callable[[str, str], int]) -> None:
         self._make = make
         self._lock = threading.Lock()
-        self._fds: dict[tuple[str, str, bool], int] = {}
+        self._fds: dict[tuple[str, str, bool, str], int] = {}
 
-    def get(self, uid_map: str, gid_map: str, *, nested: bool = False) -> int:
-        """Return the namespace with these maps; nested ones differ in max_user_namespaces."""
-        key = (uid_map, gid_map, nested)
+    def get(self, uid_map: str, gid_map: str, *, nested: bool = False, emulated: str = "") -> int:
+        """Return the namespace with these maps.
+
+        Nested ones differ in max_user_namespaces, those that emulate in binfmt_misc.
+        """
+        key = (uid_map, gid_map, nested, emulated)
         with self._lock:
             if key not in self._fds:
                 self._fds[key] = self._make(uid_map, gid_map)
@@ -227,17 +232,18 @@ def subids() -> tuple[int, int] | None:
 
 
 def _subids_identity(
-    uid: int, gid: int, first: tuple[int, int], *, nested: bool, image: bool
+    uid: int, gid: int, first: tuple[int, int], *, nested: bool, image: bool, emulated: str
 ) -> Identity:
     uid_map = " ".join(_subids_map(os.geteuid(), 0 if image else uid, first[0]))
     gid_map = " ".join(_subids_map(os.getegid(), 0 if image else gid, first[1]))
-    fd = _granted.get(uid_map, gid_map, nested=nested)
+    fd = _granted.get(uid_map, gid_map, nested=nested, emulated=emulated)
     return Identity(
         mapping="subids",
         userns_fd=fd,
         user_uid=uid,
         user_gid=gid,
         nested=nested,
+        emulated=emulated,
     )
 
 
@@ -254,7 +260,9 @@ def _single_identity(uid: int, gid: int) -> Identity:
     )
 
 
-def identity(uid: int, gid: int, *, nested: bool = False, image: bool = False) -> Identity:
+def identity(
+    uid: int, gid: int, *, nested: bool = False, image: bool = False, emulated: str = ""
+) -> Identity:
     """Return the ids of a sandbox whose default user is `uid`:`gid`.
 
     Args:
@@ -262,16 +270,19 @@ def identity(uid: int, gid: int, *, nested: bool = False, image: bool = False) -
         gid: Its group's.
         nested: Whether user namespaces may be made inside, which is a property of the namespace.
         image: Whether the root is made of layers in the caller's store.
+        emulated: The architecture whose programs it has an interpreter for, also one.
 
     Raises:
         UnsupportedError: The user namespace cannot be made on this host.
     """
     if can_map_range():
-        return Identity(mapping="range", user_uid=uid, user_gid=gid, nested=nested)
+        return Identity(
+            mapping="range", user_uid=uid, user_gid=gid, nested=nested, emulated=emulated
+        )
     first = subids()
     if first is not None and uid < RANGE and gid < RANGE:
         with _explained():
-            return _subids_identity(uid, gid, first, nested=nested, image=image)
+            return _subids_identity(uid, gid, first, nested=nested, image=image, emulated=emulated)
     return _single_identity(uid, gid)
 
 

@@ -15,8 +15,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from . import _audit, _capabilities, _landlock, _native, _patience, _policy, _seccomp, _userland
+from . import (
+    _audit,
+    _capabilities,
+    _emulation,
+    _landlock,
+    _native,
+    _patience,
+    _policy,
+    _seccomp,
+    _userland,
+)
 from ._accounts import account
+from ._contract._machine import Machine
 from ._contract._program import PATH
 from ._identity import Identity, Lease, identity
 from ._image._root import ImageRoot
@@ -24,7 +35,7 @@ from ._image._user import User as Account
 from ._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Idmap, Op, OpKind
 from .config import Bind, Mount, Overlay, SandboxConfig, StrPath, Tmpfs
 from .enforcement import GROUP_CONTROLS, Control, check_required
-from .errors import ConfigError, SpawnError
+from .errors import ConfigError, SpawnError, UnsupportedError
 from .profile import Profile
 
 # What a file system cannot do stays so; this may be otherwise in a moment.
@@ -249,6 +260,21 @@ class _Builder:
         self.add(Op(OpKind.TMPFS, "/dev/shm", shm, attr=RESTRICTED | MOUNT_NOEXEC))  # noqa: S108
         if "ipc" in self.config.namespaces:
             self.add(Op(OpKind.MQUEUE, _landlock.MQUEUE, attr=RESTRICTED | MOUNT_NOEXEC))
+
+    def emulation(self) -> None:
+        """An entry for another architecture's programs, in a binfmt_misc that /proc then covers."""
+        emulation = _emulation.prepare(self.config.emulate, Machine.here())
+        if emulation.entry and self.ids.mapping == "single" and self.ids.user_uid:
+            raise UnsupportedError(
+                errno.EPERM,
+                "emulate: binfmt_misc belongs to user 0 inside, and there is one id only: give "
+                "user=0 (more ids need root, or newuidmap and /etc/subuid)",
+            )
+        self.notes["emulation"] = emulation.control
+        if emulation.entry:
+            attr = RESTRICTED | MOUNT_NOEXEC
+            op = Op(OpKind.BINFMT, "/proc", emulation.entry, _native.OP_NO_SYMLINKS, attr=attr)
+            self.add(op, f"binfmt_misc for {self.config.emulate}")
 
     def proc(self) -> None:
         """A procfs of the sandbox's own PID namespace, with what concerns the host masked."""
@@ -513,6 +539,8 @@ def _build(
         builder = _Builder(config, profile, ids, lease)
         builder.root()
         builder.devices()
+        if config.emulate:
+            builder.emulation()
         builder.proc()
         builder.mounts()
         builder.finish(names)
@@ -533,7 +561,13 @@ def compile_plan(config: SandboxConfig) -> Plan:
     default = (profile.user, profile.user)
     user = account(config, config.user, default)
     uid, gid = user.uid, user.gid
-    ids = identity(uid, gid, nested=profile.nested, image=config.image is not None)
+    ids = identity(
+        uid,
+        gid,
+        nested=profile.nested,
+        image=config.image is not None,
+        emulated=config.emulate,
+    )
     if not (ids.has_id(uid) and ids.has_group(gid)):
         raise ConfigError(f"user: {uid}:{gid} is outside the sandbox's ids 0 to {65535}")
     binds = any(isinstance(mount, Bind) for mount in config.mounts)

@@ -46,22 +46,25 @@ class Range:
     def __init__(self, number: int) -> None:
         self.number = number
         self.base = FIRST + number * SIZE
-        self._fds: dict[tuple[str, str, bool], int] = {}
+        self._fds: dict[tuple[str, str, bool, str], int] = {}
 
-    def _namespace(self, uid_map: str, gid_map: str, *, nested: bool = False) -> int:
-        key = (uid_map, gid_map, nested)
+    def _namespace(
+        self, uid_map: str, gid_map: str, *, nested: bool = False, emulated: str = ""
+    ) -> int:
+        key = (uid_map, gid_map, nested, emulated)
         if key not in self._fds:
             self._fds[key] = _native.make_user_namespace(write_maps, uid_map, gid_map)
         return self._fds[key]
 
-    def root_userns(self, *, nested: bool) -> int:
+    def root_userns(self, *, nested: bool, emulated: str = "") -> int:
         """Return the user namespace in which the range is 0 to SIZE - 1.
 
         Args:
             nested: Whether others may be made below it, which is a property of the namespace.
+            emulated: The architecture whose programs it has an interpreter for, the same.
         """
         whole = f"0 {self.base} {SIZE}"
-        return self._namespace(whole, whole, nested=nested)
+        return self._namespace(whole, whole, nested=nested, emulated=emulated)
 
     def bind_userns(self, uid: int, gid: int) -> int:
         """Return a user namespace that shows the caller's files as `uid`:`gid` of the range.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from . import _native, _userland
@@ -43,7 +44,8 @@ class _BlindError(PycontainError):
 
 def machine_for(config: SandboxConfig) -> Machine:
     """Return this machine as a sandbox's programs find it."""
-    return Machine.here().under(config.profile.seccomp)
+    machine = Machine.here().under(config.profile.seccomp)
+    return replace(machine, emulated=frozenset((config.emulate,))) if config.emulate else machine
 
 
 def root_of(config: SandboxConfig) -> Open:

@@ -356,6 +356,7 @@ class SandboxConfig:
         defaulted: Limits that nobody asked for, the profile's: they hold where they can.
         audit: Whether what the seccomp filter refuses is recorded.
         seccomp_listener: Gets each command's seccomp listener.
+        emulate: The architecture that is emulated; "": none.
         pinned: The cpuset holds by sched_setaffinity(2), without a control group.
     """
 
@@ -388,6 +389,7 @@ class SandboxConfig:
     defaulted: tuple[str, ...] = field(default=(), compare=False)
     audit: bool = False
     seccomp_listener: Callable[[int], object] | None = None
+    emulate: str = ""
     pinned: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -445,6 +447,9 @@ class SandboxOptions(TypedDict, total=False):
             is decided stays the same. Programs cannot have a seccomp listener of their own then,
             and with the profile `judge` no filter of their own.
         platform: Which of an image's, such as "linux/arm64"; left out: this machine's.
+        emulate: Run the programs of `platform`, of an image or of another root, through QEMU's user
+            mode (`qemu-user-static`) if this machine does not run them itself. It is slow, and
+            takes every system call of a program through QEMU, which is no boundary of its own.
     """
 
     rootfs: StrPath | None
@@ -472,6 +477,7 @@ class SandboxOptions(TypedDict, total=False):
     read_only: bool
     require: Sequence[str]
     accept_missing: Sequence[str]
+    emulate: bool
     audit: bool
     seccomp_listener: Callable[[int], object] | None
 

@@ -306,6 +306,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "fuse": _fuse,
     "route": _route,
     "real_cpu": _real_cpu,
+    "emulation": lambda: _linux(6, 7) or _tool("qemu-aarch64-static"),
     "x86_64": _x86_64,
     # programs and libraries
     "analysis": _analysis,

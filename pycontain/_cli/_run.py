@@ -129,6 +129,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add("-u", "--user", metavar="USER[:GROUP]", help="numbers, or names of the root")
     add("--entrypoint", metavar="PROGRAM", help="run this instead of what the image is made for")
     add("--platform", metavar="OS/ARCH", help="which of the image's platforms; default: this one")
+    add("--emulate", action="store_true", help="run other platforms through QEMU, if it must be")
     add("--insecure", action="store_true", help="pull by plain http, or with any certificate")
     add("--hostname", metavar="NAME", default="sandbox")
     add("--profile", metavar="NAME", default="default", help=", ".join(profiles.names()))
@@ -186,6 +187,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "cpuset_exclusive": args.cpuset_exclusive,
         "accept_missing": args.accept_missing,
         "audit": args.audit,
+        **({"platform": args.platform, "emulate": True} if args.emulate else {}),
     }
 
 

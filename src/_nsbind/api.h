@@ -58,6 +58,7 @@ enum nsb_step {
 	NSB_STEP_PROC,
 	NSB_STEP_DEVPTS,
 	NSB_STEP_MQUEUE,
+	NSB_STEP_BINFMT,
 	NSB_STEP_MASK,
 	NSB_STEP_READ_ONLY,
 	NSB_STEP_SYSCTL,
@@ -155,6 +156,8 @@ enum nsb_op_kind {
 	NSB_OP_PROC,      /* target, options in source */
 	NSB_OP_DEVPTS,    /* target, options in source */
 	NSB_OP_MQUEUE,    /* target */
+	NSB_OP_BINFMT,    /* source is an entry for the sandbox's own binfmt_misc, which is mounted on
+			     target; something else is to cover it */
 	NSB_OP_MASK,      /* target, absent is fine */
 	NSB_OP_READ_ONLY, /* target made read-only, recursively; absent is fine; target "" is the
 			     root, alone */

@@ -407,6 +407,20 @@ static long op_mqueue(struct builder *builder, const struct nsb_op *op)
 	return err == -E_NODEV ? 0 : err; /* this kernel has no POSIX queues */
 }
 
+/* One that is there already is the same: a user namespace that is joined again is kept for one. */
+static long op_binfmt(struct builder *builder, const struct nsb_op *op)
+{
+	struct place place = in_root(builder, op);
+	long target = make_mount_point(builder->root_fd, place.path, true, place.symlinks);
+	long fd = target < 0 ? target
+			     : filesystem_attach("binfmt_misc", "", (int)target, &place, op->attr);
+	long err = fd < 0 ? fd : write_text((int)fd, "register", source_of(builder, op));
+
+	if (fd >= 0)
+		sys_close((int)fd);
+	return err == -E_EXIST ? 0 : err;
+}
+
 /* The source of masks is opened once, from the host's own /dev, and checked (CVE-2025-31133). */
 static long open_null(struct builder *builder)
 {
@@ -565,6 +579,7 @@ static const struct {
 	[NSB_OP_PROC] = { op_proc, NSB_STEP_PROC },
 	[NSB_OP_DEVPTS] = { op_devpts, NSB_STEP_DEVPTS },
 	[NSB_OP_MQUEUE] = { op_mqueue, NSB_STEP_MQUEUE },
+	[NSB_OP_BINFMT] = { op_binfmt, NSB_STEP_BINFMT },
 	[NSB_OP_MASK] = { op_mask, NSB_STEP_MASK },
 	[NSB_OP_READ_ONLY] = { op_read_only, NSB_STEP_READ_ONLY },
 	[NSB_OP_SYSCTL] = { op_sysctl, NSB_STEP_SYSCTL },

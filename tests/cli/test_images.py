@@ -164,3 +164,12 @@ def test_an_image_is_checked_against_a_host(add: Add, told: Any, capsys: Any) ->
     out = capsys.readouterr().out
     assert "PROBLEM  '/bin/ls' is for amd64, this host is linux/s390x" in out
     assert out.endswith("\nit does not fit\n")
+
+
+@pytest.mark.requires("emulation", "x86_64")
+def test_another_platform_is_emulated_if_asked_for(add: Add) -> None:
+    add("box", platform="linux/arm64", cmd=("echo", "well"))
+    done = run("--json", "--emulate", "--platform", "linux/arm64", "box", "echo", "well")
+    told = json.loads(done.stdout)
+    assert told["stdout"] == "well\n"
+    assert "qemu-aarch64" in told["enforcement"]["emulation"]["by"]

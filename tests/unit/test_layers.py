@@ -30,6 +30,7 @@ LEVELS = {
             "_groups",
             "_landlock",
             "_audit",
+            "_emulation",
             "_plan",
             "_command",
         ),
