@@ -146,19 +146,19 @@ enum nsb_op_kind {
 	NSB_OP_LAYERS,         /* a directory of layers, for LAYER ops; descriptor or source */
 	NSB_OP_LAYER,          /* the same as LOWER; source is its path in the last LAYERS */
 	NSB_OP_ROOT_OVERLAY,
-	NSB_OP_MKDIR,     /* target mode uid gid; an existing directory is kept as it is */
-	NSB_OP_SYMLINK,   /* target -> source */
-	NSB_OP_FILE,      /* target with the bytes source..source+length, mode uid gid */
-	NSB_OP_BIND,      /* descriptor or source -> target, attr */
-	NSB_OP_DEVICE,    /* source must be the character device major:minor in mode */
-	NSB_OP_TMPFS,     /* target, options in source, attr */
-	NSB_OP_OVERLAY,   /* target; the LOWER ops before it are its layers */
-	NSB_OP_PROC,      /* target, options in source */
-	NSB_OP_DEVPTS,    /* target, options in source */
-	NSB_OP_MQUEUE,    /* target */
-	NSB_OP_BINFMT,    /* source is an entry for the sandbox's own binfmt_misc, which is mounted on
+	NSB_OP_MKDIR,   /* target mode uid gid; an existing directory is kept as it is */
+	NSB_OP_SYMLINK, /* target -> source */
+	NSB_OP_FILE,    /* target with the bytes source..source+length, mode uid gid */
+	NSB_OP_BIND,    /* descriptor or source -> target, attr */
+	NSB_OP_DEVICE,  /* source must be the character device major:minor in mode */
+	NSB_OP_TMPFS,   /* target, options in source, attr */
+	NSB_OP_OVERLAY, /* target; the LOWER ops before it are its layers */
+	NSB_OP_PROC,    /* target, options in source */
+	NSB_OP_DEVPTS,  /* target, options in source */
+	NSB_OP_MQUEUE,  /* target */
+	NSB_OP_BINFMT,  /* source is an entry for the sandbox's own binfmt_misc, which is mounted on
 			     target; something else is to cover it */
-	NSB_OP_MASK,      /* target, absent is fine */
+	NSB_OP_MASK,    /* target, absent is fine */
 	NSB_OP_READ_ONLY, /* target made read-only, recursively; absent is fine; target "" is the
 			     root, alone */
 	NSB_OP_SYSCTL,    /* target below /proc, source is the text to write */
