@@ -8,7 +8,8 @@ import os
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from . import _native, _policy, _seccomp
+from . import _native, _policy, _seccomp, _syscalls
+from ._contract._machine import Machine
 from ._native import DeniedCall, Report
 from ._seccomp import Arg, Decision, Filter
 from .config import SandboxConfig
@@ -33,14 +34,17 @@ class Audit(NamedTuple):
         rules: The filter.
         program: What is loaded in place of the filter, with a listener; empty: none.
         handed: The listener is the caller's, and nothing is audited.
+        traces: It asks about every call.
     """
 
     control: Control
     rules: Filter
     program: bytes = b""
     handed: bool = False
+    traces: bool = False
 
 
+_CONTINUES: Final = (5, 5, 0)
 NOT_ASKED: Final = Control(in_force=False, why="not asked for", remedy="audit=True")
 
 
@@ -58,7 +62,7 @@ def prepare(config: SandboxConfig, rules: Filter) -> Audit:
         return _handed(config, rules)
     if config.seccomp_listener is not None:
         raise ConfigError("seccomp_listener: no rule of the profile asks it (action notify)")
-    if not config.audit:
+    if not (config.audit or config.trace):
         return Audit(NOT_ASKED, rules)
     if problem := _native.listener_problem():
         why = f"the kernel grants no seccomp listener: {os.strerror(problem)}"
@@ -71,8 +75,32 @@ def prepare(config: SandboxConfig, rules: Filter) -> Audit:
     if _seccomp.KILL_PROCESS in actions:
         rules = rules.first(*_policy.NO_OTHER_FILTERS)
         by += "; programs load no filters of their own"
+    if config.trace:
+        return Audit(Control(in_force=True, by=by), rules, _all_asked(rules), traces=True)
     program = _seccomp.notifying(_seccomp.compile(rules))
     return Audit(Control(in_force=True, by=by), rules, program)
+
+
+def _all_asked(rules: Filter) -> bytes:
+    """Return the filter that asks about every call but the one that hands the listener over.
+
+    Raises:
+        ConfigError: The rules refuse that one.
+        UnsupportedError: The kernel cannot be told to go on with a call.
+    """
+    native = _syscalls.table(os.uname().machine)
+    hands = "sendmsg"
+    if not _seccomp.decide(
+        rules, native.audit_arch, native.numbers[hands], (0,) * 6
+    ).action.permits:
+        raise ConfigError(f"trace: the profile refuses {hands}, by which the tracer is told")
+    if Machine.here().kernel < _CONTINUES:
+        raise UnsupportedError(
+            errno.EOPNOTSUPP, "trace: system calls cannot be followed before Linux 5.5"
+        )
+    notify = _seccomp.NOTIFY
+    rule = _seccomp.Rule((hands,), _seccomp.ALLOW)
+    return _seccomp.compile(Filter(default=notify, unknown=notify, foreign=notify, rules=(rule,)))
 
 
 def _handed(config: SandboxConfig, rules: Filter) -> Audit:

@@ -83,6 +83,7 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
     audit: bool = False,
     seccomp_listener: Callable[[int], object] | None = None,
     emulate: bool = False,
+    trace: bool = False,
 ) -> SandboxConfig:
     """Check the options of a sandbox.
 
@@ -130,6 +131,7 @@ def configure(  # noqa: PLR0913 - the fields of SandboxConfig, in the words of t
         audit=audit,
         seccomp_listener=seccomp_listener,
         emulate=emulated,
+        trace=trace,
     )
 
 

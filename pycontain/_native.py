@@ -87,6 +87,7 @@ class Event(IntEnum):
     DONE = lib.NSB_EVENT_DONE
     LISTENER = lib.NSB_EVENT_LISTENER
     DENIALS = lib.NSB_EVENT_DENIALS
+    CALLS = lib.NSB_EVENT_CALLS
 
 
 class Probe(IntEnum):
@@ -129,6 +130,7 @@ FDS_MAX: Final[int] = lib.NSB_FDS_MAX
 KEEP_ID: Final[int] = 0xFFFFFFFF
 CONTROL_FD: Final[int] = lib.NSB_CONTROL_FD
 REPORT_SIZE: Final[int] = ffi.sizeof("struct nsb_report")
+CALLS_MAX: Final[int] = lib.NSB_CALLS_MAX
 DENIALS_MAX: Final[int] = lib.NSB_DENIALS_MAX
 
 # <sched.h>; PID 1 itself makes the time namespace, and each command its own cgroup namespace.
@@ -149,6 +151,9 @@ _REPORT = struct.Struct("=IIiIiiQQQQQ")
 _DENIAL = struct.Struct("=6QQIIIIiI16s")
 MESSAGE_SIZE: Final = REPORT_SIZE + DENIALS_MAX * _DENIAL.size
 """Of a report with as many denials as there can be."""
+_CALL = struct.Struct("=IIQ")
+LONG_MESSAGE_SIZE: Final = REPORT_SIZE + CALLS_MAX * _CALL.size
+"""The same of calls."""
 _EXEC = struct.Struct("=24I")
 _EXEC_FIELDS = (
     *("header", "flags", "uid", "gid", "n_groups", "groups", "n_paths", "paths", "n_argv", "argv"),
@@ -233,6 +238,7 @@ class Setup:
     seccomp_flags: int = 0
     audit: bytes = b""
     hand_listener: bool = False
+    trace: bool = False
     no_new_privs: bool
     landlock: Landlock | None = None
     securebits: int
@@ -307,9 +313,15 @@ class Report(NamedTuple):
             for fields in _DENIAL.iter_unpack(self.records)
         )
 
+    @property
+    def calls(self) -> tuple[tuple[int, int, int], ...]:
+        """Number, AUDIT_ARCH_* and count of each call that a CALLS report carries."""
+        return tuple(_CALL.iter_unpack(self.records))
+
 
 if (
     _REPORT.size != REPORT_SIZE
+    or _CALL.size != ffi.sizeof("struct nsb_call")
     or _DENIAL.size != ffi.sizeof("struct nsb_denial")
     or tuple(name for name, _ in ffi.typeof("struct nsb_exec").fields) != _EXEC_FIELDS
 ):
@@ -392,6 +404,7 @@ def pack_setup(setup: Setup) -> bytes:
     head.n_audit = len(setup.audit) // 8
     head.audit = message.array(setup.audit)
     head.hand_listener = setup.hand_listener
+    head.trace = setup.trace
     ops = ffi.new("struct nsb_op[]", len(setup.ops))
     for slot, op in zip(ops, setup.ops, strict=True):
         slot.kind, slot.flags, slot.fd, slot.attr = op.kind, op.flags, op.fd, op.attr
@@ -438,6 +451,11 @@ def pack_kill(ident: int, number: int, everything: int) -> bytes:
 def pack_denials(ident: int) -> bytes:
     """Pack a request for the denials of a command, or with 0 of the whole sandbox."""
     return _Message("nsb_denials").finish(lib.NSB_REQUEST_DENIALS, ident)
+
+
+def pack_calls() -> bytes:
+    """Pack a question for the system calls of a trace."""
+    return _Message("nsb_denials").finish(lib.NSB_REQUEST_CALLS)
 
 
 def pack_open(path: bytes, flags: int, open_flags: int, mode: int, uid: int, gid: int) -> bytes:

@@ -580,6 +580,8 @@ def compile_plan(config: SandboxConfig) -> Plan:
     audit = _audit.prepare(config, _filter(config, profile, ids))
     if config.audit:
         enforcement["audit"] = audit.control
+    if config.trace:
+        enforcement["trace"] = audit.control
     _check_controls(config, enforcement)
     capabilities = _capabilities.mask(profile.capabilities)
     setup = _native.Setup(
@@ -595,6 +597,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
         seccomp_flags=audit.rules.flag_bits & _FILTER_FLAGS,
         audit=audit.program,
         hand_listener=audit.handed,
+        trace=audit.traces,
         no_new_privs=profile.no_new_privileges,
         landlock=rules,
         securebits=profile.securebits,

@@ -80,12 +80,18 @@ class Reply:
         """
         return self.receive_with()[0]
 
-    def receive_with(self) -> tuple[Report | None, int | None, int | None]:
-        """Return the next report, a descriptor that came with it, and its sender's pid for us."""
+    def receive_with(
+        self, room: int = _native.MESSAGE_SIZE
+    ) -> tuple[Report | None, int | None, int | None]:
+        """Return the next report, a descriptor that came with it, and its sender's pid for us.
+
+        Args:
+            room: Bytes of the longest that may come.
+        """
         size = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(12)
         try:
             data, items, _, _ = self._socket.recvmsg(
-                _native.MESSAGE_SIZE, size, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+                room, size, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionResetError:
             return None, None, None
@@ -364,7 +370,12 @@ class Runtime:
             except OSError as error:
                 raise refused("SEND", error) from None
 
-    def ask(self, message: bytes, timeout_s: float = KILL_TIMEOUT_S) -> tuple[Report, int | None]:
+    def ask(
+        self,
+        message: bytes,
+        timeout_s: float = KILL_TIMEOUT_S,
+        room: int = _native.MESSAGE_SIZE,
+    ) -> tuple[Report, int | None]:
         """Send a request and wait for its reply; returns it with the descriptor that came along.
 
         Raises:
@@ -377,12 +388,21 @@ class Runtime:
                 self.send(message, (theirs.fileno(),))
             if not ours.wait(timeout_s):
                 raise TimeoutError(errno.ETIMEDOUT, "PID 1 does not answer")
-            report, fd, _ = ours.receive_with()
+            report, fd, _ = ours.receive_with(room)
         finally:
             ours.close()
         if report is None:
             raise SandboxClosedError("the sandbox has ended: its PID 1 is gone")
         return report, fd
+
+    def calls(self) -> tuple[tuple[int, int, int], ...]:
+        """Return number, AUDIT_ARCH_* and count of all system calls so far, with `trace`.
+
+        Raises:
+            SandboxClosedError: It has ended.
+        """
+        report, _ = self.ask(_native.pack_calls(), room=_native.LONG_MESSAGE_SIZE)
+        return report.calls
 
     def denials_of(self, report: Report) -> Denials | None:
         """Return what a report of PID 1 says was refused; None without an audit."""

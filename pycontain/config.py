@@ -357,6 +357,7 @@ class SandboxConfig:
         audit: Whether what the seccomp filter refuses is recorded.
         seccomp_listener: Gets each command's seccomp listener.
         emulate: The architecture that is emulated; "": none.
+        trace: Whether every system call is counted.
         pinned: The cpuset holds by sched_setaffinity(2), without a control group.
     """
 
@@ -390,6 +391,7 @@ class SandboxConfig:
     audit: bool = False
     seccomp_listener: Callable[[int], object] | None = None
     emulate: str = ""
+    trace: bool = False
     pinned: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -446,6 +448,9 @@ class SandboxOptions(TypedDict, total=False):
             such call then takes some microseconds more; what is allowed takes no longer, and what
             is decided stays the same. Programs cannot have a seccomp listener of their own then,
             and with the profile `judge` no filter of their own.
+        trace: Count all system calls, for `contract.trace`. Each then takes ten microseconds or
+            more through PID 1, which lets it go on if the filter permits it, and a signal whose
+            handler is without SA_RESTART can end any of them with EINTR.
         platform: Which of an image's, such as "linux/arm64"; left out: this machine's.
         emulate: Run the programs of `platform`, of an image or of another root, through QEMU's user
             mode (`qemu-user-static`) if this machine does not run them itself. It is slow, and
@@ -479,6 +484,7 @@ class SandboxOptions(TypedDict, total=False):
     accept_missing: Sequence[str]
     emulate: bool
     audit: bool
+    trace: bool
     seccomp_listener: Callable[[int], object] | None
 
 

@@ -3,7 +3,7 @@
 
 An image brings everything but the kernel and the processor. `check` looks at the files that a
 command would execute, before it does; `Sandbox` does the same, and raises what `Contract.check`
-raises.
+raises. `trace` runs a command and tells which kernels have the system calls that it makes.
 """
 
 from __future__ import annotations
@@ -13,5 +13,18 @@ from ._contract._elf import Elf
 from ._contract._machine import Handler, Machine
 from ._contract._program import File
 from ._contract._report import Contract, check
+from ._trace import Call, Trace, trace
 
-__all__ = ["Contract", "Elf", "File", "Handler", "Kind", "Machine", "Problem", "check"]
+__all__ = [
+    "Call",
+    "Contract",
+    "Elf",
+    "File",
+    "Handler",
+    "Kind",
+    "Machine",
+    "Problem",
+    "Trace",
+    "check",
+    "trace",
+]

@@ -15,7 +15,7 @@ from pycontain.errors import (
     PycontainError,
 )
 
-from . import _images, _inventory, _profile, _run
+from . import _images, _inventory, _profile, _run, _trace
 from ._common import FAILED, NOT_EXECUTABLE, NOT_FOUND, SIGNALED, complain
 
 
@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pycontain {pycontain.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for family in (_run, _images, _inventory, _profile):
+    for family in (_run, _trace, _images, _inventory, _profile):
         family.add_to(commands)
     return parser
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
     # argparse would hide whether there was a "--", which says that no image is named.
-    at = words.index("--") if words[:1] == ["run"] and "--" in words else len(words)
+    at = words.index("--") if words[:1] in (["run"], ["trace"]) and "--" in words else len(words)
     args = _parser().parse_args(words[:at])
     args.behind = words[at + 1 :] if at < len(words) else None
     try:

@@ -69,6 +69,13 @@ def table(machine: str) -> Table:
     )
 
 
+def first_kernel(name: str, machine: str) -> tuple[int, int]:
+    """Return the first kernel that has a call on a machine; (2, 6) is any old one."""
+    from .kernels import SINCE  # noqa: PLC0415 - only traces ask
+
+    return max(SINCE.get(name, (2, 6)), (3, 7) if machine == "aarch64" else (2, 6))
+
+
 def exists(name: str) -> bool:
     """Tell whether a call exists on any architecture that Linux has."""
     if name in table(NATIVE[0]).numbers:

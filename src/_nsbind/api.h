@@ -17,7 +17,8 @@ enum nsb_constants {
 	NSB_FDS_MAX = 250,      /* SCM_MAX_FD is 253 */
 	NSB_CONTROL_FD = 3,     /* PID 1's end of the control socket */
 	NSB_CPU_WORDS = 128,    /* of 64 processors; no kernel knows more than 8192 */
-	NSB_DENIALS_MAX = 64    /* different ones that are told apart */
+	NSB_DENIALS_MAX = 64,   /* different ones that are told apart */
+	NSB_CALLS_MAX = 1024    /* the same of calls in a trace */
 };
 
 /* Which step failed. Python builds its Step enum from these names. */
@@ -97,8 +98,9 @@ enum nsb_event {
 				the sandbox is full */
 	NSB_EVENT_DONE,      /* a request without a life of its own is complete */
 	NSB_EVENT_LISTENER,  /* SCM_RIGHTS carries the command's listener; before STARTED */
-	NSB_EVENT_DENIALS    /* index: how many struct nsb_denial follow in this message; before
+	NSB_EVENT_DENIALS,   /* index: how many struct nsb_denial follow in this message; before
 				EXITED, or as the answer to NSB_REQUEST_DENIALS */
+	NSB_EVENT_CALLS      /* the same of struct nsb_call; the answer to NSB_REQUEST_CALLS */
 };
 
 /* The only thing PID 1 ever sends, on the control socket (set-up) or on a request's own reply
@@ -129,6 +131,13 @@ struct nsb_denial {
 	int32_t pid;       /* inside, of the first caller */
 	uint32_t reserved;
 	uint8_t name[16]; /* of the first caller, which it chose itself; padded with NULs */
+};
+
+/* A system call of a traced sandbox. */
+struct nsb_call {
+	uint32_t number;
+	uint32_t arch; /* AUDIT_ARCH_* */
+	uint64_t count;
 };
 
 /* What failed before PID 1 could speak. err is a positive errno. */
@@ -204,7 +213,8 @@ enum nsb_request_kind {
 	NSB_REQUEST_OPEN,
 	NSB_REQUEST_KEEP, /* instead of a set-up: be a keeper */
 	NSB_REQUEST_CLONE,
-	NSB_REQUEST_DENIALS
+	NSB_REQUEST_DENIALS,
+	NSB_REQUEST_CALLS /* the same message as for denials, of the whole sandbox */
 };
 
 /* Every message starts so. payload_fd: the message is in the first descriptor, a memfd of size
@@ -240,6 +250,8 @@ struct nsb_setup {
 	uint32_t n_landlock_paths;
 	uint32_t landlock_paths; /* consecutive NUL-terminated strings */
 	uint32_t hand_listener;  /* 1: audit is the filter itself, and who answers is the caller */
+	uint32_t trace; /* 1: audit asks about every call; those that seccomp permits go on */
+	uint32_t reserved;
 	uint64_t landlock_handled; /* LANDLOCK_ACCESS_FS_*; 0: no Landlock */
 	uint64_t landlock_scoped;  /* LANDLOCK_SCOPE_* */
 	uint64_t landlock_below_root;

@@ -270,6 +270,9 @@ static void serve(struct message *message, const struct policy *policy)
 	case NSB_REQUEST_OPEN:
 		open_request(message);
 		break;
+	case NSB_REQUEST_CALLS:
+		calls_request(message);
+		break;
 	case NSB_REQUEST_DENIALS:
 		denials_request(message);
 		break;

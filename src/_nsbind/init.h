@@ -48,6 +48,7 @@ struct policy {
 	const struct sock_filter *audit;
 	uint32_t n_audit; /* 0: none */
 	bool hand_listener;
+	bool trace;
 	uint32_t no_new_privs;
 	uint32_t securebits;
 	bool drop_groups;
@@ -138,6 +139,7 @@ uint32_t audits_watch(struct pollfd *fds);
 bool audits_hurry(void);
 void audits_serve(const struct pollfd *fds, const struct policy *policy);
 void denials_request(struct message *message);
+void calls_request(struct message *message);
 
 /* init_kill.c */
 void kill_request(struct message *message);

@@ -2,7 +2,9 @@
 /*
  * The account of what the filter refused. In an audit a command's filter asks us wherever the
  * filter proper would refuse (seccomp_unotify(2)); we answer what that one says of the registers
- * that the kernel copied, and never let a call go on. Without us the kernel answers ENOSYS. What a
+ * that the kernel copied. In a trace it asks us about every call, and we let go on what the filter
+ * proper permits: that looks at registers only, which nobody can change meanwhile. Without us the
+ * kernel answers ENOSYS. What a
  * program asks for so often is its own affair: each turn of our loop answers one call of each
  * filter, between other requests.
  */
@@ -28,6 +30,7 @@ enum {
 	CLOCK_MONOTONIC_ = 1,
 	WAIT_KILLABLE_RECV_ = 1 << 5, /* Linux 5.19 */
 	SYNC_WAKE_UP_ = 1,
+	CONTINUE_ = 1, /* SECCOMP_USER_NOTIF_FLAG_CONTINUE, Linux 5.5 */
 };
 
 #define IOCTL_SET_FLAGS 0x40082104 /* SECCOMP_IOCTL_NOTIF_SET_FLAGS, Linux 6.6 */
@@ -57,6 +60,12 @@ static struct doomed doomed[DOOMED_MAX];
 static uint32_t n_doomed;
 static uint32_t n_watched, n_watched_doomed; /* by the last poll */
 static struct denials of_all;
+
+/* Of a trace. */
+static struct {
+	struct nsb_report report;
+	struct nsb_call rows[NSB_CALLS_MAX];
+} calls;
 
 static uint64_t now_ms(void)
 {
@@ -263,6 +272,34 @@ static void hang_up(struct audit *audit)
 	audit->listener = -1;
 }
 
+static void count(const struct seccomp_data *data)
+{
+	uint32_t n = calls.report.index, i = 0;
+
+	while (i < n &&
+	       (calls.rows[i].number != (uint32_t)data->nr || calls.rows[i].arch != data->arch))
+		i++;
+	if (i == NSB_CALLS_MAX)
+		return;
+	if (i == n)
+		calls.rows[calls.report.index++] =
+			(struct nsb_call){ (uint32_t)data->nr, data->arch, 0 };
+	calls.rows[i].count++;
+}
+
+static void refuse(struct audit *audit, const struct nsb_denial *denial, int thread)
+{
+	if (audit->denials)
+		enter(audit->denials, denial, thread);
+	enter(&of_all, denial, thread);
+}
+
+static bool permits(uint32_t verdict)
+{
+	verdict &= SECCOMP_RET_ACTION_FULL;
+	return verdict == SECCOMP_RET_ALLOW || verdict == SECCOMP_RET_LOG;
+}
+
 /* Before the exec it is our own affair, and not told. */
 static void answer(struct audit *audit, const struct policy *policy, bool told)
 {
@@ -285,12 +322,14 @@ static void answer(struct audit *audit, const struct policy *policy, bool told)
 	denial.arch = call->data.arch;
 	for (uint32_t i = 0; i < 6; i++)
 		denial.args[i] = call->data.args[i];
-	if (told && audit->denials)
-		enter(audit->denials, &denial, (int)call->pid);
-	if (told)
-		enter(&of_all, &denial, (int)call->pid);
+	if (told && policy->trace)
+		count(&call->data);
 	reply.id = call->id;
-	reply.error = -E_NOSYS;
+	if (policy->trace && permits(verdict))
+		reply.flags = CONTINUE_;
+	else if (told)
+		refuse(audit, &denial, (int)call->pid);
+	reply.error = reply.flags ? 0 : -E_NOSYS;
 	if ((verdict & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_ERRNO)
 		reply.error = -(int32_t)(verdict & SECCOMP_RET_DATA);
 	else if ((verdict & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_KILL_PROCESS)
@@ -474,4 +513,14 @@ void denials_request(struct message *message)
 		send_failure(message->fds[0], failed(NSB_STEP_REQUEST, -E_SRCH, 0));
 	else
 		send_denials(message->fds[0], audit ? audit->denials : &of_all);
+}
+
+void calls_request(struct message *message)
+{
+	if (message->n_fds == 0)
+		return;
+	calls.report.event = NSB_EVENT_CALLS;
+	(void)send_long_report(message->fds[0], &calls,
+			       sizeof calls.report + calls.report.index * sizeof calls.rows[0], -1,
+			       0);
 }

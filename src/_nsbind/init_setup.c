@@ -127,6 +127,7 @@ static struct outcome read_policy(const struct message *message, const struct ns
 				    sizeof(struct sock_filter)),
 		.n_audit = setup->n_audit,
 		.hand_listener = setup->hand_listener,
+		.trace = setup->trace,
 		.no_new_privs = setup->no_new_privs,
 		.securebits = setup->securebits,
 		.drop_groups = setup->drop_groups,

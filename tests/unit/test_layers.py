@@ -39,7 +39,7 @@ LEVELS = {
     3: ("_runtime", "_watch", "_streams", "_vet"),
     4: ("_process", "_files", "_layers", "_unpack", "_pull", "_push", "_root"),
     5: ("_configure", "_job", "_popen"),
-    6: ("sandbox", "_aio", "images", "contract"),
+    6: ("sandbox", "_aio", "images", "_trace", "contract"),
     7: ("",),
     8: ("_cli", "selftest", "__main__"),
 }

@@ -111,3 +111,18 @@ def test_only_the_native_table_is_loaded() -> None:
         cwd=Path(__file__).parents[2],
     )
     assert done.stdout.split() == ["others", "widths", "x86_64"]
+
+
+def test_the_first_kernels_agree_with_the_headers_of_this_machine() -> None:
+    machine = os.uname().machine
+    found = list(Path("/usr/include").glob(f"**/{machine}-linux-gnu/asm/unistd_64.h"))
+    if machine not in _syscalls.NATIVE or not found:
+        pytest.skip(f"no kernel headers of {machine}")
+    source = Path("/usr/include/linux/version.h").read_text(encoding="ascii")
+    code = int(re.findall(r"LINUX_VERSION_CODE (\d+)", source)[0])
+    version = code >> 16, code >> 8 & 0xFF
+    there = set(re.findall(r"#define __NR_(\w+)", found[0].read_text(encoding="ascii")))
+    names = _syscalls.table(machine).numbers
+    assert {
+        name for name in names if _syscalls.first_kernel(name, machine) <= version
+    } == there & set(names)
