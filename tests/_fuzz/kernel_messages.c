@@ -150,9 +150,7 @@ long receive_from(long fd, struct header *header)
 long send_message(long fd, const struct header *header)
 {
 	const struct nsb_report *report = (const void *)header->vector->base;
-	size_t row = report->event == NSB_EVENT_CALLS ? sizeof(struct nsb_call)
-						      : sizeof(struct nsb_denial);
-	size_t rows = (header->vector->size - sizeof *report) / row;
+	size_t row, rows;
 	long err = use_fd(fd);
 
 	touch((long)(uintptr_t)header->control, header->control_size);
@@ -165,6 +163,9 @@ long send_message(long fd, const struct header *header)
 		return hand_over(header);
 	expect(header->n_vectors == 1 && header->vector->size >= sizeof *report, "no report");
 	touch((long)(uintptr_t)report, header->vector->size);
+	row = report->event == NSB_EVENT_CALLS ? sizeof(struct nsb_call)
+					       : sizeof(struct nsb_denial);
+	rows = (header->vector->size - sizeof *report) / row;
 	expect(report->event >= NSB_EVENT_READY && report->event <= NSB_EVENT_CALLS, "no event");
 	expect(report->event >= NSB_EVENT_DENIALS ? rows == report->index : rows == 0,
 	       "another number of rows");

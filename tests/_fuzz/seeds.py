@@ -63,6 +63,7 @@ _INSIDE = [
     Op(OpKind.SYSCTL, "/sys/kernel/x", b"1"),
     Op(OpKind.DEVPTS, "/dev/pts", b"newinstance"),
     Op(OpKind.MQUEUE, "/dev/mqueue"),
+    Op(OpKind.BINFMT, "/proc", b":name:M::magic:mask:/bin/qemu:F"),
     Op(OpKind.MASK, "/proc/kcore"),
     Op(OpKind.READ_ONLY, "/proc/sys", attr=1),
     Op(OpKind.READ_ONLY, "", attr=1),
@@ -139,6 +140,7 @@ def _requests() -> Iterator[bytes]:
         *(_native.pack_kill(1, signal.SIGKILL, everything) for everything in range(3)),
         _native.pack_denials(0),
         _native.pack_denials(1),
+        _native.pack_calls(),
         *(
             _native.pack_open(b"/a/b", flags, 0o101, 0o644, 1, 1)
             for flags in (0, follow | parents, _native.OPEN_MKDIR, _native.OPEN_UNLINK)
@@ -203,5 +205,5 @@ def seeds_of(target: str) -> list[bytes]:
         return plain
     both = [seed + tail for seed in plain for tail in (SUCCESSES, REFUSALS)]
     return (
-        both if target == "setup" else [bytes([audit]) + seed for seed in both for audit in (0, 1)]
+        both if target == "setup" else [bytes([audit]) + seed for seed in both for audit in (0, 1, 3)]
     )

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests to a sandbox whose commands have every kind of restriction, and are audited where the
- * first byte is odd. */
+ * first byte is odd, and traced where its second bit is set. */
 #include "kernel.h"
 
 #include <linux/seccomp.h>
@@ -26,6 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			.seccomp = offsetof(struct plan, seccomp),
 			.n_audit = size ? data[0] & 1 : 0,
 			.audit = offsetof(struct plan, audit),
+			.trace = size ? data[0] >> 1 & 1 : 0,
 			.no_new_privs = 1,
 			.n_landlock_paths = 2,
 			.landlock_paths = offsetof(struct plan, landlock_paths),
