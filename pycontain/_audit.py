@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from . import _native, _policy, _seccomp, _syscalls
-from ._contract._machine import Machine
 from ._native import DeniedCall, Report
 from ._seccomp import Arg, Decision, Filter
 from .config import SandboxConfig
@@ -88,6 +87,8 @@ def _all_asked(rules: Filter) -> bytes:
         ConfigError: The rules refuse that one.
         UnsupportedError: The kernel cannot be told to go on with a call.
     """
+    from ._contract._machine import Machine  # noqa: PLC0415 - only for traces
+
     native = _syscalls.table(os.uname().machine)
     hands = "sendmsg"
     if not _seccomp.decide(

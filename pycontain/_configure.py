@@ -13,9 +13,6 @@ from typing import Any, Final, Unpack
 from . import _groups
 from . import profile as profiles
 from ._command import Packer
-from ._contract._check import Kind, error_of
-from ._contract._machine import Machine
-from ._contract._report import check_image
 from ._hints import refused
 from ._image._platform import Platform
 from ._image._root import ImageRoot
@@ -139,6 +136,8 @@ def _emulated(platform: str | None) -> str:
     """Return the architecture of a platform, if this machine does not run it."""
     if platform is None:
         raise ConfigError('emulate: which platform? Name it with platform="linux/arm64"')
+    from ._contract._machine import Machine  # noqa: PLC0415 - few sandboxes need it
+
     architecture = Platform.parse(platform).architecture
     return "" if Machine.here().runs(architecture) else architecture
 
@@ -167,6 +166,10 @@ def _check_platform(image: ImageRoot, emulated: str) -> None:
     Raises:
         PlatformError: It is not.
     """
+    from ._contract._check import Kind, error_of  # noqa: PLC0415 - only images need it
+    from ._contract._machine import Machine  # noqa: PLC0415 - the same
+    from ._contract._report import check_image  # noqa: PLC0415 - the same
+
     machine = Machine.here()
     if machine.runs(image.config.platform.architecture) or emulated:
         return

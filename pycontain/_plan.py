@@ -18,7 +18,6 @@ from typing import Final
 from . import (
     _audit,
     _capabilities,
-    _emulation,
     _landlock,
     _native,
     _patience,
@@ -27,8 +26,7 @@ from . import (
     _userland,
 )
 from ._accounts import account
-from ._contract._machine import Machine
-from ._contract._program import PATH
+from ._contract import PATH
 from ._identity import Identity, Lease, identity
 from ._image._root import ImageRoot
 from ._image._user import User as Account
@@ -263,6 +261,9 @@ class _Builder:
 
     def emulation(self) -> None:
         """An entry for another architecture's programs, in a binfmt_misc that /proc then covers."""
+        from . import _emulation  # noqa: PLC0415 - few sandboxes need it
+        from ._contract._machine import Machine  # noqa: PLC0415 - the same
+
         emulation = _emulation.prepare(self.config.emulate, Machine.here())
         if emulation.entry and self.ids.mapping == "single" and self.ids.user_uid:
             raise UnsupportedError(

@@ -9,28 +9,16 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from . import _native, _userland
 from ._command import Options, Packer
-from ._contract._check import Kind, Problem, error_of, problems
-from ._contract._machine import Machine
-from ._contract._program import Open, look
-from ._image._tree import Tree
-from ._native import Event
-from .config import Bind, Overlay, SandboxConfig
 from .errors import PycontainError
 
 if TYPE_CHECKING:
+    from ._explain import Name
     from ._runtime import Runtime
 
-# What the kernel does not see itself: the loader or the C library gives up, or the processor does.
-_AHEAD: Final = frozenset((Kind.PLATFORM, Kind.CPU, Kind.KERNEL))
-_LATE: Final = frozenset((Kind.CPU, Kind.KERNEL))
 _VETTED_MAX: Final = 4096
-_ASK_TIMEOUT_S: Final = 1.0
 # exec's errors that the files explain; others are of limits.
 _OF_FILES: Final = frozenset((
     *(errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENOEXEC, errno.ELOOP, errno.EINVAL),
@@ -38,57 +26,8 @@ _OF_FILES: Final = frozenset((
 ))  # fmt: skip
 
 
-class _BlindError(PycontainError):
-    """What a link leads to cannot be told."""
-
-
-def machine_for(config: SandboxConfig) -> Machine:
-    """Return this machine as a sandbox's programs find it."""
-    machine = Machine.here().under(config.profile.seccomp)
-    return replace(machine, emulated=frozenset((config.emulate,))) if config.emulate else machine
-
-
-def root_of(config: SandboxConfig) -> Open:
-    """Return what opens the files of a sandbox that has just been set up."""
-    mounts: dict[str, Sequence[str]] = {}
-    layers: tuple[str, ...] = ()
-    if config.image is not None:
-        layers = config.image.paths
-    elif config.rootfs is not None:
-        layers = (config.rootfs,)
-    else:
-        for entry in _userland.entries(0, 0, config.hostname, resolver=False):
-            match entry:
-                case _userland.Show(path) | _userland.Link(path, _) if os.path.exists(path):
-                    mounts[path] = (path,)
-    for mount in config.mounts:
-        match mount:
-            case Bind(source, target, _):
-                mounts[os.fspath(target)] = (os.fspath(source),)
-            case Overlay(lowers, target):
-                mounts[os.fspath(target)] = tuple(os.fspath(lower) for lower in lowers)
-            case _:
-                mounts[os.fspath(mount.target)] = ()
-    return Tree(layers, mounts).open_file
-
-
-def _living_root(runtime: Runtime) -> Open:
-    """Return what opens the files of a living sandbox: PID 1 does, in its own root."""
-
-    def open_file(path: str) -> int:
-        message = _native.pack_open(os.fsencode(path), _native.OPEN_FOLLOW, os.O_RDONLY, 0, 0, 0)
-        report, fd = runtime.ask(message, _ASK_TIMEOUT_S)
-        if report.errno == errno.ELOOP and not _native.available(_native.Probe.OPENAT2):
-            raise _BlindError  # PID 1 follows no link then
-        if report.event == Event.FAILED or fd is None:
-            raise OSError(report.errno, os.strerror(report.errno), path)
-        return fd
-
-    return open_file
-
-
 class Vet:
-    """Looks at one command's program.
+    """Looks at one command's program. What does so is loaded when it is needed.
 
     Args:
         packer: Of its sandbox.
@@ -116,12 +55,17 @@ class Vet:
         key = (os.fsdecode(self._program), *self._packer.search(self._options))
         if key in vetted:
             return
-        if not self._wrong(Tree(config.image.paths).open_file, _AHEAD):
+        from . import _explain  # noqa: PLC0415 - once for a program
+
+        if _explain.image_problem(config, _explain.Name(*key)) is None:
             if len(vetted) >= _VETTED_MAX:
                 vetted.clear()
             vetted.add(key)
-        elif error := self._error(runtime, _AHEAD):  # it may have been replaced, or covered
-            raise error
+            return
+        # It may have been replaced, or covered.
+        found = _explain.problem(config, runtime, _explain.Name(*key), _explain.AHEAD)
+        if found is not None:
+            raise _explain.error(found, config)
 
     def failed(self, number: int, runtime: Runtime | None) -> PycontainError | None:
         """Return why a program could not be executed; None: its files do not tell.
@@ -130,32 +74,23 @@ class Vet:
             number: What execve(2) said.
             runtime: The living sandbox; None: it is gone.
         """
-        return self._error(runtime, frozenset(Kind), number) if number in _OF_FILES else None
+        if number not in _OF_FILES:
+            return None
+        from . import _explain  # noqa: PLC0415 - only failures need it
+
+        config = self._packer.plan.config
+        found = _explain.problem(config, runtime, self._name(), _explain.ALL)
+        return None if found is None else _explain.error(found, config, number)
 
     def crashed(self, runtime: Runtime | None) -> str | None:
         """Return what of a program that did not run well does not fit this host."""
-        try:
-            wrong = self._wrong(self._root(runtime), _LATE)
-        except (OSError, PycontainError):
-            return None
-        return str(wrong[0]) if wrong else None
+        from . import _explain  # noqa: PLC0415 - only failures need it
 
-    def _error(
-        self, runtime: Runtime | None, kinds: frozenset[Kind], number: int = errno.ENOEXEC
-    ) -> PycontainError | None:
-        try:
-            wrong = self._wrong(self._root(runtime), kinds)
-        except (OSError, PycontainError):
-            return None
-        machine = machine_for(self._packer.plan.config)
-        return error_of(wrong[0], machine, number) if wrong else None
+        config = self._packer.plan.config
+        found = _explain.problem(config, runtime, self._name(), _explain.LATE)
+        return None if found is None else str(found)
 
-    def _root(self, runtime: Runtime | None) -> Open:
-        return root_of(self._packer.plan.config) if runtime is None else _living_root(runtime)
+    def _name(self) -> Name:
+        from ._explain import Name  # noqa: PLC0415 - only failures need it
 
-    def _wrong(self, open_file: Open, kinds: frozenset[Kind]) -> list[Problem]:
-        path, cwd = self._packer.search(self._options)
-        execution = look(open_file, os.fsdecode(self._program), path, cwd)
-        machine = machine_for(self._packer.plan.config)
-        found = problems(execution, machine, open_file=open_file)
-        return [problem for problem in found if problem.fatal and problem.kind in kinds]
+        return Name(os.fsdecode(self._program), *self._packer.search(self._options))

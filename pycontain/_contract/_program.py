@@ -18,9 +18,6 @@ Open: TypeAlias = Callable[[str], int]
 """Opens a file of a root for reading, links followed inside it only, and never waits; returns the
 descriptor. What is no regular file is an OSError: EISDIR, ELOOP or EINVAL."""
 
-PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where programs are looked for, unless an image or the caller says something else."""
-
 # Where glibc's and musl's own C library is, beside their loaders.
 _LIBC: Final = ("libc.so.6",)
 _LOADERS: Final = {

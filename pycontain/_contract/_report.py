@@ -14,10 +14,11 @@ from pycontain._image._tree import Tree
 from pycontain.errors import ConfigError
 from pycontain.profile import Profile
 
+from . import PATH
 from ._architectures import NARROW
 from ._check import Kind, Problem, error_of, problems
 from ._machine import Machine
-from ._program import PATH, Execution, File, look
+from ._program import Execution, File, look
 
 if TYPE_CHECKING:
     from pycontain._image._root import ImageRoot

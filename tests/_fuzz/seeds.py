@@ -205,5 +205,7 @@ def seeds_of(target: str) -> list[bytes]:
         return plain
     both = [seed + tail for seed in plain for tail in (SUCCESSES, REFUSALS)]
     return (
-        both if target == "setup" else [bytes([audit]) + seed for seed in both for audit in (0, 1, 3)]
+        both
+        if target == "setup"
+        else [bytes([audit]) + seed for seed in both for audit in (0, 1, 3)]
     )
