@@ -114,6 +114,11 @@ security-report: ## docs/security-report.md: attacks in some lanes, faults, fuzz
 	@$(SETUP) test bench
 	@PYTHONPATH=scripts:tests $(BIN)/python -m security --peers $(RUN)
 
+.PHONY: portability
+portability: ## docs/portability.md: images on several kernels, as root and as a user; some twenty minutes
+	@$(SETUP) test vm
+	@PYTHONPATH=scripts $(BIN)/python -m portability $(ARGS)
+
 .PHONY: bench
 bench: ## benchmarks against the competitors, into docs/
 	@$(SETUP) test bench
