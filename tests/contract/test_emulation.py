@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import struct
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from _archives import archive, entry
 from _box import warm
 from _boxes import Add, add, busybox, store_path
 from _elves import elf
-from pycontain import Bind, ConfigError, PlatformError, Sandbox, UnsupportedError
+from pycontain import Bind, ConfigError, PlatformError, Sandbox, SpawnError, UnsupportedError
 from pycontain._contract._architectures import BY_NAME, magic_and_mask
 from pycontain._contract._machine import Handler, Machine
 from pycontain._emulation import prepare
@@ -182,3 +183,18 @@ def test_a_qemu_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_p
     (tmp_path / "qemu-aarch64").chmod(0o755)
     with pytest.raises(UnsupportedError, match="which is not static"):
         prepare("arm64", new)
+
+
+@live
+@pytest.mark.requires("rootrange")
+def test_a_qemu_that_the_sandbox_may_not_open_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    (hidden / "qemu-aarch64-static").write_bytes(elf())
+    (hidden / "qemu-aarch64-static").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{hidden}:{os.environ['PATH']}")
+    with pytest.raises(SpawnError, match="may not execute QEMU") as caught:
+        pycontain.run(["true"], **ARM64)
+    assert (caught.value.step, caught.value.errno) == ("BINFMT", errno.EACCES)

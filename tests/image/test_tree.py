@@ -151,3 +151,73 @@ def test_nothing_makes_it_wait(tmp_path: Path) -> None:
     fd = Tree([str(tmp_path)]).open("/fifo")
     assert stat.S_ISFIFO(os.fstat(fd).st_mode)
     os.close(fd)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Tree:
+    """The same over a directory, an overlay, an empty one and a file."""
+    base = layer(
+        tmp_path / "base", {"etc/passwd": "low", "a/file": "low", "a/in": "-> /volume/file"}
+    )
+    (tmp_path / "one").write_text("one")
+    return Tree(
+        [base],
+        {
+            "/volume": [layer(tmp_path / "volume", {"file": "volume", "out": "-> /etc/passwd"})],
+            "/made/for/it": [layer(tmp_path / "deep", {"file": "deep"})],
+            "/a/over": [
+                layer(tmp_path / "upper", {"file": "upper"}),
+                layer(tmp_path / "lower", {"file": "lower", "other": "lower"}),
+            ],
+            "/empty": [],
+            "/etc/one": [str(tmp_path / "one")],
+        },
+    )
+
+
+MOUNTED = {
+    "/volume/file": "volume",
+    "/volume/../etc/passwd": "low",
+    "/volume/out": "low",
+    "/a/in": "volume",
+    "/a/file": "low",
+    "/a/over/file": "upper",
+    "/a/over/other": "lower",
+    "/made/for/it/file": "deep",
+    "/made/../made/for/../for/it/file": "deep",
+    "/etc/one": "one",
+}
+
+
+@pytest.mark.parametrize("path", MOUNTED)
+def test_what_is_mounted_covers_what_is_there(mounted: Tree, path: str) -> None:
+    assert read(mounted, path) == MOUNTED[path]
+
+
+UNMOUNTED = {
+    "/empty/file": errno.ENOENT,
+    "/empty": errno.EISDIR,
+    "/made": errno.EISDIR,
+    "/made/for/file": errno.ENOENT,
+    "/etc/one/x": errno.ENOTDIR,
+    "/volume/none": errno.ENOENT,
+}
+
+
+@pytest.mark.parametrize("path", UNMOUNTED)
+def test_what_is_not_there_is_told_of_mounts_too(mounted: Tree, path: str) -> None:
+    with pytest.raises(OSError, match=r"\[Errno") as caught:
+        mounted.open_file(path)
+    assert caught.value.errno == UNMOUNTED[path]
+
+
+def test_only_regular_files_are_opened_as_such(tmp_path: Path) -> None:
+    layer(tmp_path, {"file": "text", "link": "-> file", "dir/file": "text"})
+    os.mkfifo(tmp_path / "fifo")
+    tree = Tree([str(tmp_path)])
+    for path in ("file", "link"):
+        os.close(tree.open_file(path))
+    for path, number in {"dir": errno.EISDIR, "fifo": errno.EINVAL, "/": errno.EISDIR}.items():
+        with pytest.raises(OSError, match=r"\[Errno") as caught:
+            tree.open_file(path)
+        assert caught.value.errno == number
