@@ -138,6 +138,11 @@ class Popen:
         """What was refused to it, until its end; None while it runs, and without `audit`."""
         return self._command.denials
 
+    @property
+    def explanation(self) -> str | None:
+        """What of its program does not fit this host, if it ended as such programs do."""
+        return self._command.explanation
+
     def fileno(self) -> int:
         """Return a descriptor that becomes readable at the end, for `select` and event loops."""
         return self._command.fileno()

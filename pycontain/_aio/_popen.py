@@ -134,6 +134,11 @@ class AsyncPopen:
         """What was refused to it, until its end; None while it runs, and without `audit`."""
         return self._command.denials
 
+    @property
+    def explanation(self) -> str | None:
+        """What of its program does not fit this host, if it ended as such programs do."""
+        return self._command.explanation
+
     async def wait(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 - Popen's
         """Wait for the end.
 

@@ -214,6 +214,7 @@ def _run(args: argparse.Namespace) -> int:
         "usage": _usage(result.usage),
         "enforcement": {name: _control(row) for name, row in enforcement.items()},
         **({"audit": _audit(result.denials)} if args.audit else {}),
+        **({"explanation": result.explanation} if result.explanation else {}),
     })  # fmt: skip
     return TIMED_OUT if result.reason == pycontain.Reason.WALL_LIMIT else _status(result.returncode)
 
@@ -302,6 +303,8 @@ def _run_attached(args: argparse.Namespace, command: list[str], options: dict[st
         status = _status(process.wait())
         if process.reason not in _OWN_ENDS:
             complain(f"ended by {process.reason}")
+        if process.explanation is not None:
+            complain(process.explanation)
         return status
 
 

@@ -168,6 +168,9 @@ def test_an_unknown_instruction_is_explained_by_the_level(
     if living:
         with Sandbox(mounts=mounts) as sandbox:
             done = sandbox.run(["/srv/p"])
+            with sandbox.popen(["/srv/p"]) as process:
+                process.wait()
+        assert process.explanation == done.explanation
     else:
         done = pycontain.run(["/srv/p"], mounts=mounts)
     assert done.returncode == -signal.SIGILL
