@@ -75,7 +75,12 @@ HINTS: Final[dict[tuple[str, int], str]] = {
         "A user namespace may not mount tmpfs here; an LSM or an outer container forbids it"
     ),
     ("OVERLAY", errno.EPERM): (
-        "overlayfs in a user namespace needs Linux 5.11; use read_only=True on this kernel"
+        "overlayfs in a user namespace needs Linux 5.11, and so do images; a directory goes "
+        "without it by read_only=True"
+    ),
+    ("OVERLAY", errno.EACCES): (
+        "The sandbox's ids may not read the layers, and an idmapped mount, by which they could, "
+        "needs Linux 5.12"
     ),
     ("OVERLAY", errno.ENODEV): (
         "The kernel has no overlayfs; load the module `overlay` or use read_only=True"

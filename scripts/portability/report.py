@@ -64,4 +64,5 @@ def _cell(row: Mapping[str, Any], sentences: dict[str, str]) -> str:
     if "error" not in row:
         return "-"
     sentence = " ".join(str(row["error"]).split()).replace("|", "\\|")
+    sentence = sentence.replace(f"{row['image']}:latest", "IMAGE")
     return sentences.setdefault(sentence, chr(ord("A") + len(sentences)))

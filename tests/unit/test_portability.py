@@ -38,9 +38,11 @@ def test_another_output_somewhere_is_no_success() -> None:
 
 
 def test_what_did_not_run_has_its_sentence_once() -> None:
-    rows = known(row("musl", 0, error="SpawnError: no\n | overlayfs"))
-    rows["5.10"]["rows"].append(row("musl", 0, error="SpawnError: no | overlayfs"))
+    rows = known(row("musl", 0, error="SpawnError: no\n | overlayfs (musl:latest)"))
+    rows["5.10"]["rows"].append(
+        row("busybox", 9, error="SpawnError: no | overlayfs (busybox:latest)")
+    )
     page = report.page(rows)
-    assert "| A | A |" in page
-    assert page.count("* A: SpawnError: no \\| overlayfs") == 1
+    assert page.count(" A |") == 2
+    assert page.count("* A: SpawnError: no \\| overlayfs (IMAGE)") == 1
     assert "* B" not in page
