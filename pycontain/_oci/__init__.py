@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OCI runtime specification over the same core as `Sandbox`."""
