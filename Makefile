@@ -35,7 +35,7 @@ demo: build ## run a real Python program in a sandbox: result, verdict, enforcem
 
 .PHONY: test
 test: ## the suite in all lanes; the last line adds them up
-	@$(SETUP) test analysis vm
+	@$(SETUP) test clients analysis vm
 	@$(LANES) --kernel $(KERNEL) $(if $(ARGS),-- $(ARGS))
 
 # One lane each; their names are those of scripts/lanes.py.
@@ -49,7 +49,7 @@ test-fork: ## lane: cloning without shared memory
 test-nosys: ## lane: no clone3, openat2 and new mount API
 test-faults: ## lane: each system call of the core fails (PYCONTAIN_FAULTS_WHOLE=1: with each errno)
 $(LANE_TARGETS): test-%:
-	@$(SETUP) test
+	@$(SETUP) test $(if $(filter root,$*),clients)
 	@$(LANES) $* $(if $(ARGS),-- $(ARGS))
 
 .PHONY: analyze
