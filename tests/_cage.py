@@ -116,7 +116,7 @@ def cage(folder: Path) -> Iterator[Cage]:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-        made = Cage(int(children), folder, f"pycontain-clients-{os.getpid()}-{folder.name}")
+        made = Cage(int(children), folder, f"oci-{folder.name}-{os.getpid()}")
         try:
             for place in ("/run", folder):
                 made.output("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", place)

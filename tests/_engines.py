@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from _cage import Cage
 
 IMAGE = "busybox:1"
+#: A command that stays.
+STAY = ("sh", "-c", "echo ready; exec sleep 1000")
 _NO_NETWORK = ("--network=none",)
 _PATIENCE_S = 20.0
 _OURS = Path(sys.executable).with_name("pycontain-runtime")
@@ -65,6 +67,10 @@ class Engine:
         """Remove all containers."""
         raise NotImplementedError
 
+    def owns(self, group: Path) -> bool:
+        """Tell whether a control group is a container's."""
+        return group.name != self.cage.cgroup
+
     @contextlib.contextmanager
     def terminal(self, *args: str | Path) -> Iterator[Terminal]:
         """Run one of the engine's commands on a terminal of 30 rows and 100 columns."""
@@ -73,7 +79,7 @@ class Engine:
 
     def left(self) -> list[str]:
         """Return what is inside: processes, mounts, control groups, containers of the runtime."""
-        groups = [str(path) for path in self.cage.cgroups()]
+        groups = [str(path) for path in self.cage.cgroups() if self.owns(path)]
         kept = [str(entry) for state in self.states for entry in self.cage.path(state).glob("*")]
         # Podman mounts its storage on itself, and not always again.
         mounts = [path for path in self.cage.mounts() if not path.endswith("/root/overlay")]
@@ -85,6 +91,7 @@ class Terminal:
     """A program on a terminal, seen from the other side."""
 
     def __init__(self, command: list[str]) -> None:
+        self.seen = ""
         self.master, slave = pty.openpty()
         self.resize(30, 100)
         self.process = subprocess.Popen(
@@ -108,13 +115,23 @@ class Terminal:
         """Press keys."""
         os.write(self.master, keys.encode())
 
-    def until(self, text: str) -> str:
-        """Return what appears until there is `text`."""
-        seen = ""
-        while text not in seen:
-            assert select.select([self.master], [], [], _PATIENCE_S)[0], seen
-            seen += os.read(self.master, 4096).decode()
-        return seen
+    def until(self, text: str) -> None:
+        """Wait until a text appears; it is an error if it does not."""
+        assert self.shows(text), self.seen
+
+    def shows(self, text: str, patience_s: float = _PATIENCE_S) -> bool:
+        """Wait until a text appears; carriage returns do not count. What was before it is gone."""
+        deadline = time.monotonic() + patience_s
+        while text not in self.seen:
+            left = deadline - time.monotonic()
+            if left < 0 or not select.select([self.master], [], [], left)[0]:
+                return False
+            try:
+                self.seen += os.read(self.master, 4096).decode().replace("\r", "")
+            except OSError:  # nobody has the other side any more
+                return False
+        self.seen = self.seen.partition(text)[2]
+        return True
 
 
 def settles(condition: Callable[[], bool]) -> bool:
@@ -194,7 +211,10 @@ class Podman(DockerLike):
     def prepare(cls, cage: Cage, archive: Path) -> None:
         podman = cls(cage, CONTROL)
         podman.output("import", "--change", 'CMD ["sh"]', archive, IMAGE)
-        podman.prints("true")  # what the first one makes stays
+        podman.prints("true", options=("--network=bridge",))  # what the first one makes stays
+
+    def owns(self, group: Path) -> bool:
+        return group.name.startswith("libpod-")  # others are pods' and conmon's
 
     def options(self) -> tuple[str, ...]:
         return ("--cgroup-parent", f"/{self.cage.cgroup}", *self.limits)
