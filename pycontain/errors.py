@@ -14,6 +14,10 @@ PycontainError
 │   └── InterpreterNotFoundError                nor who runs it, though it is there
 ├── ProgramNotExecutableError (PermissionError)
 ├── FilesError (OSError)                        reading or writing files of a sandbox
+├── ContainerError                              OCI containers
+│   ├── ContainerNotFoundError (LookupError)    there is none with this id
+│   ├── ContainerExistsError                    there is one already
+│   └── ContainerStateError (RuntimeError)      its status does not allow it
 └── ImageError                                  images, their store and their registries
     ├── InvalidReferenceError (ValueError)      a text that names no image
     ├── InvalidDigestError (ValueError)
@@ -136,6 +140,22 @@ class ProgramNotExecutableError(PycontainError, PermissionError):
 
 class FilesError(PycontainError, OSError):
     """Reading or writing files of a sandbox failed."""
+
+
+class ContainerError(PycontainError):
+    """Something went wrong with an OCI container."""
+
+
+class ContainerNotFoundError(ContainerError, LookupError):
+    """There is no container with this id."""
+
+
+class ContainerExistsError(ContainerError):
+    """There is a container with this id already."""
+
+
+class ContainerStateError(ContainerError, RuntimeError):
+    """A container's status does not allow what was asked, such as a second start."""
 
 
 class ImageError(PycontainError):

@@ -38,7 +38,7 @@ LEVELS = {
     ),
     3: ("_runtime", "_watch", "_streams", "_explain", "_vet"),
     4: ("_process", "_files", "_layers", "_unpack", "_pull", "_push", "_root"),
-    5: ("_configure", "_job", "_popen"),
+    5: ("_oci", "_configure", "_job", "_popen"),
     6: ("sandbox", "_aio", "images", "_trace", "contract"),
     7: ("",),
     8: ("_cli", "selftest", "__main__"),
