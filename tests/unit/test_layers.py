@@ -16,7 +16,8 @@ EXTENSION = "_nsbind"
 # may import each other without cycles. Within a level a module may import those before it.
 LEVELS = {
     0: (
-        *("errors", "_statedir", "denial", "result", "enforcement"),
+        *("_error_base", "_command_errors", "errors"),
+        *("_statedir", "denial", "result", "enforcement"),
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "_contract"),
         "config",
     ),
