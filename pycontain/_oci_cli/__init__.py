@@ -1,0 +1,3 @@
+import sys
+def main(argv):
+    print(argv, sys.executable, sys.path); import pycontain._native
