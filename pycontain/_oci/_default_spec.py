@@ -14,9 +14,7 @@ MASKED = (
     *("/sys/firmware", "/sys/devices/virtual/powercap"),
 )
 """Files of the kernel that tell of the host, or let it be guessed."""
-READONLY = (
-    *("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"),
-)
+READONLY = (*("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"),)
 """Files of the kernel that root in a container could write to."""
 _CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 _NAMESPACES = ("pid", "network", "ipc", "uts", "mount", "cgroup")
@@ -61,9 +59,7 @@ def rootless_config(uid: int, gid: int) -> dict[str, Any]:
     config = default_config()
     linux = config["linux"]
     del linux["resources"]
-    linux["namespaces"] = [
-        {"type": name} for name in (*_NAMESPACES, "user") if name != "network"
-    ]
+    linux["namespaces"] = [{"type": name} for name in (*_NAMESPACES, "user") if name != "network"]
     linux["uidMappings"] = [{"containerID": 0, "hostID": uid, "size": 1}]
     linux["gidMappings"] = [{"containerID": 0, "hostID": gid, "size": 1}]
     config["mounts"] = [_rootless_mount(mount) for mount in config["mounts"]]

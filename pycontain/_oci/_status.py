@@ -47,12 +47,14 @@ def status(entry: Entry, record: Record) -> str:
 
 
 def _is_abandoned(entry: Entry) -> bool:
-    """Tell whether nobody is creating it: who does has its lock."""
+    """Tell whether nobody is creating it: who does has its lock, perhaps through this entry."""
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=entry.fd)
     try:
-        fcntl.flock(entry.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    fcntl.flock(entry.fd, fcntl.LOCK_UN)
+    finally:
+        os.close(fd)
     return True
 
 

@@ -44,7 +44,9 @@ def _start(settings: Settings, _given: dict[str, Any], words: list[str]) -> int:
 def _kill(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
     number = parse_signal(words[1] if len(words) > 1 else "TERM")
     for container in _chosen(settings, given, words[0]):
-        Container.load(container, state_root=settings.root).kill(number, all=given.get("all", False))
+        Container.load(container, state_root=settings.root).kill(
+            number, all=given.get("all", False)
+        )
     return 0
 
 
