@@ -6,8 +6,6 @@ from __future__ import annotations
 import os
 
 from pycontain._capabilities import NAMES
-from pycontain._seccomp import _oci as seccomp
-from pycontain._seccomp._rules import FLAGS
 
 from ._default_spec import VERSION
 from ._parse_linux import NAMESPACES

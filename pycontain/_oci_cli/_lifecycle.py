@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
 
 from pycontain._oci._container import Container
 from pycontain._oci._state import StateDir

@@ -108,8 +108,11 @@ WRONG: list[tuple[str, Any, str]] = [
     (
         "mounts/0",
         {
-            **{"destination": "/x", "type": "tmpfs", "options": ["idmap"]},
-            **{"uidMappings": [MAPPING], "gidMappings": [MAPPING]},
+            "destination": "/x",
+            "type": "tmpfs",
+            "options": ["idmap"],
+            "uidMappings": [MAPPING],
+            "gidMappings": [MAPPING],
         },
         "mounts[0].uidMappings: only a bind",
     ),
@@ -203,7 +206,9 @@ def test_wrong_fields_are_named(place: str, value: object, message: str) -> None
     assert str(caught.value).startswith(message)
 
 
-HOST = {  # fields that would change the host without a namespace
+HOST: dict[
+    str, tuple[dict[str, Any], str]
+] = {  # fields that would change the host without a namespace
     "hostname": ({"hostname": "x"}, "uts"),
     "domainname": ({"domainname": "x"}, "uts"),
     "linux.maskedPaths": ({"linux": {"maskedPaths": ["/proc/x"]}}, "mount"),

@@ -62,9 +62,9 @@ def test_ids(home: StateDir, container: str) -> None:
     ],
 )
 def test_what_is_no_id(home: StateDir, container: str) -> None:
-    with pytest.raises(ConfigError, match="^invalid container ID"):
+    with pytest.raises(ConfigError, match=r"^invalid container ID"):
         home.create(container)
-    with pytest.raises(ConfigError, match="^invalid container ID"):
+    with pytest.raises(ConfigError, match=r"^invalid container ID"):
         home.open(container)
     assert contents(home) == []
 
@@ -148,14 +148,14 @@ def test_life(home: StateDir) -> None:
         entry.remove()
         entry.remove()
     assert contents(home) == []
-    with pytest.raises(ContainerNotFoundError, match="^container does not exist: a$"):
+    with pytest.raises(ContainerNotFoundError, match=r"^container does not exist: a$"):
         home.open("a")
 
 
 def test_a_second_of_the_same_id_is_refused(home: StateDir) -> None:
     with (
         home.create("a"),
-        pytest.raises(ContainerExistsError, match="^container with given ID already exists: a$"),
+        pytest.raises(ContainerExistsError, match=r"^container with given ID already exists: a$"),
     ):
         home.create("a")
     assert contents(home) == ["a"]
@@ -186,7 +186,7 @@ def test_records_of_the_next_version_are_read(home: StateDir) -> None:
 def test_damaged_records_are_named(home: StateDir, data: bytes) -> None:
     with home.create("a") as entry:
         entry.write_file("state.json", data)
-        with pytest.raises(ContainerError, match="^the state of container a is damaged: "):
+        with pytest.raises(ContainerError, match=r"^the state of container a is damaged: "):
             entry.read()
         entry.remove()
 
