@@ -16,7 +16,8 @@ EXTENSION = "_nsbind"
 # may import each other without cycles. Within a level a module may import those before it.
 LEVELS = {
     0: (
-        *("errors", "_statedir", "denial", "result", "enforcement"),
+        *("_error_base", "_command_errors", "errors"),
+        *("_statedir", "denial", "result", "enforcement"),
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "_contract"),
         "config",
     ),
@@ -38,7 +39,7 @@ LEVELS = {
     ),
     3: ("_runtime", "_watch", "_streams", "_explain", "_vet"),
     4: ("_process", "_files", "_layers", "_unpack", "_pull", "_push", "_root"),
-    5: ("_configure", "_job", "_popen"),
+    5: ("_oci", "_configure", "_job", "_popen"),
     6: ("sandbox", "_aio", "images", "_trace", "contract"),
     7: ("",),
     8: ("_cli", "selftest", "__main__"),
