@@ -90,7 +90,10 @@ class Fields:
 
     def absolute(self, name: str) -> str:
         """Return an absolute path, empty if absent."""
-        return absolute(self.text(name), self.at(name))
+        path = self.text(name)
+        if path and not path.startswith("/"):
+            raise self.wrong(name, f"{shown(path)} is not an absolute path")
+        return path
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Return a list of strings."""
@@ -99,10 +102,11 @@ class Fields:
 
     def paths(self, name: str) -> tuple[str, ...]:
         """Return a list of absolute paths."""
-        return tuple(
-            absolute(path, f"{self.at(name)}[{place}]")
-            for place, path in enumerate(self.texts(name))
-        )
+        found = self.texts(name)
+        for place, path in enumerate(found):
+            if not path.startswith("/"):
+                raise self.wrong(f"{name}[{place}]", f"{shown(path)} is not an absolute path")
+        return found
 
     def integers(self, name: str, low: int, high: int) -> tuple[int, ...]:
         """Return a list of integers of a range."""
@@ -164,13 +168,6 @@ def clean(text: str, path: str) -> str:
         except UnicodeEncodeError:
             raise ConfigError(f"{path}: {shown(text)} is not valid Unicode") from None
     return text
-
-
-def absolute(path: str, where: str) -> str:
-    """Return an absolute path or an empty one. Raises ConfigError."""
-    if path and not path.startswith("/"):
-        raise ConfigError(f"{where}: {shown(path)} is not an absolute path")
-    return path
 
 
 def bounded(value: int, path: str, low: int, high: int) -> int:

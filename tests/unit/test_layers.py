@@ -21,7 +21,7 @@ LEVELS = {
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "_contract"),
         "config",
     ),
-    1: ("_cgroup", "_userland", "_hints", "_native", "_patience", "_processes"),
+    1: ("_cgroup", "_userland", "_hints", "_native", "_patience", "_processes", "_terminal"),
     2: (
         *(
             "_accounts",
@@ -42,7 +42,7 @@ LEVELS = {
     5: ("_oci", "_configure", "_job", "_popen"),
     6: ("sandbox", "_aio", "images", "_trace", "contract"),
     7: ("",),
-    8: ("_cli", "selftest", "__main__"),
+    8: ("_cli", "_oci_cli", "selftest", "__main__"),
 }
 PLACE = {name: place for place, name in enumerate(itertools.chain(*LEVELS.values()))}
 
