@@ -16,12 +16,12 @@ from pycontain._cgroup._counters import Dir
 from pycontain._cgroup._place import v1_name
 from pycontain.errors import ConfigError, PycontainError, UnsupportedError
 
-from . import _homes, _path, _resources
+from . import _devices, _homes, _path, _resources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from pycontain._oci._spec import Config, Resources
+    from pycontain._oci._spec import Config, DeviceRule, Resources
 
 FREEZE_SECONDS = 5.0
 KILL_SECONDS = 5.0
@@ -113,10 +113,26 @@ class Cgroup:
             UnsupportedError: A controller that is needed is absent, or the kernel refused a value.
                 Other values may be in force by then.
         """
-        needed = _resources.controllers(resources)
-        if (core := self.paths.get("")) and needed:
-            _homes.hand_down(core, needed)
+        self.apply(resources, _resources.controllers(resources))
+
+    def apply(self, resources: Resources, controllers: frozenset[str]) -> None:
+        """Bring resources into force, with these controllers. Raises as `update`."""
+        if (core := self.paths.get("")) and controllers:
+            _homes.hand_down(core, controllers)
         _resources.apply(resources, self.dir, self._why_absent())
+
+    def bound_devices(self, rules: Sequence[DeviceRule]) -> None:
+        """Let no device node be used but those that the rules allow, and the usual ones.
+
+        Raises:
+            ConfigError: A rule that cannot be right, or that v1 cannot express.
+            UnsupportedError: The kernel refused, or there is no group to do it by.
+        """
+        if not _devices.enforceable():
+            self.notes += (_devices.NOT_ENFORCED,)
+            return
+        devices = self.paths.get("devices")
+        _devices.apply(rules, Dir(1, devices) if devices else None, self.dir(""))
 
     def _why_absent(self) -> str:
         return "" if self.paths else f" ({'; '.join(self.notes) or 'the container has no groups'})"
@@ -288,9 +304,9 @@ def create(
     needed = _resources.controllers(linux.resources)
     with contextlib.ExitStack() as undo:
         cgroup = _make(_path.parse(linux.cgroups_path, container_id), undo)
-        if core := cgroup.paths.get(""):
-            _homes.hand_down(core, needed | _homes.COUNTED)
-        _resources.apply(linux.resources, cgroup.dir, cgroup._why_absent())  # noqa: SLF001 - ours
+        cgroup.apply(linux.resources, needed | _homes.COUNTED)
+        if device_rules:
+            cgroup.bound_devices(linux.resources.devices)
         undo.callback(cgroup.close)
         cgroup.open()
         undo.pop_all()
