@@ -16,7 +16,7 @@ from pycontain._cgroup._counters import Dir
 from pycontain._cgroup._place import v1_name
 from pycontain.errors import ConfigError, PycontainError, UnsupportedError
 
-from . import _devices, _homes, _path, _resources
+from . import _devices, _homes, _oom, _path, _resources, _stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -222,6 +222,14 @@ class Cgroup:
                 except OSError as error:
                     text = f"cannot thaw {error.filename}: {error.strerror}"
                     raise UnsupportedError(error.errno, text) from error
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the container uses, in the form of runc's `events --stats`."""
+        return _stats.stats(self.dir)
+
+    def events(self) -> dict[str, int]:
+        """Return how often memory ran out: see `_oom.counts`."""
+        return _oom.counts(self.dir("memory"))
 
     def enter(self, sub_path: str = "", *, init: int | None = None) -> Cgroup:
         """Return the groups for a further process, open; the caller closes it.
