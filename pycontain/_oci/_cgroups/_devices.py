@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import os
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pycontain import _native
-from pycontain._cgroup import _controls, _files
+from pycontain._cgroup import _controls
 from pycontain.errors import UnsupportedError
 
 from . import _device_program
@@ -70,11 +69,12 @@ def _write_v1(rules: tuple[DeviceRule, ...], group: Dir) -> None:
     put(group, Setting(f"devices.{plain}", "a", _FIELD))
     for key, access in wanted.rows.items():
         setting = Setting(f"devices.{other}", f"{key} {''.join(sorted(access))}", _FIELD)
-        if key not in _DEFAULT_KEYS:
+        try:
             put(group, setting)
-            continue
-        with contextlib.suppress(PermissionError):  # the group above may not have it to give
-            _files.write(f"{group.path}/{setting.file}", setting.text)
+        except UnsupportedError as error:
+            # What every container has, the group above it may not have to give.
+            if error.errno != errno.EPERM or key not in _DEFAULT_KEYS:
+                raise
 
 
 def _attach(rules: tuple[DeviceRule, ...], group: Dir) -> None:
