@@ -755,6 +755,22 @@ def reap(pidfd: int, timeout_s: float | None) -> int | None:
     return status
 
 
+BPF_INSTRUCTION_SIZE: Final = 8
+
+
+def attach_device_program(cgroup_fd: int, program: bytes) -> None:
+    """Let a BPF program decide about device nodes in a v2 group, which is open for reading.
+
+    Raises:
+        OSError: EPERM without CAP_BPF or CAP_SYS_ADMIN, EINVAL for a program that the kernel does
+            not accept or where it has none of this kind.
+    """
+    n = len(program) // BPF_INSTRUCTION_SIZE
+    error = -lib.nsb_cgroup_device(cgroup_fd, ffi.from_buffer(program), n)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
 def available(probe: Probe) -> bool:
     """Whether this kernel (and what filters our system calls) has a call; asked by calling it."""
     return bool(lib.nsb_probe(probe) != -errno.ENOSYS)

@@ -523,3 +523,7 @@ enum nsb_probe {
 	NSB_PROBE_COUNT
 };
 int nsb_probe(uint32_t which);
+
+/* Let a BPF program of n instructions decide about device nodes in a v2 group and below, beside any
+ * that is there. Lives as long as the group. Returns 0 or a negative errno. */
+int nsb_cgroup_device(int cgroup_fd, const void *instructions, uint32_t n);
