@@ -18,13 +18,15 @@ from pycontain.errors import (
 
 from . import _cgroups, _command, _hooks
 from ._attributes import set_attributes
-from ._create import START_SOCKET, Creation, Streams, hand_console, listen, spawn
+from ._bundle import Bundle
+from ._create import Creation, Streams, hand_console, listen, spawn
 from ._init import Channel, Init, failure_error
-from ._living import Handle, is_alive, start_time
+from ._living import Handle
 from ._lower import find_rootfs
 from ._namespaces import Joins
 from ._parse import parse_config
 from ._state import Entry, Record, StateDir, timestamp
+from ._status import SOCKET, is_alive, process_start, state, status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from ._cgroups import Cgroup
     from ._spec import Config, Process, Resources
 
-OCI_VERSION = "1.2.0"
 _DEATH_SECONDS = 10.0
 
 
@@ -119,17 +120,16 @@ class Container:
     def create(  # noqa: PLR0913 - the options of every runtime
         cls,
         container_id: str,
-        bundle: str | os.PathLike[str],
+        bundle: Bundle | str | os.PathLike[str],
         *,
         state_root: str | os.PathLike[str] | None = None,
-        config: Config | None = None,
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
-        console_socket: str = "",
-        pid_file: str = "",
+        console_socket: str | None = None,
+        pid_file: str | None = None,
         preserve_fds: int = 0,
-        systemd_cgroup: bool = False,
+        cgroup_manager: str = "cgroupfs",
         no_pivot: bool = False,
         no_new_keyring: bool = False,
         warn: Callable[[str], None] = _ignore,
@@ -138,14 +138,14 @@ class Container:
 
         Args:
             container_id: Its id.
-            bundle: The directory with config.json and the root file system.
+            bundle: The directory with config.json and the root file system, or what was read of it.
             state_root: The state directory.
-            config: Instead of config.json.
             stdin, stdout, stderr: Its streams; None: the caller's 0, 1 and 2.
             console_socket: Where the pty of a process with a terminal is sent.
             pid_file: Where its process id is written.
             preserve_fds: How many descriptors from 3 on it gets.
-            systemd_cgroup: Its cgroupsPath is `slice:prefix:name`.
+            cgroup_manager: `cgroupfs`; `systemd`, of which cgroupsPath then names a unit
+                (`slice:prefix:name`); or `disabled`.
             no_pivot: Enter the root without pivot_root(2), as on an initramfs.
             no_new_keyring: It shares the caller's session keyring.
             warn: Called with what is not as it should be.
@@ -157,11 +157,9 @@ class Container:
             ProgramNotFoundError, ProgramNotExecutableError: Of its program.
             SpawnError, UnsupportedError: A step of the set-up failed. Nothing is left.
         """
-        directory = os.path.realpath(bundle)
-        raw = b""
-        if config is None:
-            raw = _read_config(directory)
-            config = parse_config(raw)
+        if not isinstance(bundle, Bundle):
+            bundle = Bundle(bundle)
+        config = bundle.config
         if config.process is None:
             raise ConfigError("process: is required by create")
         streams = Streams(
@@ -169,33 +167,35 @@ class Container:
             stdout=stdout,
             stderr=stderr,
             preserve_fds=preserve_fds,
-            console_socket=console_socket,
+            console_socket=console_socket or "",
         )
         record = Record(
             id=container_id,
-            bundle=directory,
+            bundle=bundle.path,
             created=timestamp(),
             oci_version=config.oci_version,
             annotations=dict(config.annotations),
             owner=os.geteuid(),
-            rootfs=find_rootfs(config, directory),
+            rootfs=find_rootfs(config, bundle.path),
             options={
                 "no_new_keyring": no_new_keyring,
-                "systemd_cgroup": systemd_cgroup,
+                "cgroup_manager": cgroup_manager,
                 "no_pivot": no_pivot,
             },
         )
         entry = StateDir(state_root).create(container_id, record)
         container = cls(entry, warn=warn)
         with _Undo(container):
-            entry.write_config(raw)
+            entry.write_config(bundle.data)
             container._create(config, record, streams, pid_file)  # noqa: SLF001 - ours
         return container
 
-    def _create(self, config: Config, record: Record, streams: Streams, pid_file: str) -> None:
-        cgroup = _cgroups.create(
-            config, record.id, systemd=bool(record.options["systemd_cgroup"])
-        )
+    def _create(self, config: Config, record: Record, streams: Streams, pid_file: str | None) -> None:
+        manager = record.options["cgroup_manager"]
+        if manager == "disabled":
+            cgroup = _cgroups.Cgroup({})
+        else:
+            cgroup = _cgroups.create(config, record.id, systemd=manager == "systemd")
         try:
             record = record.replace(cgroup=cgroup.to_json())
             self._entry.write(record)
@@ -206,7 +206,7 @@ class Container:
             cgroup.close()
 
     def _spawn(
-        self, config: Config, record: Record, cgroup: Cgroup, streams: Streams, pid_file: str
+        self, config: Config, record: Record, cgroup: Cgroup, streams: Streams, pid_file: str | None
     ) -> None:
         creation = Creation(
             config,
@@ -230,15 +230,16 @@ class Container:
             creation.close()
 
     def _follow(
-        self, creation: Creation, init: Init, record: Record, pid_file: str
+        self, creation: Creation, init: Init, record: Record, pid_file: str | None
     ) -> None:
-        record = record.replace(pid=init.pid, pid_start=start_time(init.pid)[0])
-        self._entry.write(record)
         master = creation.follow(
             init,
-            lambda pid, status: _state(record.replace(pid=pid), status),
+            {**state(self._entry, record), "status": "creating", "pid": init.pid},
             lambda pid: set_attributes(pid, creation.process, creation.config),
         )
+        start = process_start(init.pid)
+        assert start is not None  # noqa: S101 - it waits
+        self._entry.write(record.replace(pid=init.pid, pid_start=start))
         if master >= 0:
             hand_console(creation.streams, master)
         if pid_file:
@@ -247,31 +248,16 @@ class Container:
 
     def status(self) -> str:
         """Return creating, created, running, paused or stopped."""
-        return self._status(self._entry.read())
-
-    def _status(self, record: Record) -> str:
-        if not record.pid:
-            return "creating" if self._is_locked() else "stopped"
-        if not is_alive(record.pid, record.pid_start):
-            return "stopped"
-        if _cgroup_of(record).frozen:
-            return "paused"
-        if not _exists(self._entry, START_SOCKET):
-            return "running"
-        return "created"
-
-    def _is_locked(self) -> bool:
-        try:
-            with self._entry.lock(wait=False):
-                return False
-        except BlockingIOError:
-            return True
+        return status(self._entry, self._entry.read())
 
     def state(self) -> dict[str, Any]:
         """Return the state as the specification has it, with what runc adds."""
-        record = self._entry.read()
-        status = self._status(record)
-        return _state(record, status)
+        return state(self._entry)
+
+    @property
+    def pid(self) -> int:
+        """The id of its first process, as the caller sees it."""
+        return self._entry.read().pid
 
     def config(self) -> Config:
         """Return its configuration."""
@@ -293,13 +279,11 @@ class Container:
         """
         with self._entry.lock():
             record = self._entry.read()
-            status = self._status(record)
-            if status == "stopped":
+            now = status(self._entry, record)
+            if now == "stopped":
                 raise ContainerStateError("cannot start a container that has stopped")
-            if status != "created":
-                raise ContainerStateError(
-                    f"cannot start a container that is not created: it is {status}"
-                )
+            if now != "created":
+                raise ContainerStateError(f"cannot start an already {now} container")
             config = self.config()
             self._start(config, record)
         self._poststart(config, record)
@@ -310,13 +294,13 @@ class Container:
             _hooks.run_hooks_inside(
                 "startContainer",
                 config.hooks.start_container,
-                _state(record, "created"),
+                self._state_of(record, "created"),
                 channel,
             )
             channel.go()
             report, _ = channel.receive()
             if report is not None and report.event == Event.DONE:
-                os.unlink(START_SOCKET, dir_fd=self._entry.fd)
+                os.unlink(SOCKET, dir_fd=self._entry.fd)
                 report = self._await_exec(channel, config)
             elif report is None:
                 raise ContainerError("the container's process died before it was started")
@@ -341,10 +325,14 @@ class Container:
         report, _ = channel.receive()
         return report
 
+    def _state_of(self, record: Record, now: str) -> dict[str, Any]:
+        """Return the state for hooks, at a moment of the life cycle that the kernel cannot tell."""
+        return {**state(self._entry, record), "status": now}
+
     def _connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            sock.connect(f"/proc/self/fd/{self._entry.fd}/{START_SOCKET}")
+            sock.connect(f"/proc/self/fd/{self._entry.fd}/{SOCKET}")
         except OSError as error:
             sock.close()
             raise ContainerStateError(f"cannot start: {error.strerror}") from None
@@ -353,7 +341,7 @@ class Container:
     def _poststart(self, config: Config, record: Record) -> None:
         try:
             _hooks.run_hooks(
-                "poststart", config.hooks.poststart, _state(record, "running"), record.bundle
+                "poststart", config.hooks.poststart, self._state_of(record, "running"), record.bundle
             )
         except _hooks.HookError as error:
             self.warn(str(error))
@@ -370,7 +358,7 @@ class Container:
             _cgroup_of(record).kill(signal)
             return
         try:
-            with Handle(record.pid, record.pid_start) as process:
+            with Handle(record) as process:
                 process.signal(signal)
         except ProcessLookupError:
             raise ContainerStateError("container not running") from None
@@ -387,7 +375,7 @@ class Container:
         """Kill all that is left of it and wait for the end of its process."""
         cgroup = _cgroup_of(record)
         try:
-            with Handle(record.pid, record.pid_start) as process:
+            with Handle(record) as process:
                 process.signal(signals.SIGKILL)
                 if cgroup.paths:
                     cgroup.kill(signals.SIGKILL)
@@ -412,10 +400,10 @@ class Container:
         """
         with self._entry.lock():
             record = self._entry.read()
-            status = self._status_locked(record)
-            if status != "stopped" and not force:
+            now = status(self._entry, record) if record.pid else "stopped"
+            if now != "stopped" and not force:
                 raise ContainerStateError(
-                    f"cannot delete container {self.id} that is not stopped: {status}"
+                    f"cannot delete container {self.id} that is not stopped: {now}"
                 )
             self._kill_now(record)
             if record.cgroup is not None:
@@ -423,16 +411,12 @@ class Container:
             self._poststop(record)
             self._entry.remove()
 
-    def _status_locked(self, record: Record) -> str:
-        """The same when we hold the lock, so that nobody creates it."""
-        return self._status(record) if record.pid else "stopped"
-
     def _poststop(self, record: Record) -> None:
         if not record.pid:
             return
         try:
             hooks = self.config().hooks.poststop
-            _hooks.run_hooks("poststop", hooks, _state(record, "stopped"), record.bundle)
+            _hooks.run_hooks("poststop", hooks, self._state_of(record, "stopped"), record.bundle)
         except PycontainError as error:
             self.warn(str(error))
 
@@ -440,22 +424,22 @@ class Container:
         """Stop all its processes. Raises ContainerStateError, UnsupportedError."""
         with self._entry.lock():
             record = self._entry.read()
-            if (status := self._status(record)) not in ("running", "created"):
-                raise ContainerStateError(f"container not running: it is {status}")
+            if (now := status(self._entry, record)) not in ("running", "created"):
+                raise ContainerStateError(f"container not running: it is {now}")
             _cgroup_of(record).freeze()
 
     def resume(self) -> None:
         """Let them run again. Raises ContainerStateError."""
         with self._entry.lock():
             record = self._entry.read()
-            if self._status(record) != "paused":
+            if status(self._entry, record) != "paused":
                 raise ContainerStateError("container not paused")
             _cgroup_of(record).thaw()
 
     def ps(self) -> list[int]:
         """Return the process ids, as the caller sees them, of all its processes."""
         record = self._entry.read()
-        if self._status(record) == "stopped":
+        if status(self._entry, record) == "stopped":
             raise ContainerStateError("container not running")
         return list(_cgroup_of(record).pids()) or [record.pid]
 
@@ -463,13 +447,17 @@ class Container:
         """Change limits. Raises ConfigError, UnsupportedError, ContainerStateError."""
         with self._entry.lock():
             record = self._entry.read()
-            if self._status(record) == "stopped":
+            if status(self._entry, record) == "stopped":
                 raise ContainerStateError("container not running")
             _cgroup_of(record).update(resources)
 
     def stats(self) -> dict[str, Any]:
         """Return what it uses, in the form of runc's events."""
         return _cgroup_of(self._entry.read()).stats()
+
+    def oom_kills(self) -> int:
+        """Return how often processes of it were killed because memory ran out."""
+        return _cgroup_of(self._entry.read()).events().get("oom_kill", 0)
 
     def wait(self) -> int:
         """Wait for the end of its process and return its exit status; only its maker can.
@@ -479,9 +467,9 @@ class Container:
         """
         if self._process is None:
             raise ContainerStateError("only the process that made a container can wait for it")
-        status = self._process.wait()
-        assert status is not None  # noqa: S101 - it waits without a limit
-        return status
+        exit_status = self._process.wait()
+        assert exit_status is not None  # noqa: S101 - it waits without a limit
+        return exit_status
 
     def exec(
         self,
@@ -490,10 +478,11 @@ class Container:
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
-        console_socket: str = "",
-        pid_file: str = "",
+        console_socket: str | None = None,
+        pid_file: str | None = None,
         preserve_fds: int = 0,
         cgroup: str = "",
+        ignore_paused: bool = False,
     ) -> ExecProcess:
         """Start another process in it.
 
@@ -504,6 +493,7 @@ class Container:
             pid_file: Where its process id is written.
             preserve_fds: How many descriptors from 3 on it gets.
             cgroup: A group below the container's own.
+            ignore_paused: Start it in a paused container, where it runs once that is resumed.
 
         Raises:
             ContainerStateError: It is not running.
@@ -515,18 +505,20 @@ class Container:
             stdout=stdout,
             stderr=stderr,
             preserve_fds=preserve_fds,
-            console_socket=console_socket,
+            console_socket=console_socket or "",
         )
         record = self._entry.read()
-        status = self._status(record)
-        if status not in ("running", "created"):
-            state = "paused" if status == "paused" else "not running"
-            raise ContainerStateError(f"cannot exec in a container that is {state}")
+        now = status(self._entry, record)
+        if now == "paused" and ignore_paused:
+            now = "running"
+        if now not in ("running", "created"):
+            why = "paused" if now == "paused" else "not running"
+            raise ContainerStateError(f"cannot exec in a container that is {why}")
         groups = _cgroup_of(record).enter(cgroup, init=record.pid)
         joins = Joins()
         try:
             joins.add_process(record.pid)
-            if not is_alive(record.pid, record.pid_start):  # the number may be another's by now
+            if not is_alive(record):  # the number may be another's by now
                 raise ContainerStateError("container not running")
             return self._exec(record, process, streams, groups, joins, pid_file)
         finally:
@@ -540,7 +532,7 @@ class Container:
         streams: Streams,
         groups: Cgroup,
         joins: Joins,
-        pid_file: str,
+        pid_file: str | None,
     ) -> ExecProcess:
         config = self.config()
         fds = streams.fds(terminal=process.terminal)
@@ -575,7 +567,7 @@ class Container:
         return ExecProcess(init.pid, init.take_pidfd())
 
     def _let_exec(
-        self, init: Init, config: Config, process: Process, streams: Streams, pid_file: str
+        self, init: Init, config: Config, process: Process, streams: Streams, pid_file: str | None
     ) -> None:
         _report, master = init.next()
         set_attributes(init.pid, process, config)
@@ -616,36 +608,6 @@ class _Undo:
 
 def _cgroup_of(record: Record) -> Cgroup:
     return _cgroups.load(record.cgroup or {"paths": {}, "above": [], "unit": ""})
-
-
-def _exists(entry: Entry, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=entry.fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _read_config(bundle: str) -> bytes:
-    try:
-        with open(f"{bundle}/config.json", "rb") as file:
-            return file.read(64 << 20)
-    except OSError as error:
-        raise ConfigError(f"{bundle}/config.json: {error.strerror}") from None
-
-
-def _state(record: Record, status: str) -> dict[str, Any]:
-    """Return the state of runtime.md, "State", with what clients of runc look at."""
-    state: dict[str, Any] = {
-        "ociVersion": OCI_VERSION,
-        "id": record.id,
-        "status": status,
-        "pid": 0 if status == "stopped" else record.pid,
-        "bundle": record.bundle,
-    }
-    if record.annotations:
-        state["annotations"] = dict(record.annotations)
-    return state
 
 
 def write_pid_file(path: str, pid: int) -> None:

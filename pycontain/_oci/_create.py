@@ -17,6 +17,7 @@ from ._init import Init
 from ._lower import Lowered
 from ._namespaces import Joins, clone_flags
 from ._options import PROPAGATIONS
+from ._status import SOCKET
 from ._userns import UserNamespaces
 from ._value import Value
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from ._cgroups import Cgroup
     from ._spec import Config, Process
-
-START_SOCKET = "start.sock"
 
 
 class Streams(Value):
@@ -69,7 +68,7 @@ def listen(directory: int) -> socket.socket:
     """Return a listening socket in a directory, through its descriptor: names may be long."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
     try:
-        sock.bind(f"/proc/self/fd/{directory}/{START_SOCKET}")
+        sock.bind(f"/proc/self/fd/{directory}/{SOCKET}")
         sock.listen(4)
     except BaseException:
         sock.close()
@@ -242,13 +241,13 @@ class Creation:
         )
 
     def follow(
-        self, init: Init, state: Callable[[int, str], Mapping[str, Any]], attributes: Callable[[int], None]
+        self, init: Init, state: Mapping[str, Any], attributes: Callable[[int], None]
     ) -> int:
         """Serve the set-up until the process waits. Returns its pty's master, or -1.
 
         Args:
             init: The process.
-            state: Returns the container's state for hooks, given pid and status.
+            state: The container's, for hooks.
             attributes: Sets from outside what the process has no privilege for.
 
         Raises:
@@ -262,7 +261,7 @@ class Creation:
                 case "attributes":
                     attributes(init.pid)
                 case "hooks":
-                    self._run_hooks(init, state(init.pid, "creating"))
+                    self._run_hooks(init, state)
             init.go()
 
     def _run_hooks(self, init: Init, state: Mapping[str, Any]) -> None:

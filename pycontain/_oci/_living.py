@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a container's process lives, which its number alone does not tell."""
+"""A container's living process, which its number alone does not tell."""
 
 from __future__ import annotations
 
@@ -9,39 +9,22 @@ import select
 
 from pycontain import _native
 
+from ._status import is_alive
 
-def start_time(pid: int) -> tuple[int, str]:
-    """Return when a process began, in clock ticks since boot, and its state (proc_pid_stat(5)).
-
-    Raises:
-        ProcessLookupError: There is none.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from None
-    return int(fields[19]), fields[0].decode()
-
-
-def is_alive(pid: int, start: int) -> bool:
-    """Tell whether a process is the one that began then, and has not ended."""
-    if pid <= 0:
-        return False
-    try:
-        began, state = start_time(pid)
-    except ProcessLookupError:
-        return False
-    return began == start and state not in "ZXx"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._state import Record
 
 
 class Handle:
     """A pidfd of a living process; owns it."""
 
-    def __init__(self, pid: int, start: int) -> None:
-        """Open it. Raises ProcessLookupError: it has ended."""
-        self.fd = os.pidfd_open(pid)
-        if not is_alive(pid, start):  # asked only now, as the number may have been another's
+    def __init__(self, record: Record) -> None:
+        """Open that of a container's first one. Raises ProcessLookupError: it has ended."""
+        if record.pid <= 0:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        self.fd = os.pidfd_open(record.pid)
+        if not is_alive(record):  # asked only now, as the number may have been another's
             self.close()
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
