@@ -69,7 +69,7 @@ class OpKind(IntEnum):
     PIVOT_ROOT = lib.NSB_OP_PIVOT_ROOT
     CHROOT = lib.NSB_OP_CHROOT
     MOUNT = lib.NSB_OP_MOUNT
-    PROPAGATE = lib.NSB_OP_PROPAGATE
+    ATTRIBUTES = lib.NSB_OP_ATTRIBUTES
     NODE = lib.NSB_OP_NODE
     CONSOLE = lib.NSB_OP_CONSOLE
     SYNC = lib.NSB_OP_SYNC
@@ -120,6 +120,7 @@ OP_OPTIONAL: Final[int] = lib.NSB_OP_OPTIONAL
 OP_FOLLOW: Final[int] = lib.NSB_OP_FOLLOW
 OP_COPY_UP: Final[int] = lib.NSB_OP_COPY_UP
 OP_INHERIT_MODE: Final[int] = lib.NSB_OP_INHERIT_MODE
+OP_TOP: Final[int] = lib.NSB_OP_TOP
 
 SETUP_BECOME: Final[int] = lib.NSB_SETUP_BECOME
 SETUP_OPEN_ROOT: Final[int] = lib.NSB_SETUP_OPEN_ROOT
@@ -263,6 +264,7 @@ class Setup:
     uid: int
     gid: int
     time_namespace: bool
+    timens_offsets: str | None = None
     rlimits: tuple[tuple[int, int, int], ...]
     seccomp: bytes
     seccomp_flags: int = 0
@@ -424,6 +426,8 @@ def pack_setup(setup: Setup) -> bytes:
     ):
         setattr(head, name, getattr(setup, name))
     head.effective = setup.permitted if setup.effective is None else setup.effective
+    if setup.timens_offsets is not None:
+        head.timens_offsets = message.text(setup.timens_offsets)
     rlimits = b"".join(
         struct.pack("=IIQQ", number, 0, soft, hard) for number, soft, hard in setup.rlimits
     )
@@ -749,6 +753,22 @@ def reap(pidfd: int, timeout_s: float | None) -> int | None:
     if status < 0:
         raise OSError(-status, os.strerror(-status))
     return status
+
+
+BPF_INSTRUCTION_SIZE: Final = 8
+
+
+def attach_device_program(cgroup_fd: int, program: bytes) -> None:
+    """Let a BPF program decide about device nodes in a v2 group, which is open for reading.
+
+    Raises:
+        OSError: EPERM without CAP_BPF or CAP_SYS_ADMIN, EINVAL for a program that the kernel does
+            not accept or where it has none of this kind.
+    """
+    n = len(program) // BPF_INSTRUCTION_SIZE
+    error = -lib.nsb_cgroup_device(cgroup_fd, ffi.from_buffer(program), n)
+    if error:
+        raise OSError(error, os.strerror(error))
 
 
 def available(probe: Probe) -> bool:

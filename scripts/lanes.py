@@ -99,6 +99,7 @@ KERNEL_FACING = (
     "tests/core/test_old_kernels.py",
     "tests/limits/test_memory.py",
     "tests/limits/test_usage.py",
+    "tests/oci/cgroups",
     "tests/sandbox/test_isolation.py",
     "tests/sandbox/test_limits.py",
     "tests/sandbox/test_living_limits.py",

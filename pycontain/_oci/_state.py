@@ -262,6 +262,10 @@ class Entry:
         if fd >= 0:
             os.close(fd)
 
+    def unlock(self) -> None:
+        """Leave the lock in which `StateDir.create` returned it."""
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+
     def lock(self, *, wait: bool = True) -> _Lock:
         """Return a context in which no other process has the lock of this container.
 

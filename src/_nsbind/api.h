@@ -192,7 +192,7 @@ enum nsb_op_kind {
 	NSB_OP_CHROOT,    /* instead, where PIVOT_ROOT cannot be */
 	NSB_OP_MOUNT,     /* a new file system of type; target; in source its source, a NUL, and
 			     options */
-	NSB_OP_PROPAGATE, /* target; "" is the root */
+	NSB_OP_ATTRIBUTES, /* of the mount at target; "" is the root */
 	NSB_OP_NODE,      /* target mode (with its type) uid gid, device in length; one that is there
 			     already must be the same */
 	NSB_OP_CONSOLE,   /* a new pty of the root's devpts, the slave on target if there is one */
@@ -202,11 +202,13 @@ enum nsb_op_kind {
 enum nsb_op_flag {
 	NSB_OP_RECURSIVE = 1,
 	NSB_OP_NO_SYMLINKS = 2, /* target must have no symbolic link in any component */
-	NSB_OP_OPTIONAL = 4,    /* a source that does not exist skips the op */
+	NSB_OP_OPTIONAL = 4,    /* a source that does not exist skips the op, as a link does that
+				   does */
 	NSB_OP_REPLACE = 8,     /* a file takes the place of one, or of a link */
 	NSB_OP_FOLLOW = 16,     /* MASK and READ_ONLY: resolve symbolic links, inside the root */
 	NSB_OP_COPY_UP = 32,    /* a new file system begins with a copy of what it covers */
-	NSB_OP_INHERIT_MODE = 64 /* it has the mode of what it covers */
+	NSB_OP_INHERIT_MODE = 64, /* it has the mode of what it covers */
+	NSB_OP_TOP = 128          /* attr is for the mount alone, also with NSB_OP_RECURSIVE */
 };
 
 struct nsb_op {
@@ -521,3 +523,7 @@ enum nsb_probe {
 	NSB_PROBE_COUNT
 };
 int nsb_probe(uint32_t which);
+
+/* Let a BPF program of n instructions decide about device nodes in a v2 group and below, beside any
+ * that is there. Lives as long as the group. Returns 0 or a negative errno. */
+int nsb_cgroup_device(int cgroup_fd, const void *instructions, uint32_t n);

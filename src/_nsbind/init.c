@@ -353,7 +353,8 @@ _Noreturn void init_main(void)
 	setup = (const void *)message.bytes;
 	if (setup->header.kind == NSB_REQUEST_KEEP)
 		keep();
-	if (setup->header.kind != NSB_REQUEST_SETUP || message.size < sizeof *setup)
+	if (setup->header.kind != NSB_REQUEST_SETUP || message.size < sizeof *setup ||
+	    setup->flags & ~(uint32_t)(NSB_SETUP_BECOME | NSB_SETUP_OPEN_ROOT))
 		give_up(failed(NSB_STEP_RECEIVE, -E_PROTO, 0));
 	if (setup->flags & NSB_SETUP_BECOME)
 		become(&message, setup);

@@ -25,7 +25,6 @@ static long propagate(int fd, uint32_t propagation)
 	return sys_mount(NULL, path, NULL, propagation, NULL);
 }
 
-/* recursive: attr is for what is mounted below as well; what it clears is not. */
 long change_mount(struct builder *builder, const struct nsb_op *op, int fd, bool recursive)
 {
 	long err = 0;
@@ -33,7 +32,8 @@ long change_mount(struct builder *builder, const struct nsb_op *op, int fd, bool
 	if (op->attr_clear)
 		err = mount_change(fd, op->attr, op->attr_clear);
 	else if (op->attr)
-		err = mount_restrict(builder->root_fd, fd, op->attr, recursive);
+		err = mount_restrict(builder->root_fd, fd, op->attr,
+				     recursive && !(op->flags & NSB_OP_TOP));
 	if (!err && (op->tree_attr || op->tree_attr_clear))
 		err = change_tree(fd, op);
 	for (int i = 0; i < 2 && !err && op->propagation[i]; i++)
@@ -41,7 +41,7 @@ long change_mount(struct builder *builder, const struct nsb_op *op, int fd, bool
 	return err;
 }
 
-long op_propagate(struct builder *builder, const struct nsb_op *op)
+long op_attributes(struct builder *builder, const struct nsb_op *op)
 {
 	struct place place = { builder->root_fd, target_of(builder, op), true };
 	long fd, err;

@@ -271,16 +271,18 @@ static long op_mkdir(struct builder *builder, const struct nsb_op *op)
 
 static long op_symlink(struct builder *builder, const struct nsb_op *op)
 {
-	static const struct making making = { .mode = 0755 };
+	const struct making making = { .mode = 0755, .symlinks = op->flags & NSB_OP_FOLLOW };
 	char name[256];
 	long err, fd = open_parent_in_root(builder->root_fd, target_of(builder, op), name, true,
 					   &making);
 
 	if (fd < 0)
 		return fd;
+	if (op->flags & NSB_OP_REPLACE)
+		(void)sys3(__NR_unlinkat, fd, name, 0);
 	err = sys3(__NR_symlinkat, source_of(builder, op), fd, name);
 	sys_close((int)fd);
-	return err;
+	return err == -E_EXIST && op->flags & NSB_OP_OPTIONAL ? 0 : err;
 }
 
 static long write_all(int fd, const char *bytes, size_t size)
@@ -515,7 +517,8 @@ static long op_sysctl(struct builder *builder, const struct nsb_op *op)
 		uint64_t type, rest[15];
 	} stat = { 0 };
 
-	if (builder->proc_fd < 0) /* the host's, whose names below sys are those of our namespaces */
+	/* In the host's the names below sys are those of our namespaces, too. */
+	if (builder->proc_fd < 0 && builder->start)
 		builder->proc_fd = (int)sys_openat(AT_FDCWD_, "/proc",
 						   O_PATH_ | O_DIRECTORY_ | O_CLOEXEC_, 0);
 	if (sys2(__NR_fstatfs, builder->proc_fd, &stat) < 0 || stat.type != PROC_SUPER_MAGIC_)
@@ -613,7 +616,7 @@ static const struct {
 	[NSB_OP_PIVOT_ROOT] = { op_pivot_root, NSB_STEP_PIVOT_ROOT },
 	[NSB_OP_CHROOT] = { op_chroot, NSB_STEP_PIVOT_ROOT },
 	[NSB_OP_MOUNT] = { op_mount, NSB_STEP_MOUNT },
-	[NSB_OP_PROPAGATE] = { op_propagate, NSB_STEP_ATTRIBUTES },
+	[NSB_OP_ATTRIBUTES] = { op_attributes, NSB_STEP_ATTRIBUTES },
 	[NSB_OP_NODE] = { op_node, NSB_STEP_NODE },
 	[NSB_OP_CONSOLE] = { op_console, NSB_STEP_CONSOLE },
 	[NSB_OP_SYNC] = { op_sync, NSB_STEP_SYNC },

@@ -40,7 +40,7 @@ LEVELS = {
     3: ("_runtime", "_watch", "_streams", "_explain", "_vet"),
     4: ("_process", "_files", "_layers", "_unpack", "_pull", "_push", "_root"),
     5: ("_oci", "_configure", "_job", "_popen"),
-    6: ("sandbox", "_aio", "images", "_trace", "contract"),
+    6: ("oci", "sandbox", "_aio", "images", "_trace", "contract"),
     7: ("",),
     8: ("_cli", "_oci_cli", "selftest", "__main__"),
 }

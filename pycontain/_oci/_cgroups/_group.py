@@ -14,20 +14,19 @@ from typing import TYPE_CHECKING, Any
 from pycontain._cgroup import _files, _remove
 from pycontain._cgroup._counters import Dir
 from pycontain._cgroup._place import v1_name
-from pycontain.errors import ConfigError, PycontainError, UnsupportedError
+from pycontain.errors import ConfigError, UnsupportedError
 
-from . import _homes, _path, _resources
+from . import _devices, _homes, _oom, _resources, _stats
+from ._write import reported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from pycontain._oci._spec import Config, Resources
+    from pycontain._oci._spec import DeviceRule, Resources
 
 FREEZE_SECONDS = 5.0
 KILL_SECONDS = 5.0
 REMOVE_SECONDS = 5.0
-# A hierarchy that refuses a directory for these reasons is not ours to use.
-_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Cgroup:
@@ -65,20 +64,16 @@ class Cgroup:
         Raises:
             UnsupportedError: A group is gone, or is not ours to join.
         """
-        tasks = []
-        try:
-            if "" in self.paths:
-                flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-                self.cgroup_fd = os.open(self.paths[""], flags)
+        core = self.paths.get("")
+        with contextlib.ExitStack() as undo, reported("cannot join the container's groups"):
+            undo.callback(self.close)
+            if core is not None:
+                self.cgroup_fd = os.open(core, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             for path in self._directories():
-                if path != self.paths.get(""):
-                    tasks.append(os.open(f"{path}/tasks", os.O_WRONLY | os.O_CLOEXEC))
-        except OSError as error:
-            raise UnsupportedError(
-                error.errno, f"cannot join {error.filename}: {error.strerror}"
-            ) from error
-        finally:
-            self.tasks_fds = tuple(tasks)
+                if path != core:
+                    fd = os.open(f"{path}/tasks", os.O_WRONLY | os.O_CLOEXEC)
+                    self.tasks_fds += (fd,)
+            undo.pop_all()
 
     def close(self) -> None:
         """Close the descriptors; nothing else ends."""
@@ -113,10 +108,27 @@ class Cgroup:
             UnsupportedError: A controller that is needed is absent, or the kernel refused a value.
                 Other values may be in force by then.
         """
-        needed = _resources.controllers(resources)
-        if (core := self.paths.get("")) and needed:
-            _homes.hand_down(core, needed)
-        _resources.apply(resources, self.dir, self._why_absent())
+        self.apply(resources, _resources.controllers(resources))
+
+    def apply(self, resources: Resources, controllers: frozenset[str]) -> None:
+        """Bring resources into force, with these controllers. Raises as `update`."""
+        with reported("cannot limit the container"):
+            if (core := self.paths.get("")) and controllers:
+                _homes.hand_down(core, controllers)
+            _resources.apply(resources, self.dir, self._why_absent())
+
+    def bound_devices(self, rules: Sequence[DeviceRule]) -> None:
+        """Let no device node be used but those that the rules allow, and the usual ones.
+
+        Raises:
+            ConfigError: A rule that cannot be right, or that v1 cannot express.
+            UnsupportedError: The kernel refused, or there is no group to do it by.
+        """
+        if not _devices.enforceable():
+            self.notes += (_devices.NOT_ENFORCED,)
+            return
+        devices = self.paths.get("devices")
+        _devices.apply(rules, Dir(1, devices) if devices else None, self.dir(""))
 
     def _why_absent(self) -> str:
         return "" if self.paths else f" ({'; '.join(self.notes) or 'the container has no groups'})"
@@ -179,15 +191,12 @@ class Cgroup:
         if not (core or freezer):
             why = self._why_absent()
             raise UnsupportedError(errno.EOPNOTSUPP, f"cannot freeze: no group to do it by{why}")
-        try:
+        with reported("cannot freeze the container"):
             if core:
                 _files.write(f"{core}/cgroup.freeze", "1")
                 done = _files.wait_event(core, "frozen", 1, deadline)
             else:
                 done = _freeze_v1(f"{freezer}/freezer.state", deadline)
-        except OSError as error:
-            text = f"cannot freeze {error.filename}: {error.strerror}"
-            raise UnsupportedError(error.errno, text) from error
         if not done:
             self.thaw()
             raise UnsupportedError(
@@ -199,13 +208,16 @@ class Cgroup:
         files = {"": ("cgroup.freeze", "0"), "freezer": ("freezer.state", "THAWED")}
         for key, (file, word) in files.items():
             if path := self.paths.get(key):
-                try:
-                    _files.write_optional(f"{path}/{file}", word)
-                except FileNotFoundError:
-                    continue  # the group is gone
-                except OSError as error:
-                    text = f"cannot thaw {error.filename}: {error.strerror}"
-                    raise UnsupportedError(error.errno, text) from error
+                with reported("cannot thaw the container"), contextlib.suppress(FileNotFoundError):
+                    _files.write_optional(f"{path}/{file}", word)  # else the group is gone
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the container uses, in the form of runc's `events --stats`."""
+        return _stats.stats(self.dir)
+
+    def events(self) -> dict[str, int]:
+        """Return how often memory ran out: see `_oom.counts`."""
+        return _oom.counts(self.dir("memory"))
 
     def enter(self, sub_path: str = "", *, init: int | None = None) -> Cgroup:
         """Return the groups for a further process, open; the caller closes it.
@@ -226,11 +238,7 @@ class Cgroup:
         if not names and init is not None and "" in paths:
             paths[""] = _group_of(init, paths[""])
         entered = Cgroup(paths, notes=self.notes)
-        try:
-            entered.open()
-        except BaseException:
-            entered.close()
-            raise
+        entered.open()
         return entered
 
     def remove(self, timeout_s: float = REMOVE_SECONDS) -> None:
@@ -263,61 +271,3 @@ def _group_of(pid: int, path: str) -> str:
     if not (_files.read_optional(f"{path}/cgroup.subtree_control") or "").strip():
         return path
     return next((group for group in _remove.descend(path) if pid in _remove.members(group)), path)
-
-
-def create(
-    config: Config, container_id: str, *, systemd: bool, device_rules: bool = True
-) -> Cgroup:
-    """Make a container's groups and bring its resources into force.
-
-    Where no hierarchy lets this user make groups and nothing needs one, there are none, and `notes`
-    says why.
-
-    Args:
-        config: The container's; its cgroupsPath and resources are used.
-        container_id: For the name of a group that is given none.
-        systemd: The cgroupsPath is `slice:prefix:name`, a unit of systemd's.
-        device_rules: Bound the device nodes that can be used.
-
-    Raises:
-        ConfigError: A path or a value that cannot be right.
-        UnsupportedError: A controller that is needed is absent, the group is in use, or the kernel
-            refused it or a value. Nothing that was made remains.
-    """
-    linux = config.linux
-    needed = _resources.controllers(linux.resources)
-    with contextlib.ExitStack() as undo:
-        cgroup = _make(_path.parse(linux.cgroups_path, container_id), undo)
-        if core := cgroup.paths.get(""):
-            _homes.hand_down(core, needed | _homes.COUNTED)
-        _resources.apply(linux.resources, cgroup.dir, cgroup._why_absent())  # noqa: SLF001 - ours
-        undo.callback(cgroup.close)
-        cgroup.open()
-        undo.pop_all()
-    return cgroup
-
-
-def _make(path: _path.Path, undo: contextlib.ExitStack) -> Cgroup:
-    paths: dict[str, str] = {}
-    above: list[str] = []
-    notes: list[str] = []
-    for home in _homes.homes(path):
-        try:
-            made = _homes.make(home)
-        except UnsupportedError:
-            raise
-        except OSError as error:
-            refusal = _homes.refused(home, error)
-            if error.errno not in _NOT_OURS:
-                raise refusal from error
-            notes.append(str(refusal))
-            continue
-        undo.callback(made.undo, home)
-        paths |= dict.fromkeys(home.keys, home.path)
-        above += made.above
-    return Cgroup(paths, above=above, notes=notes)
-
-
-def load(record: Mapping[str, Any]) -> Cgroup:
-    """Return the groups of a container from `Cgroup.to_json`, without descriptors."""
-    return Cgroup(record["paths"], above=record["above"], unit=record["unit"])

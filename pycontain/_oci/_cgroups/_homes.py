@@ -67,28 +67,28 @@ class Made(NamedTuple):
         remove_empty(self.above)
 
 
-def homes(path: _path.Path) -> list[Home]:
-    """Return the homes of a container in all hierarchies where there can be one, v2 first.
+def homes(path: _path.Path) -> tuple[list[Home], list[str]]:
+    """Return the homes of a container, v2 first, and why there is none in v2 where there is none.
 
     An absolute path begins at each hierarchy's root as this process sees it. Another begins at this
     process's own group of v1; and on v2, where a group with processes cannot limit its children,
     at the nearest one above that can.
     """
     host = detect(refresh=True)
-    found = []
-    if host.v2 is not None:
-        base = host.v2.mount if path.absolute else _parent_v2(host.v2)
-        if base is not None:
-            found.append(Home(host.v2, base, path.names))
+    found, notes = [], []
+    if host.v2 is not None and path.absolute:
+        found.append(Home(host.v2, host.v2.mount, path.names))
+    elif host.v2 is not None:
+        offered = (_files.read_optional(f"{host.v2.mount}/cgroup.controllers") or "").split()
+        place = _place_v2.choose(host.v2, COUNTED & frozenset(offered), None, None)
+        if place.directory is not None:
+            found.append(Home(host.v2, place.directory, path.names))
+        else:
+            notes += [str(missing) for missing in place.refused if missing.controller == "tracking"]
     for hierarchy in (*host.v1, *host.named):
         base = hierarchy.mount if path.absolute else hierarchy.own or hierarchy.mount
         found.append(Home(hierarchy, base, path.names))
-    return found
-
-
-def _parent_v2(hierarchy: Hierarchy) -> str | None:
-    offered = (_files.read_optional(f"{hierarchy.mount}/cgroup.controllers") or "").split()
-    return _place_v2.choose(hierarchy, COUNTED & frozenset(offered), None, None).directory
+    return found, notes
 
 
 def make(home: Home) -> Made:

@@ -80,12 +80,12 @@ def _weights_v2(block_io: BlockIO, group: Dir) -> list[Setting]:
         raise unsupported("blockIO.leafWeight", "cgroup v2 has no such weight", "leave it out")
     bfq = os.path.exists(f"{group.path}/io.bfq.weight")
     file = "io.bfq.weight" if bfq else "io.weight"
-    rows = [("default", block_io.weight, "blockIO.weight")]
-    for row in block_io.weight_device:
-        rows.append((f"{row.major}:{row.minor}", row.weight, "blockIO.weightDevice"))
+    rows = [(f"{row.major}:{row.minor}", row.weight) for row in block_io.weight_device]
+    found = [("default", block_io.weight, "weight")]
+    found += [(device, value, "weightDevice") for device, value in rows]
     return [
-        Setting(file, f"{which} {value if bfq else weight(value)}", field)
-        for which, value, field in rows
+        Setting(file, f"{which} {value if bfq else weight(value)}", f"blockIO.{field}")
+        for which, value, field in found
         if value
     ]
 

@@ -73,9 +73,8 @@ def parse_unit(text: str, container_id: str, *, user: bool) -> Unit:
     slice_ = slice_ or ("user.slice" if user else "system.slice")
     name = name or container_id
     if name.endswith(".slice"):
-        unit = name
-    else:
-        unit = f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
+        raise ConfigError(f"{FIELD}: {name!r}: a container is in a scope of a slice, not a slice")
+    unit = f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
     for part in (slice_, unit):
         if "/" in part or "\n" in part or "\0" in part or part.startswith("."):
             raise ConfigError(f"{FIELD}: {part!r} is not the name of a systemd unit")

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pycontain._cgroup import _controls, _files
-from pycontain.errors import UnsupportedError
+from pycontain.errors import PycontainError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pycontain._cgroup._counters import Dir
 
@@ -70,9 +71,21 @@ def refused(group: Dir, setting: Setting, error: OSError) -> UnsupportedError:
     if error.errno == errno.ENOENT and os.path.isdir(group.path):
         why, remedy = "this kernel has no such file", "leave the field out"
     else:
-        why, remedy = error.strerror, _controls.remedy(error.errno)
+        why, remedy = f"{error.strerror}", _controls.remedy(error.errno)
     text = f"linux.resources.{setting.field}: cannot write {setting.text!r} to {path}: {why}"
     return UnsupportedError(error.errno, f"{text}: {remedy}")
+
+
+@contextlib.contextmanager
+def reported(doing: str) -> Iterator[None]:
+    """Turn what the kernel refuses besides settings into errors of ours."""
+    try:
+        yield
+    except PycontainError:
+        raise
+    except OSError as error:
+        text = f"{doing}: {error.filename}: {error.strerror}: {_controls.remedy(error.errno)}"
+        raise UnsupportedError(error.errno, text) from error
 
 
 def unsupported(field: str, why: str, remedy: str) -> UnsupportedError:
