@@ -69,9 +69,10 @@ def _has(entry: Entry, name: str) -> bool:
 def _is_frozen(record: Record) -> bool:
     """Tell whether a container is paused, without importing what manages its groups."""
     paths = (record.cgroup or {}).get("paths", {})
-    if "freezer" in paths:
-        return _read(f"{paths['freezer']}/freezer.state").strip() in {"FROZEN", "FREEZING"}
-    return "" in paths and "frozen 1" in _read(f"{paths['']}/cgroup.events").splitlines()
+    if "" in paths and "frozen 1" in _read(f"{paths['']}/cgroup.events").splitlines():
+        return True
+    freezer = paths.get("freezer")
+    return bool(freezer) and _read(f"{freezer}/freezer.state").strip() in {"FROZEN", "FREEZING"}
 
 
 def _read(path: str) -> str:

@@ -35,7 +35,7 @@ def _exec(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
 
 
 def _try(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
-    container = Container.load(words[0], state_root=settings.root)
+    container = Container.load(words[0], state_root=settings.root, warn=settings.warn)
     process = _process(settings, given, words)
     warn_of(settings, process)
     console = given.get("console-socket")
@@ -49,7 +49,7 @@ def _try(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
         "ignore_paused": given.get("ignore-paused", False),
     }
     if detached:
-        started = container.exec(process, console_socket=console, detach=True, **options)
+        started = container.exec(process, console_socket=console, **options)
         if "pidfd-socket" in given:
             send_pidfd(given["pidfd-socket"], started.pid)
         return 0

@@ -28,7 +28,7 @@ Cube: TypeAlias = tuple[tuple[int, Bits], ...]
 """Bits by argument: calls for which all hold. Empty: all calls."""
 
 _MOST: Final = 256
-_NAMES: Final = {kind: name for name, kind in _ACTIONS.items() if name not in {"SCMP_ACT_KILL"}}
+_NAMES: Final = {kind: name for name, kind in _ACTIONS.items() if name != "SCMP_ACT_KILL"}
 
 
 def to_oci(rules: Filter, machine: str | None = None) -> dict[str, Any]:
