@@ -32,7 +32,9 @@ RLIMITS = {
 PERSONALITIES = {"LINUX": 0, "LINUX32": 0x0008}
 _NO_PERSONALITY = 0
 # One thread, and the parent answers no listener of its own.
-_FILTER_FLAGS = sum(_seccomp.FLAGS[f"SECCOMP_FILTER_FLAG_{name}"] for name in ("LOG", "SPEC_ALLOW"))
+_FILTER_FLAGS = sum(
+    _seccomp.FLAGS[f"SECCOMP_FILTER_FLAG_{name}"] for name in ("LOG", "SPEC_ALLOW")
+)
 
 
 class Filter(Value):
@@ -85,7 +87,9 @@ def capability_sets(process: Process) -> Sets:
     """Return the masks. Ambient ones that the kernel would refuse are left out (capabilities(7))."""
     if process.capabilities is None:
         return Sets()
-    masks = {name: _capabilities.mask(getattr(process.capabilities, name)) for name in Sets._fields}
+    masks = {
+        name: _capabilities.mask(getattr(process.capabilities, name)) for name in Sets._fields
+    }
     masks["ambient"] &= masks["permitted"] & masks["inheritable"]
     masks["effective"] &= masks["permitted"]
     return Sets(**masks)

@@ -190,9 +190,7 @@ class Container:
             container._create(config, record, streams, pid_file)  # noqa: SLF001 - ours
         return container
 
-    def _create(
-        self, config: Config, record: Record, streams: Streams, pid_file: str | None
-    ) -> None:
+    def _create(self, config: Config, record: Record, streams: Streams, pid_file: str | None) -> None:
         manager = record.options["cgroup_manager"]
         if manager == "disabled":
             cgroup = _cgroups.Cgroup({})
@@ -231,7 +229,9 @@ class Container:
         finally:
             creation.close()
 
-    def _follow(self, creation: Creation, init: Init, record: Record, pid_file: str | None) -> None:
+    def _follow(
+        self, creation: Creation, init: Init, record: Record, pid_file: str | None
+    ) -> None:
         master = creation.follow(
             init,
             {**state(self._entry, record), "status": "creating", "pid": init.pid},
@@ -341,10 +341,7 @@ class Container:
     def _poststart(self, config: Config, record: Record) -> None:
         try:
             _hooks.run_hooks(
-                "poststart",
-                config.hooks.poststart,
-                self._state_of(record, "running"),
-                record.bundle,
+                "poststart", config.hooks.poststart, self._state_of(record, "running"), record.bundle
             )
         except _hooks.HookError as error:
             self.warn(str(error))
