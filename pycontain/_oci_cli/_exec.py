@@ -49,7 +49,7 @@ def _try(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
         "ignore_paused": given.get("ignore-paused", False),
     }
     if detached:
-        started = container.exec(process, console_socket=console, detach=True, **options)
+        started = container.exec(process, console_socket=console, **options)
         if "pidfd-socket" in given:
             send_pidfd(given["pidfd-socket"], started.pid)
         return 0
