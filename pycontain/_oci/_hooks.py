@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 
@@ -39,6 +40,10 @@ def _verdict(kind: str, index: int, why: str, output: int) -> HookError:
     text = os.pread(output, _OUTPUT_MAX, 0).decode(errors="replace").strip()
     said = f", output: {text}" if text else ""
     return HookError(f"error running {kind} hook #{index}: {why}{said}")
+
+
+def _late(hook: Hook) -> str:
+    return f"{hook.path}: killed after {hook.timeout} s"
 
 
 def _how(status: int) -> str:
@@ -84,8 +89,7 @@ def _run(kind: str, index: int, hook: Hook, state: bytes, cwd: str) -> None:
             status = -code if code < 0 else code << 8
             raise _verdict(kind, index, _how(status), output)
     except subprocess.TimeoutExpired:
-        why = f"context deadline exceeded: killed after {hook.timeout} s"
-        raise _verdict(kind, index, why, output) from None
+        raise _verdict(kind, index, _late(hook), output) from None
     except OSError as error:
         raise _verdict(kind, index, f"{hook.path}: {error.strerror}", output) from None
     finally:
@@ -114,7 +118,8 @@ def run_hooks_inside(
             if report is None:
                 raise _verdict(kind, index, "the container's process died", output)
             if report.event == Event.FAILED:
-                why = f"{hook.path}: {os.strerror(report.errno)}"
+                late = report.errno == errno.ETIMEDOUT
+                why = _late(hook) if late else f"{hook.path}: {os.strerror(report.errno)}"
                 raise _verdict(kind, index, why, output)
             if report.status:
                 raise _verdict(kind, index, _how(report.status), output)
