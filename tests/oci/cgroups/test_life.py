@@ -320,7 +320,7 @@ def test_any_failure_leaves_nothing(
     monkeypatch.setattr(module, function, fault)
     _cgroups.create(wanted, "id", systemd=False).remove()
     n_calls, fault.calls = fault.calls, 0
-    assert n_calls > 2
+    assert n_calls > 1
     errors = []
     for failing in range(1, n_calls + 1):
         fault.calls, fault.failing = 0, failing
@@ -332,8 +332,9 @@ def test_any_failure_leaves_nothing(
             fault.failing = 0
             cgroup.remove()
         assert left(name) == []
-    assert len(errors) > n_calls / 2
-    assert [text for text in errors if name not in text or "as if" not in text] == []
+    assert errors
+    words = "as if", "controller is not available"
+    assert [text for text in errors if not any(word in text for word in words)] == []
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch) -> None:
