@@ -52,7 +52,7 @@ def apply(rules: Sequence[DeviceRule], v1: Dir | None, v2: Dir | None) -> None:
     """
     check(rules)
     if v1 is not None:
-        _write_v1((*rules, *DEFAULT), v1)
+        _write_v1(rules, v1)
     elif v2 is not None:
         _attach((*rules, *DEFAULT), v2)
     else:
@@ -63,8 +63,8 @@ def apply(rules: Sequence[DeviceRule], v1: Dir | None, v2: Dir | None) -> None:
         )
 
 
-def _write_v1(rules: tuple[DeviceRule, ...], group: Dir) -> None:
-    wanted = exceptions(rules)
+def _write_v1(rules: Sequence[DeviceRule], group: Dir) -> None:
+    wanted = exceptions(rules, DEFAULT)
     plain, other = ("allow", "deny") if wanted.allow else ("deny", "allow")
     put(group, Setting(f"devices.{plain}", "a", _FIELD))
     for key, access in wanted.rows.items():
