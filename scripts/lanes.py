@@ -99,11 +99,16 @@ KERNEL_FACING = (
     "tests/core/test_old_kernels.py",
     "tests/limits/test_memory.py",
     "tests/limits/test_usage.py",
+    "tests/oci/cgroups",
     "tests/sandbox/test_isolation.py",
     "tests/sandbox/test_limits.py",
     "tests/sandbox/test_living_limits.py",
 )
-SYSTEMD = ("tests/cgroup/test_systemd_live.py", "tests/sandbox/test_limits.py")
+SYSTEMD = (
+    "tests/cgroup/test_systemd_live.py",
+    "tests/oci/cgroups/test_systemd_live.py",
+    "tests/sandbox/test_limits.py",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,10 +64,15 @@ _REMEDIES = {
 }
 
 
+def remedy(number: int | None) -> str:
+    """Return what can be done about a refusal with this errno."""
+    return _REMEDIES.get(number or 0, "see the kernel's documentation of the file")
+
+
 def refused(controllers: str, version: int, error: OSError) -> UnsupportedError:
     """Turn a refusal of the kernel into an error that names controller, file and remedy."""
-    remedy = _REMEDIES.get(error.errno or 0, "see the kernel's documentation of the file")
-    text = f"cgroup v{version} {controllers or 'tracking'}: {error.strerror}: {remedy}"
+    name = controllers or "tracking"
+    text = f"cgroup v{version} {name}: {error.strerror}: {remedy(error.errno)}"
     return UnsupportedError(error.errno, text, error.filename)
 
 
