@@ -167,6 +167,7 @@ class Container:
             stdout=stdout,
             stderr=stderr,
             preserve_fds=preserve_fds,
+            listening=int(os.environ.get("LISTEN_FDS", "0") or 0),
             console_socket=console_socket or "",
         )
         record = Record(
@@ -190,7 +191,9 @@ class Container:
             container._create(config, record, streams, pid_file)  # noqa: SLF001 - ours
         return container
 
-    def _create(self, config: Config, record: Record, streams: Streams, pid_file: str | None) -> None:
+    def _create(
+        self, config: Config, record: Record, streams: Streams, pid_file: str | None
+    ) -> None:
         manager = record.options["cgroup_manager"]
         if manager == "disabled":
             cgroup = _cgroups.Cgroup({})
@@ -229,9 +232,7 @@ class Container:
         finally:
             creation.close()
 
-    def _follow(
-        self, creation: Creation, init: Init, record: Record, pid_file: str | None
-    ) -> None:
+    def _follow(self, creation: Creation, init: Init, record: Record, pid_file: str | None) -> None:
         master = creation.follow(
             init,
             {**state(self._entry, record), "status": "creating", "pid": init.pid},
@@ -301,7 +302,7 @@ class Container:
             report, _ = channel.receive()
             if report is not None and report.event == Event.DONE:
                 os.unlink(SOCKET, dir_fd=self._entry.fd)
-                report = self._await_exec(channel, config)
+                report = self._await_exec(channel, record.pid, config)
             elif report is None:
                 raise ContainerError("the container's process died before it was started")
             if report is not None:
@@ -313,16 +314,18 @@ class Container:
         finally:
             channel.close()
 
-    def _await_exec(self, channel: Channel, config: Config) -> _native.Report | None:
-        """Return the failure of the exec, or None: it ends the connection."""
-        filter_ = config.linux.seccomp
-        if filter_ is not None and _command.compile_filter(filter_).notifies:
-            listener = channel.receive_listener()
-            if listener >= 0:
-                from ._listener import hand_listener  # noqa: PLC0415 - rarely needed
+    def _await_exec(self, channel: Channel, pid: int, config: Config) -> _native.Report | None:
+        """Return the failure of the exec, or None: it ends the connection.
 
-                hand_listener(self.state(), config, listener)
-        report, _ = channel.receive()
+        Raises:
+            ContainerError: Nobody takes the listener of its filter.
+        """
+        report, listener = channel.receive()
+        if listener >= 0:
+            from ._listener import hand_listener  # noqa: PLC0415 - rarely needed
+
+            hand_listener(self.state(), pid, config.linux.seccomp or {}, listener)
+            report, _ = channel.receive()
         return report
 
     def _state_of(self, record: Record, now: str) -> dict[str, Any]:
@@ -341,7 +344,10 @@ class Container:
     def _poststart(self, config: Config, record: Record) -> None:
         try:
             _hooks.run_hooks(
-                "poststart", config.hooks.poststart, self._state_of(record, "running"), record.bundle
+                "poststart",
+                config.hooks.poststart,
+                self._state_of(record, "running"),
+                record.bundle,
             )
         except _hooks.HookError as error:
             self.warn(str(error))
@@ -576,7 +582,7 @@ class Container:
         if pid_file:
             write_pid_file(pid_file, init.pid)
         init.go()
-        report = self._await_exec(init, config)
+        report = self._await_exec(init, init.pid, config)
         if report is not None:
             raise init.error(report)
 

@@ -36,6 +36,7 @@ class Streams(Value):
     Attributes:
         stdin, stdout, stderr: The caller's 0, 1 and 2 if None.
         preserve_fds: How many after these, from 3 on.
+        listening: How many of a service manager's before those (sd_listen_fds(3)).
         console_socket: Where the pty goes; "": nowhere.
     """
 
@@ -43,6 +44,7 @@ class Streams(Value):
     stdout: int | None = None
     stderr: int | None = None
     preserve_fds: int = 0
+    listening: int = 0
     console_socket: str = ""
 
     def fds(self, *, terminal: bool) -> dict[int, int]:
@@ -53,8 +55,7 @@ class Streams(Value):
         """
         given = (self.stdin, self.stdout, self.stderr)
         found = {} if terminal else {n: n if fd is None else fd for n, fd in enumerate(given)}
-        listening = int(os.environ.get("LISTEN_FDS", "0") or 0)
-        for number in range(3, 3 + max(self.preserve_fds, 0) + listening):
+        for number in range(3, 3 + self.preserve_fds + self.listening):
             found[number] = number
         for number, fd in found.items():
             try:
@@ -222,6 +223,7 @@ class Creation:
         )
         command = _command.pack_exec(
             self.process,
+            listening=self.streams.listening,
             flags=flags,
             n_tasks=len(self.cgroup.tasks_fds),
             fds=tuple(fds),
