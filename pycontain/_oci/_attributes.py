@@ -29,7 +29,7 @@ def set_attributes(pid: int, process: Process, config: Config) -> None:
 def _raise_limits(pid: int, process: Process) -> None:
     """Raise hard limits; it takes on the exact values itself, when it needs no more of them."""
     for number, _soft, hard in rlimits(process):
-        soft, current = resource.prlimit(pid, number)
+        soft, current = resource.getrlimit(number)  # inherited; to ask it may take privileges
         wanted = _signed(hard)
         if current == resource.RLIM_INFINITY or 0 <= wanted <= current:
             continue
