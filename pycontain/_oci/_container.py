@@ -17,10 +17,11 @@ from pycontain.errors import (
 )
 
 from . import _cgroups, _command, _hooks
-from ._attributes import set_attributes
+from ._attributes import set_affinity, set_attributes
 from ._bundle import Bundle
 from ._create import Creation, Streams, hand_console, listen, spawn
 from ._init import Channel, Init, failure_error
+from ._labels import label_ops
 from ._living import Handle
 from ._lower import find_rootfs
 from ._namespaces import Joins
@@ -236,7 +237,7 @@ class Container:
         master = creation.follow(
             init,
             {**state(self._entry, record), "status": "creating", "pid": init.pid},
-            lambda pid: set_attributes(pid, creation.process, creation.config),
+            lambda pid: set_attributes(pid, creation.process),
         )
         start = process_start(init.pid)
         assert start is not None  # noqa: S101 - it waits
@@ -542,10 +543,12 @@ class Container:
     ) -> ExecProcess:
         config = self.config()
         fds = streams.fds(terminal=process.terminal)
+        labels = label_ops(process)
         own_users = any(flag == _native.CLONE_NEW["user"] for _, flag in joins.rows)
         setup = _command.pack_setup(
             process,
             _command.compile_filter(config.linux.seccomp),
+            ops=tuple(op for op, _ in labels),
             own_users=own_users,
             personality=config.linux.personality,
         )
@@ -562,7 +565,7 @@ class Container:
                 command_fds=[nobody.fileno(), *groups.tasks_fds, *fds.values()],
                 cgroup=groups,
                 joins=joins,
-                paths=[],
+                paths=[what for _, what in labels],
                 program=process.args[0],
             )
         try:
@@ -576,7 +579,8 @@ class Container:
         self, init: Init, config: Config, process: Process, streams: Streams, pid_file: str | None
     ) -> None:
         _report, master = init.next()
-        set_attributes(init.pid, process, config)
+        set_attributes(init.pid, process)
+        set_affinity(init.pid, process)
         if master >= 0:
             hand_console(streams, master)
         if pid_file:
