@@ -14,9 +14,7 @@ import signal
 import struct
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pycontain._nsbind import ffi, lib
@@ -236,8 +234,7 @@ class Op(NamedTuple):
     propagation: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Landlock:
+class Landlock(NamedTuple):
     """Access rights (linux/landlock.h) of every command.
 
     Attributes:
@@ -253,8 +250,7 @@ class Landlock:
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class Setup(NamedTuple):
     """A whole set-up message (struct nsb_setup)."""
 
     ops: tuple[Op, ...]
@@ -264,29 +260,28 @@ class Setup:
     uid: int
     gid: int
     time_namespace: bool
-    timens_offsets: str | None = None
     rlimits: tuple[tuple[int, int, int], ...]
     seccomp: bytes
-    seccomp_flags: int = 0
-    audit: bytes = b""
-    hand_listener: bool = False
-    trace: bool = False
     no_new_privs: bool
-    landlock: Landlock | None = None
     securebits: int
     drop_groups: bool
     bounding: int
     permitted: int
     inheritable: int
     ambient: int
+    timens_offsets: str | None = None
+    seccomp_flags: int = 0
+    audit: bytes = b""
+    hand_listener: bool = False
+    trace: bool = False
+    landlock: Landlock | None = None
     effective: int | None = None  # as permitted
     flags: int = 0
     propagation: int = MS_PRIVATE | MS_REC
     personality: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exec:
+class Exec(NamedTuple):
     """A request to start a command (struct nsb_exec)."""
 
     id: int
@@ -832,14 +827,14 @@ def _open_null() -> int:
 
 def _sealed_init() -> int:
     """Copy the program to a sealed memfd: /proc/1/exe is no file of the host (CVE-2019-5736)."""
-    path = Path(__file__).with_name("_init")
+    path = f"{os.path.dirname(__file__)}/_init"
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
         fd = os.memfd_create("pycontain-init", flags | _MFD_EXEC)
     except OSError:  # EINVAL: Linux < 6.3 knows no MFD_EXEC
         fd = os.memfd_create("pycontain-init", flags)
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             while os.sendfile(fd, file.fileno(), None, 1 << 20):
                 pass
         fcntl.fcntl(

@@ -104,7 +104,11 @@ KERNEL_FACING = (
     "tests/sandbox/test_limits.py",
     "tests/sandbox/test_living_limits.py",
 )
-SYSTEMD = ("tests/cgroup/test_systemd_live.py", "tests/sandbox/test_limits.py")
+SYSTEMD = (
+    "tests/cgroup/test_systemd_live.py",
+    "tests/oci/cgroups/test_systemd_live.py",
+    "tests/sandbox/test_limits.py",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ def with_value(document: dict[str, Any], place: str, value: Any) -> dict[str, An
                 inner.append({})
             inner = inner[int(name)]
         else:
-            follows = [*parents[parents.index(name) + 1:], last]
+            follows = [*parents[parents.index(name) + 1 :], last]
             inner = inner.setdefault(name, [] if follows[0].isdecimal() else {})
     if isinstance(inner, list):
         inner[int(last) :] = [value]

@@ -31,7 +31,7 @@ from ._status import SOCKET, is_alive, process_start, state, status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
     from ._cgroups import Cgroup
@@ -189,7 +189,7 @@ class Container:
         container = cls(entry, warn=warn)
         with _Undo(container):
             entry.write_config(bundle.data)
-            container._create(config, record, streams, pid_file)  # noqa: SLF001 - ours
+            container._create(config, record, streams, pid_file)
         return container
 
     def _create(

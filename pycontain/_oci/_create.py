@@ -142,7 +142,7 @@ class Creation:
         keyring: Name of the session keyring; "": none of its own.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         config: Config,
         bundle: str,

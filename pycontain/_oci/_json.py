@@ -94,11 +94,13 @@ def _inner(outer: Any) -> Iterator[object]:
 
 
 def dumps(value: object, *, indent: int | None = None, level: int = 0) -> str:
-    """Return JSON in ASCII: None, booleans, integers, strings, and lists and objects of these."""
+    """Return JSON in ASCII: None, booleans, numbers, strings, and lists and objects of these."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int):
         return int.__repr__(value)
+    if isinstance(value, float) and value - value == 0:  # finite
+        return float.__repr__(value)
     if isinstance(value, str):
         return _json.encode_basestring_ascii(value)
     if isinstance(value, list | tuple):

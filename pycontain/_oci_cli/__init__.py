@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `pycontain-runtime`: runc's conventions over `pycontain.oci`.
 
-An engine starts it several times for each container, so a command imports what it needs and no more:
-not argparse, not typing, and each family of commands only if one of it is called.
+An engine starts it several times for each container, so a command imports what it needs and no
+more: not argparse, not typing, and each family of commands only if one of it is called.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ._options import UsageError, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from ._command import Command
 
@@ -47,20 +47,24 @@ def run(argv: list[str]) -> int:
     try:
         given, words = parse(argv, GLOBAL, interleaved=False)
         settings = Settings.of(given)
-        if "version" in given:
-            return _print_version()
-        if "help" in given or not words or words[0] in {"help", "h"}:
-            return _print_help(words[1:])
-        command = _find(words[0])
-        if any(word in _HELP for word in words[1:2]):
-            return _print_help(words[:1])
-        return command.run(settings, words[1:])
+        return _dispatch(settings, given, words)
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - whatever it is, callers look for it in the log
         return settings.complain(error)
+
+
+def _dispatch(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
+    if "version" in given:
+        return _print_version()
+    if "help" in given or not words or words[0] in {"help", "h"}:
+        return _print_help(words[1:])
+    command = _find(words[0])
+    if any(word in _HELP for word in words[1:2]):
+        return _print_help(words[:1])
+    return command.run(settings, words[1:])
 
 
 def _find(name: str) -> Command:

@@ -80,6 +80,7 @@ def _make(
         cgroup_manager=settings.cgroup_manager,
         no_pivot=given.get("no-pivot", False),
         no_new_keyring=given.get("no-new-keyring", False),
+        warn=settings.warn,
     )
     if "pidfd-socket" in given:
         send_pidfd(given["pidfd-socket"], made.pid)

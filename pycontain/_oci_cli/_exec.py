@@ -35,7 +35,7 @@ def _exec(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
 
 
 def _try(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
-    container = Container.load(words[0], state_root=settings.root)
+    container = Container.load(words[0], state_root=settings.root, warn=settings.warn)
     process = _process(settings, given, words)
     warn_of(settings, process)
     console = given.get("console-socket")

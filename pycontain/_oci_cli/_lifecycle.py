@@ -36,17 +36,19 @@ def parse_signal(text: str) -> int:
     return value
 
 
+def _load(settings: Settings, name: str) -> Container:
+    return Container.load(name, state_root=settings.root, warn=settings.warn)
+
+
 def _start(settings: Settings, _given: dict[str, Any], words: list[str]) -> int:
-    Container.load(words[0], state_root=settings.root).start()
+    _load(settings, words[0]).start()
     return 0
 
 
 def _kill(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
     number = parse_signal(words[1] if len(words) > 1 else "TERM")
     for container in _chosen(settings, given, words[0]):
-        Container.load(container, state_root=settings.root).kill(
-            number, all=given.get("all", False)
-        )
+        _load(settings, container).kill(number, all=given.get("all", False))
     return 0
 
 
@@ -54,7 +56,7 @@ def _delete(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
     force = given.get("force", False)
     for container in _chosen(settings, given, words[0]):
         try:
-            Container.load(container, state_root=settings.root).delete(force=force)
+            _load(settings, container).delete(force=force)
         except ContainerNotFoundError:
             if not force:
                 raise
@@ -75,12 +77,12 @@ def _chosen(settings: Settings, given: dict[str, Any], text: str) -> list[str]:
 
 
 def _pause(settings: Settings, _given: dict[str, Any], words: list[str]) -> int:
-    Container.load(words[0], state_root=settings.root).pause()
+    _load(settings, words[0]).pause()
     return 0
 
 
 def _resume(settings: Settings, _given: dict[str, Any], words: list[str]) -> int:
-    Container.load(words[0], state_root=settings.root).resume()
+    _load(settings, words[0]).resume()
     return 0
 
 

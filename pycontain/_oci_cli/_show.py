@@ -83,7 +83,7 @@ def _ps(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
     if "PID" not in titles:
         raise UsageError("ps: its output has no column PID; add -o pid,...")
     column, wanted = titles.index("PID"), {str(pid) for pid in pids}
-    chosen = [line for line in lines[1:] if line.split()[column : column + 1] <= list(wanted)]
+    chosen = [line for line in lines[1:] if wanted.intersection(line.split()[column : column + 1])]
     sys.stdout.writelines(f"{line}\n" for line in [lines[0], *chosen])
     return 0
 

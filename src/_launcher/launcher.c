@@ -90,7 +90,7 @@ static void *new_pages(size_t size)
 	return (void *)address;
 }
 
-static int become(const char *python, const char *directory, long *stack)
+static int run_python(const char *python, const char *directory, long *stack)
 {
 	long count = stack[0];
 	const char **argv = (const char **)(stack + 1);
@@ -118,8 +118,8 @@ _Noreturn void launcher_main(long *stack)
 	find_directory(directory, sizeof directory);
 	if (text_append(text_append(path, end, directory), end, "/pycontain") &&
 	    read_interpreter(path, found, sizeof found) == 0)
-		(void)become(found + 2, directory, stack);
+		(void)run_python(found + 2, directory, stack);
 	if (text_append(text_append(path, end, directory), end, "/python3"))
-		(void)become(path, directory, stack);
+		(void)run_python(path, directory, stack);
 	give_up("no Python beside this program: it must stay where pip put it");
 }

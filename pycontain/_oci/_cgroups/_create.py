@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycontain.errors import UnsupportedError
 
-from . import _homes, _path, _resources
+from . import _homes, _path, _resources, _unit
 from ._group import Cgroup
 
 if TYPE_CHECKING:
@@ -40,39 +40,46 @@ def create(
             refused it or a value. Nothing that was made remains.
     """
     linux = config.linux
-    needed = _resources.controllers(linux.resources)
+    needed = _resources.controllers(linux.resources) | _homes.COUNTED
     with contextlib.ExitStack() as undo:
-        cgroup = _make(_path.parse(linux.cgroups_path, container_id), undo)
-        cgroup.apply(linux.resources, needed | _homes.COUNTED)
+        if systemd:
+            scope, path = _unit.start(linux.cgroups_path, container_id)
+            undo.callback(scope.stop)
+        else:
+            scope, path = None, _path.parse(linux.cgroups_path, container_id)
+        cgroup = _make(path, scope, undo)
+        undo.callback(cgroup.close)
+        cgroup.apply(linux.resources, needed)
         if device_rules:
             cgroup.bound_devices(linux.resources.devices)
-        undo.callback(cgroup.close)
         cgroup.open()
         undo.pop_all()
     return cgroup
 
 
-def _make(path: _path.Path, undo: contextlib.ExitStack) -> Cgroup:
+def _make(path: _path.Path, scope: _unit.Scope | None, undo: contextlib.ExitStack) -> Cgroup:
     paths: dict[str, str] = {}
     above: list[str] = []
     homes, notes = _homes.homes(path)
     for home in homes:
         try:
-            made = _homes.make(home)
+            made = _homes.make(home, scope.keeper_pid if scope else 0)
         except UnsupportedError:
             raise
         except OSError as error:
             refusal = _homes.refused(home, error)
-            if error.errno not in _NOT_OURS:
+            if scope is not None or error.errno not in _NOT_OURS:
                 raise refusal from error
             notes.append(str(refusal))
             continue
         undo.callback(made.undo, home)
         paths |= dict.fromkeys(home.keys, home.path)
         above += made.above
-    return Cgroup(paths, above=above, notes=notes)
+    return Cgroup(paths, above=above, notes=notes, scope=scope)
 
 
 def load(record: Mapping[str, Any]) -> Cgroup:
     """Return the groups of a container from `Cgroup.to_json`, without descriptors."""
-    return Cgroup(record["paths"], above=record["above"], unit=record["unit"])
+    unit = record["unit"]
+    scope = _unit.Scope(unit) if unit else None
+    return Cgroup(record["paths"], above=record["above"], scope=scope)

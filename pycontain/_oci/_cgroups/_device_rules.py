@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+FIELD = "linux.resources.devices"
+
+
 def _allow(type_: str, major: int | None, minor: int | None, access: str = "rwm") -> DeviceRule:
     return DeviceRule(allow=True, type=type_, major=major, minor=minor, access=access)
 
@@ -91,7 +94,7 @@ def check(rules: Sequence[DeviceRule]) -> None:
 
 def field(index: int) -> str:
     """Return the name of a rule in errors."""
-    return f"linux.resources.devices[{index}]"
+    return f"{FIELD}[{index}]"
 
 
 class Exceptions(NamedTuple):
@@ -106,33 +109,40 @@ class Exceptions(NamedTuple):
     rows: dict[Key, frozenset[str]]
 
 
-def exceptions(rules: Sequence[DeviceRule]) -> Exceptions:
+def exceptions(rules: Sequence[DeviceRule], last: Sequence[DeviceRule] = ()) -> Exceptions:
     """Turn rules into a default and exceptions from it, which need no order. Default deny.
+
+    Args:
+        rules: Of the configuration.
+        last: Those that come after them and are not of the configuration.
 
     Raises:
         ConfigError: A rule takes a part out of a wider one of the other kind before it; v1's kernel
             would leave that part in silently.
     """
     found = Exceptions(allow=False, rows={})
-    for index, rule in enumerate(rules):
+    for index, rule in enumerate((*rules, *last)):
         if is_whole(rule):
             found = Exceptions(rule.allow, {})
             continue
+        where = field(index) if index < len(rules) else FIELD
         for key in keys(rule):
             if rule.allow == found.allow:
-                _take_out(found.rows, key, frozenset(rule.access), index)
+                _take_out(found.rows, key, frozenset(rule.access), where)
             else:
                 found.rows[key] = found.rows.get(key, frozenset()) | frozenset(rule.access)
     return Exceptions(found.allow, {k: _united(found.rows, k) for k, v in found.rows.items() if v})
 
 
-def _take_out(rows: dict[Key, frozenset[str]], key: Key, access: frozenset[str], at: int) -> None:
+def _take_out(
+    rows: dict[Key, frozenset[str]], key: Key, access: frozenset[str], where: str
+) -> None:
     for row, granted in rows.items():
         if key.covers(row):
             rows[row] = granted - access
         elif key.meets(row) and granted & access:
             raise ConfigError(
-                f"{field(at)}: cgroup v1 cannot make an exception ({key}) from the wider rule "
+                f"{where}: cgroup v1 cannot make an exception ({key}) from the wider rule "
                 f"{row} before it: list the devices of that one by one, or use cgroup v2"
             )
 

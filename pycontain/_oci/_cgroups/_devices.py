@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pycontain import _native
-from pycontain._cgroup import _controls
+from pycontain._cgroup import _remedy
 from pycontain.errors import UnsupportedError
 
 from . import _device_program
@@ -52,7 +52,7 @@ def apply(rules: Sequence[DeviceRule], v1: Dir | None, v2: Dir | None) -> None:
     """
     check(rules)
     if v1 is not None:
-        _write_v1((*rules, *DEFAULT), v1)
+        _write_v1(rules, v1)
     elif v2 is not None:
         _attach((*rules, *DEFAULT), v2)
     else:
@@ -63,8 +63,8 @@ def apply(rules: Sequence[DeviceRule], v1: Dir | None, v2: Dir | None) -> None:
         )
 
 
-def _write_v1(rules: tuple[DeviceRule, ...], group: Dir) -> None:
-    wanted = exceptions(rules)
+def _write_v1(rules: Sequence[DeviceRule], group: Dir) -> None:
+    wanted = exceptions(rules, DEFAULT)
     plain, other = ("allow", "deny") if wanted.allow else ("deny", "allow")
     put(group, Setting(f"devices.{plain}", "a", _FIELD))
     for key, access in wanted.rows.items():
@@ -89,6 +89,6 @@ def _attach(rules: tuple[DeviceRule, ...], group: Dir) -> None:
         remedy = {
             errno.EPERM: "run with CAP_SYS_ADMIN (or CAP_BPF and CAP_NET_ADMIN)",
             errno.EINVAL: "use a kernel with CONFIG_CGROUP_BPF",
-        }.get(error.errno or 0, _controls.remedy(error.errno))
+        }.get(error.errno or 0, _remedy.remedy(error.errno))
         text = f"linux.resources.{_FIELD}: cannot attach a device program to {group.path}"
         raise UnsupportedError(error.errno, f"{text}: {error.strerror}: {remedy}") from error

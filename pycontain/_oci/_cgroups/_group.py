@@ -16,7 +16,7 @@ from pycontain._cgroup._counters import Dir
 from pycontain._cgroup._place import v1_name
 from pycontain.errors import ConfigError, UnsupportedError
 
-from . import _devices, _homes, _oom, _resources, _stats
+from . import _devices, _homes, _oom, _resources, _stats, _unit
 from ._write import reported
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Cgroup:
         paths: Mapping[str, str],
         *,
         above: Iterable[str] = (),
-        unit: str = "",
+        scope: _unit.Scope | None = None,
         notes: Iterable[str] = (),
     ) -> None:
         self.paths = dict(paths)
@@ -52,11 +52,12 @@ class Cgroup:
         self.cgroup_fd: int | None = None
         self.tasks_fds: tuple[int, ...] = ()
         self._above = tuple(above)
-        self._unit = unit
+        self._scope = scope
 
     def to_json(self) -> dict[str, Any]:
         """Return what `load` takes."""
-        return {"paths": self.paths, "above": list(self._above), "unit": self._unit}
+        unit = self._scope.unit if self._scope else ""
+        return {"paths": self.paths, "above": list(self._above), "unit": unit}
 
     def open(self) -> None:
         """Open the descriptors by which a process joins.
@@ -76,11 +77,13 @@ class Cgroup:
             undo.pop_all()
 
     def close(self) -> None:
-        """Close the descriptors; nothing else ends."""
+        """Close the descriptors, once the first process is born; nothing of it ends."""
         fds = [*self.tasks_fds, *([] if self.cgroup_fd is None else [self.cgroup_fd])]
         self.tasks_fds, self.cgroup_fd = (), None
         for fd in fds:
             os.close(fd)
+        if self._scope is not None:
+            self._scope.release()
 
     def _directories(self) -> list[str]:
         """List the directories, v2 first: it tells when its last process is gone."""
@@ -116,6 +119,10 @@ class Cgroup:
             if (core := self.paths.get("")) and controllers:
                 _homes.hand_down(core, controllers)
             _resources.apply(resources, self.dir, self._why_absent())
+            if self._scope is not None:
+                self._scope.tell(self.dir)
+                if (pids := self.dir("pids")) and resources.pids_limit:
+                    self._scope.make_room(pids, resources.pids_limit)
 
     def bound_devices(self, rules: Sequence[DeviceRule]) -> None:
         """Let no device node be used but those that the rules allow, and the usual ones.
@@ -248,6 +255,8 @@ class Cgroup:
             UnsupportedError: Some are still in use after `timeout_s`.
         """
         self.close()
+        if self._scope is not None and not self.pids():
+            self._scope.stop()
         left = _remove.all_of(self._directories(), timeout_s)
         _homes.remove_empty(self._above)
         if left:

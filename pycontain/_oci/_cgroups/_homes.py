@@ -8,7 +8,8 @@ import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pycontain._cgroup import _controls, _files, _place_v2, _remove, detect
+from pycontain._cgroup import _files, _place_v2, _remedy, _remove, detect
+from pycontain._cgroup._place import outside_ancestor
 from pycontain.errors import UnsupportedError
 
 from . import _cpuset, _path
@@ -91,8 +92,12 @@ def homes(path: _path.Path) -> tuple[list[Home], list[str]]:
     return found, notes
 
 
-def make(home: Home) -> Made:
+def make(home: Home, keeper: int = 0) -> Made:
     """Make the directories of a home; a v1 cpuset is given its parent's processors.
+
+    Args:
+        home: What to make.
+        keeper: A process that may be in the container's group already.
 
     Raises:
         OSError: Refused by the kernel; nothing that was made remains.
@@ -101,7 +106,7 @@ def make(home: Home) -> Made:
     for round_ in range(_ROUNDS):
         above: list[str] = []
         try:
-            return Made(_make(home, above), tuple(reversed(above)))
+            return Made(_make(home, keeper, above), tuple(reversed(above)))
         except BaseException as error:
             remove_empty(reversed(above))
             lost = isinstance(error, FileNotFoundError) and os.path.isdir(home.base)
@@ -110,11 +115,14 @@ def make(home: Home) -> Made:
     raise AssertionError
 
 
-def _make(home: Home, made: list[str]) -> bool:
+def _make(home: Home, keeper: int, made: list[str]) -> bool:
     """Make what is not there, noted in `made` without the last; tell whether that is new.
 
     The default parent belongs to whoever is last in it.
     """
+    if home.hierarchy.version == 2 and (blocked := outside_ancestor(home.hierarchy, home.path)):
+        why = f"no process of ours can be put there: {blocked} is not writable"
+        raise PermissionError(errno.EACCES, why, home.path)
     parent, fresh = home.base.rstrip("/"), False
     for name in home.names:
         path = f"{parent}/{name}"
@@ -129,20 +137,20 @@ def _make(home: Home, made: list[str]) -> bool:
             _cpuset.inherit(parent, path)
         parent = path
     if not fresh:
-        _check_unused(home.path)
+        _check_unused(home.path, keeper)
     else:
         made.pop()
     return fresh
 
 
-def _check_unused(path: str) -> None:
+def _check_unused(path: str, keeper: int) -> None:
     """Refuse a group that others are in: their limits would be ours, and our end theirs."""
-    n = sum(len(_remove.members(group)) for group in _remove.descend(path))
-    if n:
+    inside = {pid for group in _remove.descend(path) for pid in _remove.members(group)} - {keeper}
+    if inside:
         raise UnsupportedError(
             errno.EBUSY,
-            f"container's cgroup is not empty: {n} process(es) found in {path}: give another "
-            f"{_path.FIELD}, or end them",
+            f"container's cgroup is not empty: {len(inside)} process(es) found in {path}: give "
+            f"another {_path.FIELD}, or end them",
         )
 
 
@@ -186,4 +194,4 @@ def refused(home: Home, error: OSError) -> UnsupportedError:
     """Turn the refusal of a directory into an error."""
     names = ",".join(sorted(home.hierarchy.controllers)) or "cgroup2"
     text = f"cannot make {error.filename or home.path} ({names}): {error.strerror}"
-    return UnsupportedError(error.errno, f"{text}: {_controls.remedy(error.errno)}")
+    return UnsupportedError(error.errno, f"{text}: {_remedy.remedy(error.errno)}")
