@@ -391,9 +391,16 @@ class Container:
                         f"process {record.pid} of container {self.id} does not end: "
                         "it is in an uninterruptible wait"
                     )
+            self._reap()
         except ProcessLookupError:
+            self._reap()
             if cgroup.paths:  # others, where it had no PID namespace of its own
                 cgroup.kill(signals.SIGKILL)
+
+    def _reap(self) -> None:
+        """No zombie is left where we are the parent."""
+        if self._process is not None:
+            self._process.wait(0)
 
     def delete(self, *, force: bool = False) -> None:
         """Remove what is left of it.
