@@ -119,6 +119,11 @@ portability: ## docs/portability.md: images on several kernels, as root and as a
 	@$(SETUP) test vm
 	@PYTHONPATH=scripts $(BIN)/python -m portability $(ARGS)
 
+.PHONY: conformance
+conformance: ## docs/conformance.md: the OCI runtime beside crun and runc, here and with cgroup v2; some ten minutes
+	@$(SETUP) test vm
+	@PYTHONPATH=scripts $(BIN)/python -m conformance $(ARGS)
+
 .PHONY: bench
 bench: ## benchmarks against the competitors, into docs/
 	@$(SETUP) test bench

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from ._affinity import check_affinity
     from ._command import CommandGroup
     from ._counters import Reading
+    from ._cpus import parse_cpuset
     from ._hierarchy import Hierarchy, Host, detect
-    from ._limits import Limits, parse_cpuset
+    from ._limits import Limits
     from ._owner import Owner, current_owner
     from ._place import Places, find
     from ._place_v2 import Missing
@@ -53,7 +54,8 @@ _LATE = {
     "CommandGroup": "._command",
     "Reading": "._counters",
     **dict.fromkeys(("Hierarchy", "Host", "detect"), "._hierarchy"),
-    **dict.fromkeys(("Limits", "parse_cpuset"), "._limits"),
+    "Limits": "._limits",
+    "parse_cpuset": "._cpus",
     **dict.fromkeys(("Owner", "current_owner"), "._owner"),
     **dict.fromkeys(("Places", "find"), "._place"),
     "Missing": "._place_v2",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from pycontain import _capabilities, _native, _seccomp
+from pycontain import _capabilities, _native
 from pycontain.errors import ConfigError, PycontainError
 
 from ._value import Value
@@ -32,7 +32,7 @@ RLIMITS = {
 PERSONALITIES = {"LINUX": 0, "LINUX32": 0x0008}
 _NO_PERSONALITY = 0
 # One thread, and the parent answers no listener of its own.
-_FILTER_FLAGS = sum(_seccomp.FLAGS[f"SECCOMP_FILTER_FLAG_{name}"] for name in ("LOG", "SPEC_ALLOW"))
+_FILTER_FLAGS = ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW")
 
 
 class Filter(Value):
@@ -53,10 +53,13 @@ def compile_filter(seccomp: Mapping[str, Any] | None) -> Filter:
     """Return the filter that `linux.seccomp` describes. Raises ConfigError."""
     if seccomp is None:
         return Filter()
+    from pycontain import _seccomp  # noqa: PLC0415 - slow to import
+
     rules = _seccomp.from_oci(seccomp, secondary=True)
+    flags = sum(_seccomp.FLAGS[name] for name in _FILTER_FLAGS)
     return Filter(
         program=_seccomp.compile(rules),
-        flags=rules.flag_bits & _FILTER_FLAGS,
+        flags=rules.flag_bits & flags,
         notifies=any(rule.action.kind == "notify" for rule in rules.rules),
     )
 

@@ -17,10 +17,11 @@ from pycontain.errors import (
 )
 
 from . import _cgroups, _command, _hooks
-from ._attributes import set_attributes
+from ._attributes import set_affinity, set_attributes
 from ._bundle import Bundle
 from ._create import Creation, Streams, hand_console, listen, spawn
 from ._init import Channel, Init, failure_error
+from ._labels import label_ops
 from ._living import Handle
 from ._lower import find_rootfs
 from ._namespaces import Joins
@@ -30,7 +31,7 @@ from ._status import SOCKET, is_alive, process_start, state, status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
     from ._cgroups import Cgroup
@@ -188,7 +189,7 @@ class Container:
         container = cls(entry, warn=warn)
         with _Undo(container):
             entry.write_config(bundle.data)
-            container._create(config, record, streams, pid_file)  # noqa: SLF001 - ours
+            container._create(config, record, streams, pid_file)
         return container
 
     def _create(
@@ -236,7 +237,7 @@ class Container:
         master = creation.follow(
             init,
             {**state(self._entry, record), "status": "creating", "pid": init.pid},
-            lambda pid: set_attributes(pid, creation.process, creation.config),
+            lambda pid: set_attributes(pid, creation.process),
         )
         start = process_start(init.pid)
         assert start is not None  # noqa: S101 - it waits
@@ -390,9 +391,16 @@ class Container:
                         f"process {record.pid} of container {self.id} does not end: "
                         "it is in an uninterruptible wait"
                     )
+            self._reap()
         except ProcessLookupError:
+            self._reap()
             if cgroup.paths:  # others, where it had no PID namespace of its own
                 cgroup.kill(signals.SIGKILL)
+
+    def _reap(self) -> None:
+        """No zombie is left where we are the parent."""
+        if self._process is not None:
+            self._process.wait(0)
 
     def delete(self, *, force: bool = False) -> None:
         """Remove what is left of it.
@@ -542,10 +550,12 @@ class Container:
     ) -> ExecProcess:
         config = self.config()
         fds = streams.fds(terminal=process.terminal)
+        labels = label_ops(process)
         own_users = any(flag == _native.CLONE_NEW["user"] for _, flag in joins.rows)
         setup = _command.pack_setup(
             process,
             _command.compile_filter(config.linux.seccomp),
+            ops=tuple(op for op, _ in labels),
             own_users=own_users,
             personality=config.linux.personality,
         )
@@ -562,7 +572,7 @@ class Container:
                 command_fds=[nobody.fileno(), *groups.tasks_fds, *fds.values()],
                 cgroup=groups,
                 joins=joins,
-                paths=[],
+                paths=[what for _, what in labels],
                 program=process.args[0],
             )
         try:
@@ -576,7 +586,8 @@ class Container:
         self, init: Init, config: Config, process: Process, streams: Streams, pid_file: str | None
     ) -> None:
         _report, master = init.next()
-        set_attributes(init.pid, process, config)
+        set_attributes(init.pid, process)
+        set_affinity(init.pid, process)
         if master >= 0:
             hand_console(streams, master)
         if pid_file:

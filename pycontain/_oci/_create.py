@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 
 from pycontain import _native
 from pycontain._native import Event
-from pycontain.errors import ConfigError, SpawnError
+from pycontain.errors import ConfigError, SpawnError, UnsupportedError
 
 from . import _command, _hooks
 from ._console import send_console
 from ._init import Init
+from ._labels import label_ops
 from ._lower import Lowered
 from ._namespaces import Joins, clone_flags
 from ._options import PROPAGATIONS
@@ -140,7 +142,7 @@ class Creation:
         keyring: Name of the session keyring; "": none of its own.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         config: Config,
         bundle: str,
@@ -158,6 +160,7 @@ class Creation:
         self.rootfs = rootfs
         self.cgroup = cgroup
         self.streams = streams
+        _check_supported(config)
         self.users = UserNamespaces(config)
         self.joins = Joins()
         try:
@@ -177,6 +180,8 @@ class Creation:
         lowered.mounts(self.users)
         lowered.devices()
         lowered.restrictions()
+        for op, what in label_ops(self.process):
+            lowered.add(op, what)
         lowered.barrier("attributes")
         if hooks.prestart or hooks.create_runtime or hooks.create_container:
             lowered.barrier("hooks")
@@ -285,6 +290,15 @@ def hand_console(streams: Streams, master: int) -> None:
             send_console(streams.console_socket, master)
     finally:
         os.close(master)
+
+
+def _check_supported(config: Config) -> None:
+    if config.linux.intel_rdt is not None:
+        raise UnsupportedError(
+            errno.EOPNOTSUPP,
+            "linux.intelRdt: needs a processor and a kernel with resctrl, which is not managed "
+            "here: leave it out",
+        )
 
 
 def _offsets(config: Config) -> str | None:

@@ -7,14 +7,13 @@ import os
 
 from pycontain._capabilities import NAMES
 
-from ._default_spec import VERSION
 from ._parse_linux import NAMESPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-OLDEST = "1.0.0"
+OLDEST, NEWEST = "1.0.0", "1.3.0"
 _HOOKS = (
     *("prestart", "createRuntime", "createContainer"),
     *("startContainer", "poststart", "poststop"),
@@ -30,7 +29,7 @@ def features() -> dict[str, Any]:
     """Return the features as `features` prints them."""
     return {
         "ociVersionMin": OLDEST,
-        "ociVersionMax": VERSION,
+        "ociVersionMax": NEWEST,
         "hooks": list(_HOOKS),
         "linux": {
             "namespaces": [

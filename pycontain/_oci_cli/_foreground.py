@@ -6,10 +6,8 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
-import tempfile
 
 from pycontain._terminal import caught_signals, raw_terminal, set_window_size, window_size
 from pycontain.errors import ContainerError
@@ -36,6 +34,8 @@ class Console:
 
     def __init__(self) -> None:
         """Make it in a private directory."""
+        import tempfile  # noqa: PLC0415 - slow to import
+
         self._directory = tempfile.mkdtemp(prefix="pycontain-console.")
         self.path = f"{self._directory}/socket"
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -55,7 +55,8 @@ class Console:
     def close(self) -> None:
         """Remove it."""
         self._listener.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        os.unlink(self.path)
+        os.rmdir(self._directory)
 
 
 @contextlib.contextmanager
