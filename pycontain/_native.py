@@ -730,6 +730,22 @@ def send(control_fd: int, message: bytes, fds: Sequence[int]) -> None:
         raise OSError(-error, os.strerror(-error))
 
 
+def set_scheduler(pid: int, **fields: int) -> None:
+    """Set a process's scheduling: the fields of struct nsb_scheduler. Raises OSError."""
+    scheduler = ffi.new("struct nsb_scheduler *", fields)
+    _raise(lib.nsb_set_scheduler(pid, scheduler))
+
+
+def set_io_priority(pid: int, priority: int) -> None:
+    """Set a process's I/O priority, its class shifted by 13 (ioprio_set(2)). Raises OSError."""
+    _raise(lib.nsb_set_io_priority(pid, priority))
+
+
+def _raise(error: int) -> None:
+    if error < 0:
+        raise OSError(-error, os.strerror(-error))
+
+
 def kill(pidfd: int, number: int) -> None:
     """Send a signal by pidfd; a process that is already gone is fine."""
     error = -lib.nsb_kill(pidfd, number)

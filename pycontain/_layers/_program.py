@@ -94,14 +94,14 @@ class _Sources:
             and count <= _TREES_MAX
             and all(map(_native.available, (_native.Probe.OPEN_TREE, _native.Probe.MOUNT_SETATTR)))
         )
-        self.trees: list[tuple[str, Idmap, bool]] = []
+        self.trees: list[_native.Tree] = []
 
     def bind(self, fd: int, target: str, attr: int) -> Op:
         path = f"/proc/self/fd/{fd}"
         if not self._cloned:
             source = os.readlink(os.fsencode(path))
             return Op(OpKind.BIND, target, source, _native.OP_RECURSIVE, attr=attr)
-        self.trees.append((path, Idmap.NONE, True))
+        self.trees.append(_native.Tree(path, Idmap.NONE, recursive=True))
         return Op(OpKind.BIND, target, b"", _native.OP_RECURSIVE, len(self.trees) - 1, attr=attr)
 
 

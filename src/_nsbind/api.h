@@ -498,6 +498,22 @@ int nsb_can_idmap(const char *path, int userns_fd);
 /* One message with its descriptors. Returns 0 or a negative errno. */
 int nsb_send(int control_fd, const void *message, size_t size, const int32_t *fds, uint32_t n_fds);
 
+/* What sched_setattr(2) takes, but for its size. */
+struct nsb_scheduler {
+	uint32_t policy;
+	int32_t nice;
+	uint64_t flags;
+	uint32_t priority;
+	uint64_t runtime; /* nanoseconds */
+	uint64_t deadline;
+	uint64_t period;
+};
+
+/* Set the scheduling, and the I/O priority (ioprio_set(2)), of a process. Each returns 0 or a
+ * negative errno. */
+int nsb_set_scheduler(int pid, const struct nsb_scheduler *scheduler);
+int nsb_set_io_priority(int pid, int priority);
+
 /* SIGKILL by pidfd. Returns 0 or a negative errno. */
 int nsb_kill(int pidfd, int signal);
 

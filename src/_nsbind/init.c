@@ -357,7 +357,7 @@ _Noreturn void init_main(void)
 	    setup->flags & ~(uint32_t)(NSB_SETUP_BECOME | NSB_SETUP_OPEN_ROOT))
 		give_up(failed(NSB_STEP_RECEIVE, -E_PROTO, 0));
 	if (setup->flags & NSB_SETUP_BECOME)
-		become(&message, setup);
+		become_command(&message, setup);
 	outcome = set_up(&message, setup, &policy, NULL);
 	if (outcome.step)
 		give_up(outcome);

@@ -92,7 +92,7 @@ struct outcome set_up(struct message *message, const struct nsb_setup *setup,
 		      struct policy *policy, struct start *start);
 
 /* init_become.c */
-_Noreturn void become(struct message *message, const struct nsb_setup *setup);
+_Noreturn void become_command(struct message *message, const struct nsb_setup *setup);
 
 /* init_join.c */
 long join_namespaces(const int *fds, const uint32_t *types, uint32_t n, uint32_t *ret_index);

@@ -147,7 +147,7 @@ static int wait_for_start(void)
 	}
 }
 
-_Noreturn void become(struct message *message, const struct nsb_setup *setup)
+_Noreturn void become_command(struct message *message, const struct nsb_setup *setup)
 {
 	static struct policy policy;
 	int reply_fd;

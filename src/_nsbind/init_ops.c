@@ -509,6 +509,22 @@ static long op_read_only(struct builder *builder, const struct nsb_op *op)
 	return bind_on_itself(builder, &place, op->attr);
 }
 
+/* Of the very file system that the descriptor is of, whatever may be mounted on its files. */
+static long write_kernel_text(int proc_fd, const char *path, const char *text)
+{
+	long fd = sys_openat2(proc_fd, path, (unsigned)(O_WRONLY_ | O_CLOEXEC_),
+			      RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS),
+	     n;
+
+	if (fd == -E_NOSYS)
+		return write_text(proc_fd, path, text);
+	if (fd < 0)
+		return fd;
+	n = sys_write((int)fd, text, text_length(text));
+	sys_close((int)fd);
+	return n < 0 ? n : 0;
+}
+
 /* Through the procfs that we mounted ourselves; whatever lies on /proc of the image is never
  * written to. */
 static long op_sysctl(struct builder *builder, const struct nsb_op *op)
@@ -523,7 +539,7 @@ static long op_sysctl(struct builder *builder, const struct nsb_op *op)
 						   O_PATH_ | O_DIRECTORY_ | O_CLOEXEC_, 0);
 	if (sys2(__NR_fstatfs, builder->proc_fd, &stat) < 0 || stat.type != PROC_SUPER_MAGIC_)
 		return -E_PROTO;
-	return write_text(builder->proc_fd, target_of(builder, op), source_of(builder, op));
+	return write_kernel_text(builder->proc_fd, target_of(builder, op), source_of(builder, op));
 }
 
 static long op_hostname(struct builder *builder, const struct nsb_op *op)
