@@ -123,7 +123,7 @@ def test_a_slice_of_its_own(start: Start, manager: str, name: str) -> None:
 @pytest.mark.usefixtures("manager")
 def test_a_name_that_is_taken(name: str) -> None:
     cgroup = create(name)
-    with pytest.raises(UnsupportedError, match="--systemd-cgroup: .*choose another name"):
+    with pytest.raises(UnsupportedError, match=r"--systemd-cgroup: .*choose another name"):
         create(name)
     cgroup.remove()
 
