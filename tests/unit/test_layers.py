@@ -16,11 +16,12 @@ EXTENSION = "_nsbind"
 # may import each other without cycles. Within a level a module may import those before it.
 LEVELS = {
     0: (
-        *("errors", "_statedir", "denial", "result", "enforcement"),
+        *("_error_base", "_command_errors", "errors"),
+        *("_statedir", "denial", "result", "enforcement"),
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "_contract"),
         "config",
     ),
-    1: ("_cgroup", "_userland", "_hints", "_native", "_patience", "_processes"),
+    1: ("_cgroup", "_userland", "_hints", "_native", "_patience", "_processes", "_terminal"),
     2: (
         *(
             "_accounts",
@@ -38,10 +39,10 @@ LEVELS = {
     ),
     3: ("_runtime", "_watch", "_streams", "_explain", "_vet"),
     4: ("_process", "_files", "_layers", "_unpack", "_pull", "_push", "_root"),
-    5: ("_configure", "_job", "_popen"),
-    6: ("sandbox", "_aio", "images", "_trace", "contract"),
+    5: ("_oci", "_configure", "_job", "_popen"),
+    6: ("oci", "sandbox", "_aio", "images", "_trace", "contract"),
     7: ("",),
-    8: ("_cli", "selftest", "__main__"),
+    8: ("_cli", "_oci_cli", "selftest", "__main__"),
 }
 PLACE = {name: place for place, name in enumerate(itertools.chain(*LEVELS.values()))}
 

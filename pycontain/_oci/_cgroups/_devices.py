@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pycontain import _native
-from pycontain._cgroup import _controls
+from pycontain._cgroup import _remedy
 from pycontain.errors import UnsupportedError
 
 from . import _device_program
@@ -89,6 +89,6 @@ def _attach(rules: tuple[DeviceRule, ...], group: Dir) -> None:
         remedy = {
             errno.EPERM: "run with CAP_SYS_ADMIN (or CAP_BPF and CAP_NET_ADMIN)",
             errno.EINVAL: "use a kernel with CONFIG_CGROUP_BPF",
-        }.get(error.errno or 0, _controls.remedy(error.errno))
+        }.get(error.errno or 0, _remedy.remedy(error.errno))
         text = f"linux.resources.{_FIELD}: cannot attach a device program to {group.path}"
         raise UnsupportedError(error.errno, f"{text}: {error.strerror}: {remedy}") from error

@@ -8,7 +8,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pycontain._cgroup import _controls, _files, _place_v2, _remove, detect
+from pycontain._cgroup import _files, _place_v2, _remedy, _remove, detect
 from pycontain._cgroup._place import outside_ancestor
 from pycontain.errors import UnsupportedError
 
@@ -194,4 +194,4 @@ def refused(home: Home, error: OSError) -> UnsupportedError:
     """Turn the refusal of a directory into an error."""
     names = ",".join(sorted(home.hierarchy.controllers)) or "cgroup2"
     text = f"cannot make {error.filename or home.path} ({names}): {error.strerror}"
-    return UnsupportedError(error.errno, f"{text}: {_controls.remedy(error.errno)}")
+    return UnsupportedError(error.errno, f"{text}: {_remedy.remedy(error.errno)}")

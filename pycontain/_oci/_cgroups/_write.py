@@ -8,7 +8,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pycontain._cgroup import _controls, _files
+from pycontain._cgroup import _files, _remedy
 from pycontain.errors import PycontainError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def refused(group: Dir, setting: Setting, error: OSError) -> UnsupportedError:
     if error.errno == errno.ENOENT and os.path.isdir(group.path):
         why, remedy = "this kernel has no such file", "leave the field out"
     else:
-        why, remedy = f"{error.strerror}", _controls.remedy(error.errno)
+        why, remedy = f"{error.strerror}", _remedy.remedy(error.errno)
     text = f"linux.resources.{setting.field}: cannot write {setting.text!r} to {path}: {why}"
     return UnsupportedError(error.errno, f"{text}: {remedy}")
 
@@ -84,7 +84,7 @@ def reported(doing: str) -> Iterator[None]:
     except PycontainError:
         raise
     except OSError as error:
-        text = f"{doing}: {error.filename}: {error.strerror}: {_controls.remedy(error.errno)}"
+        text = f"{doing}: {error.filename}: {error.strerror}: {_remedy.remedy(error.errno)}"
         raise UnsupportedError(error.errno, text) from error
 
 
