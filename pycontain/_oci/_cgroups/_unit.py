@@ -15,7 +15,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from pycontain._cgroup import _files, _systemd, parse_cpuset
+from pycontain._cgroup import _files, _systemd
+from pycontain._cgroup._cpus import parse_cpuset
 from pycontain._cgroup._hierarchy import discover
 from pycontain._keeper import Keeper
 from pycontain.errors import UnsupportedError
