@@ -47,7 +47,7 @@ def create(
         if systemd:
             from . import _unit  # noqa: PLC0415 - rarely needed
 
-            scope, path = _unit.start(linux.cgroups_path, container_id)
+            scope, path = _unit.start(config, container_id)
             undo.callback(scope.stop)
         else:
             scope, path = None, _path.parse(linux.cgroups_path, container_id)
