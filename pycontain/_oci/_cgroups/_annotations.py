@@ -32,9 +32,9 @@ _WHOLE = {
     "uint64": ("t", 0, (1 << 64) - 1),
 }
 _NUMBER = re.compile(
-    r"(?:(byte|u?int(?:16|32|64))\s+)?([+-]?(?:0[xX][0-9a-fA-F]+|[0-9]+))", re.ASCII
+    r"(?:(byte|u?int(?:16|32|64))\s+)?([+-]?(?:0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}))", re.ASCII
 )
-_DECIMAL = re.compile(r"(?:double\s+)?([+-]?[0-9]+\.[0-9]+)", re.ASCII)
+_DECIMAL = re.compile(r"(?:double\s+)?([+-]?[0-9]{1,20}\.[0-9]{1,20})", re.ASCII)
 _STRING = re.compile(r"""'([^'\\]*)'|"([^"\\]*)\"""")
 _LIST = re.compile(r"(?:@as\s*)?\[(.*)\]", re.DOTALL)
 
@@ -52,7 +52,7 @@ def _property(key: str, text: str) -> Property:
         name, value = f"{name.removesuffix('Sec')}USec", _microseconds(value)
     if value is None:
         raise ConfigError(
-            f"annotations[{key!r}]: {text!r} is not a property of a systemd unit in GVariant's "
+            f"annotations[{key!r}]: {text[:40]!r} is not a property of a systemd unit in GVariant's "
             "text format, such as 'uint64 10000000'"
         )
     return name, value
