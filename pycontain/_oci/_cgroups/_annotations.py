@@ -52,8 +52,8 @@ def _property(key: str, text: str) -> Property:
         name, value = f"{name.removesuffix('Sec')}USec", _microseconds(value)
     if value is None:
         raise ConfigError(
-            f"annotations[{key!r}]: {text[:40]!r} is not a property of a systemd unit in GVariant's "
-            "text format, such as 'uint64 10000000'"
+            f"annotations[{key!r}]: {text[:40]!r} is not a property of a systemd unit in "
+            "GVariant's text format, such as 'uint64 10000000'"
         )
     return name, value
 
