@@ -58,7 +58,7 @@ def _state(kind: str) -> Check:
     def life(box: Box) -> None:
         box.change({"annotations": {"org.example": "words"}})
         box.change({f"hooks.{kind}+": _hook(box, kind, f"cat >{_file(box, kind)}/state")})
-        _whole(box)
+        _whole(box, "sleep 0.3")
         state = json.loads((box.shared / "state").read_text())
         assert state["id"] == box.id, state
         assert state["ociVersion"], state
