@@ -15,7 +15,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +25,15 @@ from machine.shell import UnavailableError
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "build/conformance"
 ROWS = FOLDER / "rows.json"
-PROBE = FOLDER / "probe"
 MACHINES = ("here", "v2")
 OURS = Path(sys.executable).with_name(report.OURS)
 # On a hybrid machine crun refuses to run beside a v2 hierarchy that has controllers.
 HIDE_V2 = "umount -l /sys/fs/cgroup/unified 2>/dev/null; exec "
 
 
-def build_probe() -> None:
-    """Compile what busybox cannot tell."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-    source = Path(__file__).with_name("probe.c")
-    subprocess.run([*compiler, "-O2", "-static", str(source), "-o", str(PROBE)], check=True)
-
-
 def _command(runtimes: dict[str, str]) -> list[str]:
     words = [f"{name}={command}" for name, command in runtimes.items()]
-    return [sys.executable, "-B", "-m", "conformance.guest", str(PROBE), *words]
+    return [sys.executable, "-B", "-m", "conformance.guest", *words]
 
 
 def _parsed(text: str) -> list[dict[str, Any]]:
@@ -98,7 +88,7 @@ def main() -> int:
     options = parser.parse_args()
     if os.geteuid():
         sys.exit("conformance: it needs root")
-    build_probe()
+    FOLDER.mkdir(parents=True, exist_ok=True)
     known: dict[str, Any] = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     for name in options.machine or MACHINES:
         print(f"conformance: {name}", file=sys.stderr, flush=True)

@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
-import conformance
-from conformance.box import Runtime, box
+from conformance.box import Runtime, box, build_probe
 from conformance.check import Check, perform
 from conformance.checks import CHECKS
 from conformance.host import lacks
@@ -24,11 +20,7 @@ OURS = Path(sys.executable).with_name("pycontain-runtime")
 @pytest.fixture(scope="session")
 def conformance_probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a program that tells what busybox cannot."""
-    program = tmp_path_factory.mktemp("probe") / "probe"
-    source = Path(str(conformance.__file__)).with_name("probe.c")
-    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    subprocess.run([*compiler, "-O2", "-static", source, "-o", program], check=True)
-    return program
+    return build_probe(tmp_path_factory.mktemp("probe"))
 
 
 def _possible(check: Check) -> bool:
