@@ -12,7 +12,6 @@ from pycontain import _native
 from pycontain._cgroup import _files, _remedy
 from pycontain.errors import UnsupportedError
 
-from . import _device_program
 from ._device_rules import DEFAULT, check, exceptions, keys
 from ._write import Setting, put, unsupported
 
@@ -77,6 +76,8 @@ def _write_v1(rules: Sequence[DeviceRule], group: Dir) -> None:
 
 
 def _attach(rules: tuple[DeviceRule, ...], group: Dir) -> None:
+    from . import _device_program  # noqa: PLC0415 - v1 does without it
+
     program = _device_program.assemble(rules)
     try:
         fd = os.open(group.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
