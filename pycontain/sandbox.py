@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import select
 import threading
@@ -253,7 +254,9 @@ class Sandbox(Configured):
         """
         from ._oci._export import export  # noqa: PLC0415 - few programs need it
 
-        export(self.plan, os.fspath(directory), args)
+        # A plan is shared by configurations that differ in limits only.
+        plan = dataclasses.replace(self.plan, config=self._config)
+        export(plan, os.fspath(directory), args)
 
     def denials(self) -> Denials | None:
         """Return the system calls that were refused so far, to all commands and what they left.

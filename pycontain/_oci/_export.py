@@ -180,7 +180,7 @@ def _linux(plan: Plan) -> dict[str, Any]:
 
 
 def _resources(config: SandboxConfig, *, ranged: bool) -> dict[str, Any]:
-    """Return the limits; of an ordinary user those that were asked for, which may have no groups."""
+    """Return the limits: of an ordinary user, who may have no groups, those asked for."""
     found: dict[str, Any] = {}
     given = {
         name: getattr(config, name)
