@@ -236,7 +236,7 @@ class Container:
     def _follow(self, creation: Creation, init: Init, record: Record, pid_file: str | None) -> None:
         master = creation.follow(
             init,
-            {**state(self._entry, record), "status": "creating", "pid": init.pid},
+            self._state_of(record.replace(pid=init.pid), "creating"),
             lambda pid: set_attributes(pid, creation.process),
         )
         start = process_start(init.pid)
@@ -331,7 +331,8 @@ class Container:
 
     def _state_of(self, record: Record, now: str) -> dict[str, Any]:
         """Return the state for hooks, at a moment of the life cycle that the kernel cannot tell."""
-        return {**state(self._entry, record), "status": now}
+        pid = 0 if now == "stopped" else record.pid
+        return {**state(self._entry, record), "status": now, "pid": pid}
 
     def _connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -485,7 +486,7 @@ class Container:
         assert exit_status is not None  # noqa: S101 - it waits without a limit
         return exit_status
 
-    def exec(
+    def exec(  # noqa: PLR0913 - the options of every runtime
         self,
         process: Process,
         *,
@@ -555,7 +556,7 @@ class Container:
         setup = _command.pack_setup(
             process,
             _command.compile_filter(config.linux.seccomp),
-            ops=tuple(op for op, _ in labels),
+            ops=(*(op for op, _ in labels), _native.Op(_native.OpKind.SYNC)),
             own_users=own_users,
             personality=config.linux.personality,
         )
@@ -585,9 +586,11 @@ class Container:
     def _let_exec(
         self, init: Init, config: Config, process: Process, streams: Streams, pid_file: str | None
     ) -> None:
-        _report, master = init.next()
+        init.next()  # it has its privileges still
         set_attributes(init.pid, process)
         set_affinity(init.pid, process)
+        init.go()
+        _report, master = init.next()
         if master >= 0:
             hand_console(streams, master)
         if pid_file:

@@ -293,6 +293,10 @@ def hand_console(streams: Streams, master: int) -> None:
 
 
 def _check_supported(config: Config) -> None:
+    if config.linux.net_devices:
+        raise UnsupportedError(
+            errno.EOPNOTSUPP, "linux.netDevices: not supported: move them with ip(8), by a hook"
+        )
     if config.linux.intel_rdt is not None:
         raise UnsupportedError(
             errno.EOPNOTSUPP,

@@ -16,7 +16,7 @@ _INTRODUCTION = """\
 Made by `make conformance` (scripts/conformance). Each line is a small check of a runtime's command: a change of a configuration and
 what must be seen of it in the container or around it, or a piece of a container's life. The same is asked of crun and runc, as Debian
 has them: a check that these pass is right, and a feature that they do not know is newer than they are. `{here}` is the machine that
-made this page; `v2` is Debian's kernel in an emulated machine with cgroup v2 alone.
+made this page; `v2` is Debian's kernel in an emulated machine with cgroup v2 alone, where control groups are checked.
 
 `+` passes. `-` cannot be tried on that machine. A number stands for what was seen instead, below the tables.
 """

@@ -88,8 +88,8 @@ _Noreturn void keep(void);
 /* init_setup.c */
 struct start;
 /* start: of a process that becomes its command; else NULL */
-struct outcome set_up(struct message *message, const struct nsb_setup *setup,
-		      struct policy *policy, struct start *start);
+struct outcome set_up(struct message *message, const struct nsb_setup *setup, struct policy *policy,
+		      struct start *start);
 
 /* init_become.c */
 _Noreturn void become_command(struct message *message, const struct nsb_setup *setup);

@@ -10,11 +10,9 @@
 
 #include "init_command.h"
 
-/* Signals whose default action ends a process; PID 1 of a namespace must see to that itself. */
-#define SIGNAL_BIT(n) (1ull << ((n) - 1))
-static const uint64_t ending_signals =
-	~(SIGNAL_BIT(17) | SIGNAL_BIT(18) | SIGNAL_BIT(19) | SIGNAL_BIT(20) | SIGNAL_BIT(21) |
-	  SIGNAL_BIT(22) | SIGNAL_BIT(23) | SIGNAL_BIT(28)); /* CHLD CONT STOP TSTP TTIN TTOU URG WINCH */
+/* Signals whose default action ends a process; PID 1 of a namespace must see to that itself. The
+ * others: CHLD to URG, which are 17 to 23, and WINCH. */
+static const uint64_t ending_signals = ~(0x7full << 16 | 1ull << 27);
 
 static char command_buffer[NSB_INLINE_MAX] __attribute__((aligned(16)));
 static struct message request;
@@ -54,7 +52,8 @@ static bool take_request(void)
 	if (request.size < sizeof *exec || exec->header.kind != NSB_REQUEST_EXEC)
 		return !step_failed(&start, NSB_STEP_REQUEST, -E_PROTO, 3);
 	start.request = exec;
-	n = map_pointers(&request, (uint64_t)3 + exec->n_paths + exec->n_argv + exec->n_env, &mapped);
+	n = map_pointers(&request, (uint64_t)3 + exec->n_paths + exec->n_argv + exec->n_env,
+			 &mapped);
 	if (step_failed(&start, NSB_STEP_REQUEST, sys_failed(n) ? n : 0, 2))
 		return false;
 	if (!parse_command(&request, &start, (const char **)(uintptr_t)n))
@@ -80,9 +79,8 @@ static bool make_directory_of_work(void)
  */
 static bool prepare(const struct nsb_setup *setup)
 {
-	if (setup->personality &&
-	    step_failed(&start, NSB_STEP_PERSONALITY,
-			sys1(__NR_personality, setup->personality), 0))
+	if (setup->personality && step_failed(&start, NSB_STEP_PERSONALITY,
+					      sys1(__NR_personality, setup->personality), 0))
 		return false;
 	if (step_failed(&start, NSB_STEP_CWD, sys1(__NR_chdir, "/"), 2) ||
 	    !make_directory_of_work())

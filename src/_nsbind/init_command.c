@@ -391,7 +391,7 @@ long map_pointers(const struct message *message, uint64_t n, size_t *ret_mapped)
 
 /* Consecutive strings become pointers at *at, ended by NULL. */
 bool collect_strings(const struct message *message, uint32_t offset, uint32_t count,
-			    const char ***at)
+		     const char ***at)
 {
 	const char *text = message_string(message, offset);
 	const char *end = message->bytes + message->size;

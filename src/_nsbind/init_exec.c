@@ -185,7 +185,8 @@ static void command_start(struct message *message, struct start *start, const ch
 		step_failed(start, NSB_STEP_REQUEST, -E_PROTO, 0);
 	ready = !start->outcome.step &&
 		raise_fds(message, start, message->n_fds - request->n_fds) &&
-		(!(request->flags & NSB_EXEC_PTY) || open_pty(start, AT_FDCWD_)) && open_audit(start);
+		(!(request->flags & NSB_EXEC_PTY) || open_pty(start, AT_FDCWD_)) &&
+		open_audit(start);
 	if (start->cgroup_fd >= 0)
 		start->cgroup_fd = message->fds[1]; /* raised, too */
 	if (ready) {

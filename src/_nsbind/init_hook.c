@@ -116,8 +116,8 @@ bool serve_until_go(int fd)
 
 	for (;;) {
 		long n = receive_from(fd, &message);
-		uint32_t kind = n > 0 ? ((const struct nsb_header *)(const void *)message.bytes)->kind
-				      : 0;
+		uint32_t kind =
+			n > 0 ? ((const struct nsb_header *)(const void *)message.bytes)->kind : 0;
 
 		if (kind == NSB_REQUEST_HOOK)
 			serve_hook(fd, &message);

@@ -178,7 +178,9 @@ def test_a_read_only_tmpfs_still_gets_its_mounts(containers: Containers, volume:
 
 def test_queues_and_shared_memory(containers: Containers) -> None:
     mqueue = {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue"}
-    output = containers.sh("touch /dev/mqueue/q /dev/shm/s; stat -f -c %T /dev/mqueue", mounts(mqueue))
+    output = containers.sh(
+        "touch /dev/mqueue/q /dev/shm/s; stat -f -c %T /dev/mqueue", mounts(mqueue)
+    )
     assert "UNKNOWN" in output or "mqueue" in output
 
 
@@ -263,7 +265,13 @@ def test_the_host_s_dev_is_not_touched(containers: Containers, tmp_path: Path) -
 
 def test_masked_and_read_only_paths(containers: Containers) -> None:
     def edit(config: dict[str, Any]) -> None:
-        config["linux"]["maskedPaths"] = ["/etc/secret", "/hidden", "/absent", "/hidden", "/proc/keys"]
+        config["linux"]["maskedPaths"] = [
+            "/etc/secret",
+            "/hidden",
+            "/absent",
+            "/hidden",
+            "/proc/keys",
+        ]
         config["linux"]["readonlyPaths"] = ["/fixed", "/absent", "/proc/sys"]
 
     script = """
