@@ -66,7 +66,7 @@ const char *message_string(const struct message *message, uint32_t offset);
 const char *message_strings(const struct message *message, uint32_t offset, uint32_t count);
 int take_fd(struct message *message, uint32_t index);
 /* Until the next call; 0: the socket has ended */
-long receive_from(int fd, struct message *message);
+long receive_on(int fd, struct message *message);
 long receive_into(int fd, struct message *message, char *buffer); /* of NSB_INLINE_MAX bytes */
 void message_release(struct message *message);
 long send_long_report(int fd, const void *report, size_t size, int attached_fd, int pid_to_tell);
