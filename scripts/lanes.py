@@ -88,6 +88,7 @@ GROUPS = (
     "tests/cgroup/test_limits.py",
     "tests/cgroup/test_place.py",
     "tests/cgroup/test_tree.py",
+    "tests/oci/cgroups/test_rootless.py",
     "tests/sandbox/test_limits.py",
     "tests/sandbox/test_living_limits.py",
 )

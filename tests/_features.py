@@ -325,6 +325,8 @@ PROBES: dict[str, Callable[[], str]] = {
     "docker_registry": lambda: _tool("docker-registry"),
     "skopeo": lambda: _tool("skopeo"),
     "libseccomp": lambda: _library("seccomp"),
+    "crun": lambda: _tool("crun"),
+    "runc": lambda: _tool("runc"),
 }
 
 

@@ -7,6 +7,7 @@ Sources: cgroups(7), proc_pid_mountinfo(5), Documentation/admin-guide/cgroup-v2.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import NamedTuple
 
@@ -148,6 +149,18 @@ def discover(mountinfo: str, self_cgroup: str) -> Host:
             v1.append(hierarchy)
     named = tuple(h for h in v1 if any(name.startswith("name=") for name in h.controllers))
     return Host(v2=v2, v1=tuple(h for h in v1 if h not in named), named=named)
+
+
+def outside_ancestor(hierarchy: Hierarchy, path: str) -> str | None:
+    """Return the cgroup.procs that keeps us from cloning into `path`, if one does.
+
+    Processes may only be put below a common ancestor whose cgroup.procs is writable (cgroup-v2.rst,
+    "Delegation Containment").
+    """
+    if hierarchy.own is None:
+        return None
+    procs = f"{os.path.commonpath([hierarchy.own, path])}/cgroup.procs"
+    return None if _files.writable(procs) else procs
 
 
 _detected: Host | None = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pycontain.errors import ConfigError
 
 from . import _files
+from ._hierarchy import outside_ancestor
 from ._place_v2 import Missing, choose, type_of
 
 if TYPE_CHECKING:
@@ -160,14 +161,6 @@ def _check_explicit(host: Host, path: str) -> Hierarchy:
 
 def _below(path: str, mount: str) -> bool:
     return path == mount or path.startswith(mount.rstrip("/") + "/")
-
-
-def outside_ancestor(hierarchy: Hierarchy, path: str) -> str | None:
-    """Return the cgroup.procs that keeps us from cloning into `path`, if one does."""
-    if hierarchy.own is None:
-        return None
-    procs = f"{os.path.commonpath([hierarchy.own, path])}/cgroup.procs"
-    return None if _files.writable(procs) else procs
 
 
 def _v1_place(hierarchy: Hierarchy, controller: str) -> str | Missing:

@@ -73,7 +73,10 @@ def _set(field: str, change: Callable[[], object]) -> None:
 def _raise_limits(pid: int, process: Process) -> None:
     """Raise hard limits; it takes on the exact values itself, once it needs no more of them."""
     for row, (number, _, hard) in zip(process.rlimits, rlimits(process), strict=True):
-        soft, current = resource.prlimit(pid, number)
+        try:
+            soft, current = resource.prlimit(pid, number)
+        except PermissionError:  # of another user, without CAP_SYS_RESOURCE: it does what it can
+            return
         wanted = -1 if hard >= 2**64 - 1 else hard
         if current == resource.RLIM_INFINITY or 0 <= wanted <= current:
             continue

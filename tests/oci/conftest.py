@@ -11,29 +11,18 @@ import pytest
 
 from _box import warm
 from _containers import Containers
+from _oci_command import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-__all__ = ["containers", "small_rootfs", "warm"]
+__all__ = ["containers", "runtime", "small_rootfs", "warm"]
 APPLETS = frozenset(
     (
-        *(
-            "busybox",
-            "cat",
-            "chown",
-            "cut",
-            "df",
-            "echo",
-            "env",
-            "find",
-            "grep",
-            "head",
-            "hostname",
-            "id",
-        ),
+        *("busybox", "cat", "chown", "cut", "df", "echo", "env", "find", "grep", "head"),
+        *("hostname", "id"),
         *("ionice", "ip", "ls", "mkdir", "mount", "ps", "pwd", "readlink", "sh", "sleep", "sort"),
         *("stat", "stty", "touch", "true", "tty", "umount", "uname", "usleep", "wc"),
     )
@@ -59,3 +48,13 @@ def containers(tmp_path: Path, small_rootfs: Path) -> Iterator[Containers]:
     made = Containers(tmp_path, small_rootfs)
     yield made
     made.close()
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, rootfs: Path) -> Iterator[Runtime]:
+    """Return the command, with a state directory that is empty again at the end."""
+    made = Runtime(tmp_path, rootfs)
+    try:
+        yield made
+    finally:
+        made.clean()

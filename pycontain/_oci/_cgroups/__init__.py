@@ -7,7 +7,23 @@ itself (`_group`), and how it is made (`_create`). Files are read, written and r
 `pycontain._cgroup`.
 """
 
-from ._create import create, load
-from ._group import Cgroup
+from __future__ import annotations
+
+from ._group import Cgroup, load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._create import create
 
 __all__ = ["Cgroup", "create", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `create` when it is asked for: most commands of a runtime do without it (PEP 562)."""
+    if name != "create":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ._create import create  # noqa: PLC0415
+
+    return create

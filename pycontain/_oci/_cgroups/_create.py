@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make the groups of a container, or find them again."""
+"""Make the groups of a container."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pycontain._cgroup._counters import Dir
 from pycontain.errors import UnsupportedError
 
-from . import _homes, _path, _resources, _unit
+from . import _devices, _homes, _path, _resources
 from ._group import Cgroup
 
 if TYPE_CHECKING:
     from pycontain._oci._spec import Config
+
+    from ._unit import Scope
 
 # A hierarchy that refuses a directory for these reasons is not ours to use.
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -43,21 +45,26 @@ def create(
     needed = _resources.controllers(linux.resources) | _homes.COUNTED
     with contextlib.ExitStack() as undo:
         if systemd:
-            scope, path = _unit.start(linux.cgroups_path, container_id)
+            from . import _unit  # noqa: PLC0415 - rarely needed
+
+            scope, path = _unit.start(config, container_id)
             undo.callback(scope.stop)
         else:
             scope, path = None, _path.parse(linux.cgroups_path, container_id)
         cgroup = _make(path, scope, undo)
         undo.callback(cgroup.close)
         cgroup.apply(linux.resources, needed)
-        if device_rules:
-            cgroup.bound_devices(linux.resources.devices)
+        if device_rules and _devices.enforceable():
+            v1 = cgroup.paths.get("devices")
+            _devices.apply(linux.resources.devices, Dir(1, v1) if v1 else None, cgroup.dir(""))
+        elif device_rules:
+            cgroup.notes += (_devices.NOT_ENFORCED,)
         cgroup.open()
         undo.pop_all()
     return cgroup
 
 
-def _make(path: _path.Path, scope: _unit.Scope | None, undo: contextlib.ExitStack) -> Cgroup:
+def _make(path: _path.Path, scope: Scope | None, undo: contextlib.ExitStack) -> Cgroup:
     paths: dict[str, str] = {}
     above: list[str] = []
     homes, notes = _homes.homes(path)
@@ -76,10 +83,3 @@ def _make(path: _path.Path, scope: _unit.Scope | None, undo: contextlib.ExitStac
         paths |= dict.fromkeys(home.keys, home.path)
         above += made.above
     return Cgroup(paths, above=above, notes=notes, scope=scope)
-
-
-def load(record: Mapping[str, Any]) -> Cgroup:
-    """Return the groups of a container from `Cgroup.to_json`, without descriptors."""
-    unit = record["unit"]
-    scope = _unit.Scope(unit) if unit else None
-    return Cgroup(record["paths"], above=record["above"], scope=scope)

@@ -148,5 +148,9 @@ def _take_out(
 
 
 def _united(rows: dict[Key, frozenset[str]], key: Key) -> frozenset[str]:
-    """Return what all rows together say of a set: the kernel looks for a single row."""
-    return frozenset().union(*(access for row, access in rows.items() if row.covers(key)))
+    """Add to a row what wider ones say of reading and writing: the kernel looks for a single one.
+
+    Mknod is never asked together with those.
+    """
+    wider = (access - {"m"} for row, access in rows.items() if row.covers(key))
+    return rows[key].union(*wider)

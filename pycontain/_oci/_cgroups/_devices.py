@@ -6,14 +6,12 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pycontain import _native
-from pycontain._cgroup import _remedy
+from pycontain._cgroup import _files, _remedy
 from pycontain.errors import UnsupportedError
 
-from . import _device_program
 from ._device_rules import DEFAULT, check, exceptions, keys
 from ._write import Setting, put, unsupported
 
@@ -34,7 +32,7 @@ NOT_ENFORCED = (
 @functools.cache
 def enforceable() -> bool:
     """Tell whether this process may bound devices: not in a user namespace, nor without root."""
-    maps = Path("/proc/self/uid_map").read_text().split()
+    maps = (_files.read_optional("/proc/self/uid_map") or "").split()
     return os.geteuid() == 0 and maps == ["0", "0", "4294967295"]
 
 
@@ -78,6 +76,8 @@ def _write_v1(rules: Sequence[DeviceRule], group: Dir) -> None:
 
 
 def _attach(rules: tuple[DeviceRule, ...], group: Dir) -> None:
+    from . import _device_program  # noqa: PLC0415 - v1 does without it
+
     program = _device_program.assemble(rules)
     try:
         fd = os.open(group.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from pycontain._cgroup import _files, _remove
 from pycontain._cgroup._counters import Dir
-from pycontain._cgroup._place import v1_name
 from pycontain.errors import ConfigError, UnsupportedError
 
-from . import _devices, _homes, _oom, _resources, _stats, _unit
 from ._write import reported
 
+# What only some commands of a runtime need is imported in the methods that use it.
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from pycontain._oci._spec import DeviceRule, Resources
+    from pycontain._oci._spec import Resources
+
+    from ._unit import Scope
 
 FREEZE_SECONDS = 5.0
 KILL_SECONDS = 5.0
@@ -44,7 +45,7 @@ class Cgroup:
         paths: Mapping[str, str],
         *,
         above: Iterable[str] = (),
-        scope: _unit.Scope | None = None,
+        scope: Scope | None = None,
         notes: Iterable[str] = (),
     ) -> None:
         self.paths = dict(paths)
@@ -93,7 +94,8 @@ class Cgroup:
     def dir(self, controller: str) -> Dir | None:
         """Return the group with a controller (its v2 name, "" for the v2 group), if there is."""
         core = self.paths.get("")
-        if controller and (path := self.paths.get(v1_name(controller))):
+        v1_name = "blkio" if controller == "io" else controller
+        if controller and (path := self.paths.get(v1_name)):
             return Dir(1, path)
         if core is None:
             return None
@@ -111,10 +113,14 @@ class Cgroup:
             UnsupportedError: A controller that is needed is absent, or the kernel refused a value.
                 Other values may be in force by then.
         """
+        from . import _resources  # noqa: PLC0415
+
         self.apply(resources, _resources.controllers(resources))
 
     def apply(self, resources: Resources, controllers: frozenset[str]) -> None:
         """Bring resources into force, with these controllers. Raises as `update`."""
+        from . import _homes, _resources  # noqa: PLC0415
+
         with reported("cannot limit the container"):
             if (core := self.paths.get("")) and controllers:
                 _homes.hand_down(core, controllers)
@@ -123,19 +129,6 @@ class Cgroup:
                 self._scope.tell(self.dir)
                 if (pids := self.dir("pids")) and resources.pids_limit:
                     self._scope.make_room(pids, resources.pids_limit)
-
-    def bound_devices(self, rules: Sequence[DeviceRule]) -> None:
-        """Let no device node be used but those that the rules allow, and the usual ones.
-
-        Raises:
-            ConfigError: A rule that cannot be right, or that v1 cannot express.
-            UnsupportedError: The kernel refused, or there is no group to do it by.
-        """
-        if not _devices.enforceable():
-            self.notes += (_devices.NOT_ENFORCED,)
-            return
-        devices = self.paths.get("devices")
-        _devices.apply(rules, Dir(1, devices) if devices else None, self.dir(""))
 
     def _why_absent(self) -> str:
         return "" if self.paths else f" ({'; '.join(self.notes) or 'the container has no groups'})"
@@ -220,10 +213,14 @@ class Cgroup:
 
     def stats(self) -> dict[str, Any]:
         """Return what the container uses, in the form of runc's `events --stats`."""
+        from . import _stats  # noqa: PLC0415
+
         return _stats.stats(self.dir)
 
     def events(self) -> dict[str, int]:
         """Return how often memory ran out: see `_oom.counts`."""
+        from . import _oom  # noqa: PLC0415
+
         return _oom.counts(self.dir("memory"))
 
     def enter(self, sub_path: str = "", *, init: int | None = None) -> Cgroup:
@@ -258,7 +255,9 @@ class Cgroup:
         if self._scope is not None and not self.pids():
             self._scope.stop()
         left = _remove.all_of(self._directories(), timeout_s)
-        _homes.remove_empty(self._above)
+        for path in self._above:
+            with contextlib.suppress(OSError):  # others are there
+                os.rmdir(path)
         if left:
             raise UnsupportedError(
                 errno.EBUSY,
@@ -280,3 +279,13 @@ def _group_of(pid: int, path: str) -> str:
     if not (_files.read_optional(f"{path}/cgroup.subtree_control") or "").strip():
         return path
     return next((group for group in _remove.descend(path) if pid in _remove.members(group)), path)
+
+
+def load(record: Mapping[str, Any]) -> Cgroup:
+    """Return the groups of a container from `Cgroup.to_json`, without descriptors."""
+    scope = None
+    if unit := record["unit"]:
+        from ._unit import Scope  # noqa: PLC0415
+
+        scope = Scope(unit)
+    return Cgroup(record["paths"], above=record["above"], scope=scope)

@@ -8,8 +8,8 @@ import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pycontain._cgroup import _files, _place_v2, _remedy, _remove, detect
-from pycontain._cgroup._place import outside_ancestor
+from pycontain._cgroup import _files, _remedy, _remove, detect
+from pycontain._cgroup._hierarchy import outside_ancestor
 from pycontain.errors import UnsupportedError
 
 from . import _cpuset, _path
@@ -80,6 +80,8 @@ def homes(path: _path.Path) -> tuple[list[Home], list[str]]:
     if host.v2 is not None and path.absolute:
         found.append(Home(host.v2, host.v2.mount, path.names))
     elif host.v2 is not None:
+        from pycontain._cgroup import _place_v2  # noqa: PLC0415 - engines give absolute paths
+
         offered = (_files.read_optional(f"{host.v2.mount}/cgroup.controllers") or "").split()
         place = _place_v2.choose(host.v2, COUNTED & frozenset(offered), None, None)
         if place.directory is not None:

@@ -11,7 +11,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pycontain._cgroup import _files, parse_cpuset
+from pycontain._cgroup import _files
+from pycontain._cgroup._cpus import parse_cpuset
 
 if TYPE_CHECKING:
     from pycontain._cgroup._counters import Dir

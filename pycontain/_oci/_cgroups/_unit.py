@@ -15,15 +15,17 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from pycontain._cgroup import _files, _systemd, parse_cpuset
+from pycontain._cgroup import _files, _systemd
+from pycontain._cgroup._cpus import parse_cpuset
 from pycontain._cgroup._hierarchy import discover
 from pycontain._keeper import Keeper
 from pycontain.errors import UnsupportedError
 
-from . import _path
+from . import _annotations, _path
 
 if TYPE_CHECKING:
     from pycontain._cgroup._counters import Dir
+    from pycontain._oci._spec import Config
 
 _INFINITY = (1 << 64) - 1
 _NO_V1_LIMIT = 1 << 62  # PAGE_COUNTER_MAX in bytes, whatever the size of a page
@@ -82,14 +84,16 @@ class Scope:
         _systemd.call("stop_unit", self.unit)
 
 
-def start(cgroups_path: str, container_id: str) -> tuple[Scope, _path.Path]:
+def start(config: Config, container_id: str) -> tuple[Scope, _path.Path]:
     """Let systemd make the scope that a cgroupsPath names, and return it with its group's path.
 
     Raises:
-        ConfigError: The cgroupsPath is no unit's.
+        ConfigError: The cgroupsPath is no unit's, or an annotation no property of one.
         UnsupportedError: There is no systemd, or it refused.
     """
-    unit = _path.parse_unit(cgroups_path, container_id, user=os.geteuid() != 0)
+    user = os.geteuid() != 0
+    unit = _path.parse_unit(config.linux.cgroups_path, container_id, user=user)
+    asked = _annotations.properties(config.annotations)
     if not _systemd.booted():
         raise UnsupportedError(
             errno.EOPNOTSUPP,
@@ -103,7 +107,8 @@ def start(cgroups_path: str, container_id: str) -> tuple[Scope, _path.Path]:
         raise UnsupportedError(error.errno, text) from error
     scope = Scope(unit.name, keeper)
     try:
-        _call("start_unit", unit.name, _properties(unit, keeper.pid, container_id))
+        properties = _properties(unit, keeper.pid, container_id)
+        _call("start_unit", unit.name, [*asked, *properties])
         return scope, _group_of(keeper.pid, unit)
     except BaseException:
         scope.release()

@@ -78,7 +78,8 @@ def make() -> Iterator[Make]:
 
     yield make
     for cgroup in made:
-        cgroup.kill(signal.SIGKILL)
+        if cgroup.paths:
+            cgroup.kill(signal.SIGKILL)
         cgroup.remove()
 
 

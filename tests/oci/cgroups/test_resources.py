@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -223,7 +222,7 @@ def test_usage_is_checked_before_the_update(make: Make, start: Start) -> None:
         with pytest.raises(ConfigError, match=r"memory\.limit: 8388608 is not more than"):
             cgroup.update(Resources(memory=small))
         assert value(cgroup, "memory", "memory.limit_in_bytes", "memory.max") == str(64 * MB)
-        cgroup.update(Resources(memory=dataclasses.replace(small, limit=48 * MB, swap=48 * MB)))
+        cgroup.update(Resources(memory=small.replace(limit=48 * MB, swap=48 * MB)))
         assert p.poll() is None
 
 
@@ -239,7 +238,7 @@ def test_limits_hold(make: Make, start: Start) -> None:
 
 def test_throttles(make: Make, disk: tuple[int, int]) -> None:
     name, rate = ":".join(map(str, disk)), ThrottleDevice(major=disk[0], minor=disk[1], rate=MB)
-    slow, free = dataclasses.replace(rate, rate=50), dataclasses.replace(rate, rate=0)
+    slow, free = rate.replace(rate=50), rate.replace(rate=0)
     cgroup = make(
         Resources(
             block_io=BlockIO(throttle_read_bps_device=(rate,), throttle_write_iops_device=(slow,))

@@ -120,10 +120,18 @@ def test_a_slice_of_its_own(start: Start, manager: str, name: str) -> None:
     systemctl(manager, "stop", "test.slice")
 
 
+def test_properties_in_annotations(manager: str, name: str) -> None:
+    annotations = {"org.systemd.property.TimeoutStopSec": "7"}
+    wanted = config(f":test:{name}").replace(annotations=annotations)
+    cgroup = _cgroups.create(wanted, name, systemd=True)
+    assert show(manager, name, "TimeoutStopUSec") == "7s"
+    cgroup.remove()
+
+
 @pytest.mark.usefixtures("manager")
 def test_a_name_that_is_taken(name: str) -> None:
     cgroup = create(name)
-    with pytest.raises(UnsupportedError, match="--systemd-cgroup: .*choose another name"):
+    with pytest.raises(UnsupportedError, match=r"--systemd-cgroup: .*choose another name"):
         create(name)
     cgroup.remove()
 
