@@ -153,6 +153,7 @@ LANES = {
         summary="root, cloning without shared memory",
         caller="root",
         env={"PYCONTAIN_CLONE": "fork"},
+        lacks=frozenset({"cgroup_exclusive"}),  # that lane root may want at the same time
         paths=CLONE,
     ),
     "nosys": Lane(
