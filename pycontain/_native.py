@@ -211,11 +211,13 @@ class Landlock:
 
     Attributes:
         handled: What is denied where it is not granted.
+        net: What is denied of TCP.
         scoped: What ends at the border of the domain.
         below_root, below_paths: What is granted below the root, and below `paths`.
     """
 
     handled: int
+    net: int
     scoped: int
     below_root: int
     below_paths: int
@@ -393,6 +395,7 @@ def pack_setup(setup: Setup) -> bytes:
     head.rlimits = message.array(rlimits)
     if setup.landlock is not None:
         head.landlock_handled, head.landlock_scoped = setup.landlock.handled, setup.landlock.scoped
+        head.landlock_net = setup.landlock.net
         head.landlock_below_root = setup.landlock.below_root
         head.landlock_below_paths = setup.landlock.below_paths
         head.n_landlock_paths = len(setup.landlock.paths)

@@ -280,6 +280,8 @@ PROBES: dict[str, Callable[[], str]] = {
     "openat2": lambda: _system_call("openat2"),
     "mount_api": lambda: _system_call("open_tree") or _system_call("mount_setattr"),
     "landlock": lambda: _system_call("landlock_create_ruleset"),
+    "landlock_net": lambda: _linux(6, 7) or _system_call("landlock_create_ruleset"),
+    "landlock_scopes": lambda: _linux(6, 12) or _system_call("landlock_create_ruleset"),
     "listener": _listener,
     # cgroups: one can be made in some hierarchy, in version 2, with that controller
     "cgroup": _cgroup,

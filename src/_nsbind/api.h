@@ -251,7 +251,7 @@ struct nsb_setup {
 	uint32_t landlock_paths; /* consecutive NUL-terminated strings */
 	uint32_t hand_listener;  /* 1: audit is the filter itself, and who answers is the caller */
 	uint32_t trace; /* 1: audit asks about every call; those that seccomp permits go on */
-	uint32_t reserved;
+	uint32_t landlock_net;     /* LANDLOCK_ACCESS_NET_*: denied */
 	uint64_t landlock_handled; /* LANDLOCK_ACCESS_FS_*; 0: no Landlock */
 	uint64_t landlock_scoped;  /* LANDLOCK_SCOPE_* */
 	uint64_t landlock_below_root;

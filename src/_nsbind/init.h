@@ -36,6 +36,7 @@ struct landlock_policy {
 	uint64_t handled, scoped, below_root, below_paths;
 	const char *paths;
 	uint32_t n_paths;
+	uint32_t net;
 };
 
 /* What every command of this sandbox shares, kept from the set-up message. */

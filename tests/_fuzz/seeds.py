@@ -82,7 +82,7 @@ _OVERLAY = [
     Op(OpKind.OVERLAY, "/o"),
     Op(OpKind.PIVOT_ROOT),
 ]
-_LANDLOCK = Landlock(handled=1, scoped=1, below_root=1, below_paths=1, paths=("/a", "/b"))
+_LANDLOCK = Landlock(handled=1, net=1, scoped=1, below_root=1, below_paths=1, paths=("/a", "/b"))
 
 
 def _exec(flags: int = 0, n_tasks: int = 0, fds: tuple[int, ...] = (0, 1, 2)) -> bytes:

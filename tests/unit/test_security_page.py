@@ -10,7 +10,7 @@ import pytest
 
 import _bpf
 from pycontain import _seccomp, _syscalls, profile
-from pycontain._landlock import ruleset
+from pycontain._landlock import SCOPE_SIGNAL, ruleset
 from pycontain.config import SandboxConfig
 
 PAGE = Path(__file__).parents[2] / "SECURITY.md"
@@ -49,6 +49,7 @@ def test_each_layer_of_a_profile_is_as_the_page_says(name: str) -> None:
     mine = profile.get(name)
     program = _bpf.parse(_seccomp.compile(mine.seccomp, "x86_64"))
     numbers = _syscalls.table("x86_64").numbers
+    rules = ruleset(SandboxConfig(), mine, 7)
     allowed = {call for rule in mine.seccomp.rules if rule.action.permits for call in rule.names}
 
     assert len(numbers) == 385
@@ -62,7 +63,8 @@ def test_each_layer_of_a_profile_is_as_the_page_says(name: str) -> None:
         str(len(mine.capabilities)),
         YES[mine.no_new_privileges],
         YES[not mine.nested],
-        YES[ruleset(SandboxConfig(), mine, 7) is not None],
+        YES[rules is not None],
+        YES[rules is not None and bool(rules.net and rules.scoped & SCOPE_SIGNAL)],
         str(len(mine.masked_paths)),
         YES[mine.proc_subset],
         bound(mine.memory),
