@@ -141,7 +141,7 @@ ELSEWHERE = {
     "tracking": "tests/limits/test_kill.py",
     "kill": "tests/limits/test_kill.py",
     "freeze": "tests/sandbox/test_living_limits.py",
-    "idmap": "tests/adversarial/test_l_configuration.py",  # of a mount
+    "idmap": "tests/core/test_old_kernels.py",  # of a mount
 }
 MODES: dict[str, dict[str, Any]] = {
     **{name: {"profile": name} for name in names()},
