@@ -90,10 +90,12 @@ class _Sources:
     def __init__(self, ids: Identity, count: int) -> None:
         # A clone of the mount that the descriptor is in can be made by whoever may mount there.
         self._cloned = (
-            ids.mapping == "whole"
+            ids.mapping in ("whole", "range")
             and count <= _TREES_MAX
             and all(map(_native.available, (_native.Probe.OPEN_TREE, _native.Probe.MOUNT_SETATTR)))
         )
+        # The files of layers have other ids than a sandbox's range.
+        self._idmap = Idmap.ROOT if ids.mapping == "range" else Idmap.NONE
         self.trees: list[tuple[str, Idmap, bool]] = []
 
     def bind(self, fd: int, target: str, attr: int) -> Op:
@@ -101,7 +103,7 @@ class _Sources:
         if not self._cloned:
             source = os.readlink(os.fsencode(path))
             return Op(OpKind.BIND, target, source, _native.OP_RECURSIVE, attr=attr)
-        self.trees.append((path, Idmap.NONE, True))
+        self.trees.append((path, self._idmap, True))
         return Op(OpKind.BIND, target, b"", _native.OP_RECURSIVE, len(self.trees) - 1, attr=attr)
 
 
