@@ -44,8 +44,8 @@ long upper_open(void)
 {
 	for (uint32_t i = 0; i < n_volumes; i++)
 		if (volumes[i].upper)
-			return sys_openat(volumes[i].fd, ".",
-					  O_RDONLY_ | O_DIRECTORY_ | O_CLOEXEC_, 0);
+			return sys_openat(volumes[i].fd, ".", O_RDONLY_ | O_DIRECTORY_ | O_CLOEXEC_,
+					  0);
 	return -E_OPNOTSUPP;
 }
 
@@ -55,8 +55,7 @@ long upper_open(void)
 long volumes_compact(int first)
 {
 	for (uint32_t i = 0; i < n_volumes; i++, first++) {
-		long err = volumes[i].fd == first ? 0
-						  : sys_dup3(volumes[i].fd, first, O_CLOEXEC_);
+		long err = volumes[i].fd == first ? 0 : sys_dup3(volumes[i].fd, first, O_CLOEXEC_);
 
 		if (err < 0)
 			return err;
