@@ -31,7 +31,6 @@ from .errors import ConfigError, ImageNotFoundError, LayerError, UnsupportedErro
 Kind: TypeAlias = Literal["added", "modified", "deleted"]
 
 _KINDS: Final[dict[str, Kind]] = {"A": "added", "M": "modified", "D": "deleted"}
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +75,13 @@ class CommitOptions(TypedDict, total=False):
 def diff(runtime: Runtime) -> tuple[Change, ...]:
     """Return what a sandbox has changed of its image or directory; see `Sandbox.diff`."""
     config = runtime.plan.config
-    lowers = [config.rootfs] if config.image is None else config.image.paths
     with ExitStack() as stack:
-        upper = _upper(runtime, stack)
-        parents = [_opened(path, stack) for path in lowers if path is not None]
+        upper = open_upper(runtime, stack)
+        directory, names = _below(config)
+        below = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, below)
         stack.enter_context(_still(runtime))
-        found = changes(upper, parents, exclude=_apart(config), owner=runtime)
+        found = changes(upper, below, names, exclude=_apart(config), owner=runtime)
     return tuple(Change(_KINDS[kind], os.fsdecode(path)) for kind, path in found)
 
 
@@ -170,7 +170,7 @@ def _layers_below(store: Store, lease: Lease, image: ImageRoot) -> list[Descript
 def _packed(runtime: Runtime, store: Store, lease: Lease, latest: int | None) -> Descriptor:
     config = runtime.plan.config
     with ExitStack() as stack:
-        upper = _upper(runtime, stack)
+        upper = open_upper(runtime, stack)
         spool = stack.enter_context(store.spool(lease))
         stack.enter_context(_still(runtime))
         packing = stack.enter_context(
@@ -192,7 +192,7 @@ def _check_still(report: LayerReport) -> None:
             )
 
 
-def _upper(runtime: Runtime, stack: ExitStack) -> int:
+def open_upper(runtime: Runtime, stack: ExitStack) -> int:
     """Return a descriptor of the writable layer."""
     report, fd = runtime.ask(_native.pack_open(b"/", _native.OPEN_UPPER, 0, 0, 0, 0))
     if fd is not None:
@@ -207,10 +207,12 @@ def _upper(runtime: Runtime, stack: ExitStack) -> int:
     )
 
 
-def _opened(path: str, stack: ExitStack) -> int:
-    fd = os.open(path, _DIRECTORY)
-    stack.callback(os.close, fd)
-    return fd
+def _below(config: SandboxConfig) -> tuple[str, tuple[str, ...]]:
+    """Return a directory and the layers in it, topmost first, that the writable one is on."""
+    if config.image is not None:
+        return config.image.directory, config.image.layers
+    assert config.rootfs is not None  # noqa: S101 - else there is no writable layer
+    return config.rootfs, (".",)
 
 
 @contextlib.contextmanager

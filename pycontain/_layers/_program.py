@@ -120,19 +120,31 @@ def _rlimits(limits: Limits) -> tuple[tuple[int, int, int], ...]:
 
 
 def _plan(
-    ids: Identity, target_fd: int | None, parents: Sequence[int], limits: Limits, *, read_only: bool
+    ids: Identity,
+    target_fd: int | None,
+    parents: Sequence[int],
+    names: Sequence[str] | None,
+    limits: Limits,
+    *,
+    read_only: bool,
 ) -> Plan:
     sources = _Sources(ids, 1 + len(parents))
     attr = _RESTRICTED | (MOUNT_RDONLY if read_only else 0)
     bound = [] if target_fd is None else [sources.bind(target_fd, "/tree", attr)]
+    at = "/lower" if names is None else "/parent"
+    links = [
+        Op(OpKind.SYMLINK, f"/lower/{number}", os.fsencode(f"/parent/0/{name}"))
+        for number, name in enumerate(names or ())
+    ]
     ops = [
         Op(OpKind.ROOT_TMPFS, "", b"size=4m,nr_inodes=2048,mode=755", attr=_RESTRICTED),
         Op(OpKind.FILE, "/layer", _program(), mode=0o555),
         *bound,
         *(
-            sources.bind(fd, f"/lower/{number}", _RESTRICTED | MOUNT_RDONLY)
+            sources.bind(fd, f"{at}/{number}", _RESTRICTED | MOUNT_RDONLY)
             for number, fd in enumerate(parents)
         ),
+        *links,
         Op(OpKind.KEYRING),
         Op(OpKind.READ_ONLY, "", attr=MOUNT_RDONLY),
         Op(OpKind.PIVOT_ROOT),
@@ -204,6 +216,7 @@ class Program:
         verb: What it does.
         target_fd: The directory it works on.
         parents: The layers below, topmost first, read-only.
+        names: The layers are these directories in the only one of `parents`.
         limits: Of the archive.
         options: More arguments.
         streams: Its standard input and output, which this closes; None: /dev/null.
@@ -223,6 +236,7 @@ class Program:
         limits: Limits,
         options: Sequence[str] = (),
         *,
+        names: Sequence[str] | None = None,
         streams: tuple[int | None, int | None] = (None, None),
         read_only: bool = False,
         owner: Runtime | None = None,
@@ -241,9 +255,10 @@ class Program:
             device = os.major(found.st_dev) << 32 | os.minor(found.st_dev)
             bound, handed = (target_fd, ()) if owner is None else (None, (target_fd,))
             self._start(
-                _plan(self._ids, bound, parents, limits, read_only=read_only),
+                _plan(self._ids, bound, parents, names, limits, read_only=read_only),
                 [
-                    *("layer", verb, *arguments(limits), f"lowers={len(parents)}"),
+                    *("layer", verb, *arguments(limits)),
+                    f"lowers={len(parents if names is None else names)}",
                     *(f"device={device}", f"inode={found.st_ino}", f"handed={len(handed)}"),
                     f"squash={int(self._ids.mapping == 'single')}",
                     *options,

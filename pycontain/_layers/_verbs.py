@@ -211,7 +211,8 @@ def _give_excluded(fd: int, paths: Sequence[str]) -> None:
 
 def changes(
     source_fd: int,
-    parents: Sequence[int],
+    directory_fd: int,
+    parents: Sequence[str],
     *,
     exclude: Sequence[str] = (),
     limits: Limits | None = None,
@@ -224,7 +225,7 @@ def changes(
 
     Args:
         source_fd: The layer, as in `Packing`.
-        parents: The layers below, topmost first.
+        directory_fd, parents: The layers below: paths in a directory, topmost first.
         exclude, limits, owner: As in `Packing`.
 
     Raises:
@@ -237,9 +238,10 @@ def changes(
         program = Program(
             "changes",
             source_fd,
-            parents,
+            (directory_fd,),
             limits or Limits(),
             ("overlay=1",),
+            names=parents,
             streams=(left_out, theirs),
             read_only=True,
             owner=owner,

@@ -27,22 +27,6 @@ static bool is_below(const char *path, struct statx *stat)
 	return true;
 }
 
-/* The root is always there. */
-static void changes_directory(int fd)
-{
-	struct statx stat, before;
-	long err = sys_statx(fd, "", AT_EMPTY_PATH_, &stat);
-
-	if (err < 0)
-		fail("os", err, "stat");
-	if (!is_below(walk_path, &before)) {
-		if (walk_length > 1)
-			tell('A', walk_path, walk_length);
-	} else if (looks_different(&stat, &before)) {
-		tell('M', walk_path, walk_length);
-	}
-}
-
 static void changes_deleted(const char *name)
 {
 	char path[PATH_SIZE];
@@ -55,8 +39,8 @@ static void changes_deleted(const char *name)
 		tell('D', path, length);
 }
 
-/* All that was in it and is not any more. */
-static void changes_opaque(int fd)
+/* All that was in a directory and is not any more. */
+static void tell_lost(int fd)
 {
 	static struct region list, sorted;
 	const char **names;
@@ -80,6 +64,40 @@ static void changes_opaque(int fd)
 		    (kind == 0 || is_whiteout(&stat)))
 			changes_deleted(names[i]);
 	}
+}
+
+/* The path of the last directory that hides what is below: all that is in it does, too. */
+static char hiding[PATH_SIZE];
+static size_t hiding_length;
+
+static bool is_hidden(void)
+{
+	return hiding_length && walk_length > hiding_length && walk_path[hiding_length] == '/' &&
+	       bytes_equal(walk_path, hiding, hiding_length);
+}
+
+static void changes_directory(int fd)
+{
+	struct statx stat, before;
+	long err = sys_statx(fd, "", AT_EMPTY_PATH_, &stat);
+
+	if (err < 0)
+		fail("os", err, "stat");
+	if (!is_below(walk_path, &before))
+		tell('A', walk_path, walk_length);
+	else if (looks_different(&stat, &before))
+		tell('M', walk_path, walk_length);
+	if (is_hidden())
+		tell_lost(fd);
+}
+
+static void changes_opaque(int fd)
+{
+	if (is_hidden())
+		return;
+	memcpy(hiding, walk_path, walk_length);
+	hiding_length = walk_length;
+	tell_lost(fd);
 }
 
 static void changes_other(int directory, const char *name, const struct statx *stat)

@@ -6,7 +6,7 @@
  * it works on:
  *
  *     /tree     the directory
- *     /lower/N  the layers below it, topmost first, read-only
+ *     /lower/N  the layers below it, or links to them, topmost first, read-only
  *     0, 1      tar in, tar or changes out
  *     3         records of what was done, or of what is wrong (report.c)
  *

@@ -20,7 +20,7 @@ void lowers_open(void)
 		long fd;
 
 		(void)number_append(at, name + sizeof name, i);
-		fd = sys_openat(AT_FDCWD_, name, DIRECTORY_FLAGS | O_NOFOLLOW_, 0);
+		fd = sys_openat(AT_FDCWD_, name, DIRECTORY_FLAGS, 0);
 		if (fd < 0)
 			fail("os", fd, "lower");
 		lowers[i] = (int)fd;
