@@ -315,6 +315,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "cppcheck": lambda: _tool("cppcheck"),
     "faults": _faults,
     "native": _native,
+    "buildah": lambda: _tool("buildah"),
     "busybox": lambda: _tool("busybox"),
     "gcc": lambda: _tool("gcc"),
     "git": lambda: _tool("git"),

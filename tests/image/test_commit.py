@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import io
 import os
-import subprocess
-import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +17,8 @@ from _archives import DIRECTORY, archive, directory, entry, symlink
 from _box import warm
 from _boxes import Add, add, add_box, busybox, store_at
 from _docker_registry import run as docker_registry
-from _trees import Node, differences, snapshot
+from _trees import differences
+from _views import merged, plain, tool
 from pycontain import (
     AsyncSandbox,
     Bind,
@@ -257,52 +255,6 @@ def test_the_same_content_is_the_same_image(monkeypatch: pytest.MonkeyPatch) -> 
     assert made[0].digest == made[1].digest
     assert made[0].config.created is not None
     assert made[0].config.created.timestamp() == 1_000_000_000
-
-
-def merged(sandbox: Sandbox) -> dict[str, Node]:
-    """Return what is in the root, as the sandbox sees it."""
-    script = "cd /; busybox tar -c $(ls -A / | busybox grep -vE '^(dev|proc)$')"
-    data = sandbox.run(["sh", "-c", script], user=0, check=True).stdout
-    kinds = {
-        tarfile.REGTYPE: "file",
-        tarfile.DIRTYPE: "directory",
-        tarfile.SYMTYPE: "symlink",
-        tarfile.FIFOTYPE: "fifo",
-        tarfile.LNKTYPE: "file",
-    }
-    found = {}
-    with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as tar:
-        for member in tar:
-            content = member.linkname if member.issym() else ""
-            if file := (None if member.issym() else tar.extractfile(member)):
-                content = file.read().hex()
-            found[member.name] = Node(
-                kind=kinds[member.type],
-                mode=member.mode,
-                owner=(member.uid, member.gid),
-                mtime_ns=int(member.mtime) * 10**9,
-                content=content,
-            )
-    return found
-
-
-def plain(root: Path) -> dict[str, Node]:
-    """Return the same of a directory of the host."""
-    return {
-        name: Node(
-            kind=node.kind,
-            mode=node.mode,
-            owner=node.owner,
-            mtime_ns=node.mtime_ns // 10**9 * 10**9,
-            content=(root / name).read_bytes().hex() if node.kind == "file" else node.content,
-        )
-        for name, node in snapshot(root).items()
-    }
-
-
-def tool(*arguments: str | Path) -> None:
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.requires("root", "rootrange", "skopeo", "umoci", "docker_registry")
