@@ -320,6 +320,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "gcc": lambda: _tool("gcc"),
     "git": lambda: _tool("git"),
     "make": lambda: _tool("make"),
+    "mmdebstrap": lambda: _tool("mmdebstrap"),
     "nm": lambda: _tool("nm"),
     "umoci": lambda: _tool("umoci"),
     "openssl": lambda: _tool("openssl"),
