@@ -14,10 +14,10 @@ import functools
 import os
 import resource
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from pycontain import _capabilities, _native, _seccomp
 from pycontain._command import Options, Packer
@@ -119,32 +119,42 @@ def _rlimits(limits: Limits) -> tuple[tuple[int, int, int], ...]:
     return tuple(rows)
 
 
+class Lowers(NamedTuple):
+    """The layers below, topmost first.
+
+    Attributes:
+        fds: Their directories.
+        names: They are these directories in the only one of `fds`.
+    """
+
+    fds: Sequence[int] = ()
+    names: Sequence[str] | None = None
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return len(self.fds if self.names is None else self.names)
+
+    def ops(self, sources: _Sources) -> Iterator[Op]:
+        """Yield what shows them in /lower."""
+        at = "/lower" if self.names is None else "/parent"
+        for number, fd in enumerate(self.fds):
+            yield sources.bind(fd, f"{at}/{number}", _RESTRICTED | MOUNT_RDONLY)
+        for number, name in enumerate(self.names or ()):
+            yield Op(OpKind.SYMLINK, f"/lower/{number}", os.fsencode(f"/parent/0/{name}"))
+
+
 def _plan(
-    ids: Identity,
-    target_fd: int | None,
-    parents: Sequence[int],
-    names: Sequence[str] | None,
-    limits: Limits,
-    *,
-    read_only: bool,
+    ids: Identity, target_fd: int | None, lowers: Lowers, limits: Limits, *, read_only: bool
 ) -> Plan:
-    sources = _Sources(ids, 1 + len(parents))
+    sources = _Sources(ids, 1 + len(lowers.fds))
     attr = _RESTRICTED | (MOUNT_RDONLY if read_only else 0)
     bound = [] if target_fd is None else [sources.bind(target_fd, "/tree", attr)]
-    at = "/lower" if names is None else "/parent"
-    links = [
-        Op(OpKind.SYMLINK, f"/lower/{number}", os.fsencode(f"/parent/0/{name}"))
-        for number, name in enumerate(names or ())
-    ]
     ops = [
         Op(OpKind.ROOT_TMPFS, "", b"size=4m,nr_inodes=2048,mode=755", attr=_RESTRICTED),
         Op(OpKind.FILE, "/layer", _program(), mode=0o555),
         *bound,
-        *(
-            sources.bind(fd, f"{at}/{number}", _RESTRICTED | MOUNT_RDONLY)
-            for number, fd in enumerate(parents)
-        ),
-        *links,
+        *lowers.ops(sources),
         Op(OpKind.KEYRING),
         Op(OpKind.READ_ONLY, "", attr=MOUNT_RDONLY),
         Op(OpKind.PIVOT_ROOT),
@@ -215,8 +225,7 @@ class Program:
     Args:
         verb: What it does.
         target_fd: The directory it works on.
-        parents: The layers below, topmost first, read-only.
-        names: The layers are these directories in the only one of `parents`.
+        lowers: The layers below, read-only.
         limits: Of the archive.
         options: More arguments.
         streams: Its standard input and output, which this closes; None: /dev/null.
@@ -232,11 +241,10 @@ class Program:
         self,
         verb: str,
         target_fd: int,
-        parents: Sequence[int],
+        lowers: Lowers,
         limits: Limits,
         options: Sequence[str] = (),
         *,
-        names: Sequence[str] | None = None,
         streams: tuple[int | None, int | None] = (None, None),
         read_only: bool = False,
         owner: Runtime | None = None,
@@ -250,15 +258,14 @@ class Program:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         fds = tuple(null if fd is None else fd for fd in streams)
         try:
-            _check_directories((target_fd, *parents))
+            _check_directories((target_fd, *lowers.fds))
             found = os.fstat(target_fd)
             device = os.major(found.st_dev) << 32 | os.minor(found.st_dev)
             bound, handed = (target_fd, ()) if owner is None else (None, (target_fd,))
             self._start(
-                _plan(self._ids, bound, parents, names, limits, read_only=read_only),
+                _plan(self._ids, bound, lowers, limits, read_only=read_only),
                 [
-                    *("layer", verb, *arguments(limits)),
-                    f"lowers={len(parents if names is None else names)}",
+                    *("layer", verb, *arguments(limits), f"lowers={lowers.total}"),
                     *(f"device={device}", f"inode={found.st_ino}", f"handed={len(handed)}"),
                     f"squash={int(self._ids.mapping == 'single')}",
                     *options,

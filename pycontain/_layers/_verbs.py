@@ -15,7 +15,7 @@ from pycontain._runtime import Runtime
 from pycontain.errors import StoreError
 
 from ._limits import Limits
-from ._program import Program, pipe
+from ._program import Lowers, Program, pipe
 from ._records import LayerReport
 
 
@@ -51,7 +51,7 @@ class Extraction:
             self._program = Program(
                 "extract",
                 target_fd,
-                parents,
+                Lowers(parents),
                 limits or Limits(),
                 (f"strict={int(strict)}", f"sync={int(sync)}"),
                 streams=(theirs, None),
@@ -151,7 +151,7 @@ class Packing:
             self._program = Program(
                 "pack",
                 source_fd,
-                (),
+                Lowers(),
                 limits or Limits(),
                 (f"overlay={int(overlay)}", f"root={int(root)}", f"clamp={clamp}"),
                 streams=(left_out, theirs),
@@ -238,10 +238,9 @@ def changes(
         program = Program(
             "changes",
             source_fd,
-            (directory_fd,),
+            Lowers((directory_fd,), parents),
             limits or Limits(),
             ("overlay=1",),
-            names=parents,
             streams=(left_out, theirs),
             read_only=True,
             owner=owner,
@@ -268,7 +267,7 @@ def empty(directory_fd: int, *, limits: Limits | None = None) -> None:
         StoreError: The file system refused.
         SpawnError, UnsupportedError: There can be no sandbox for it.
     """
-    program = Program("remove", directory_fd, (), limits or Limits())
+    program = Program("remove", directory_fd, Lowers(), limits or Limits())
     try:
         program.result()
     finally:
