@@ -34,6 +34,7 @@ from pycontain import (
     images,
 )
 from pycontain._image._use import uses
+from pycontain._runtime import Runtime
 from pycontain._unpack import open_store
 from pycontain.config import Mount
 
@@ -414,6 +415,29 @@ def test_a_paused_sandbox_stays_paused(busy: Sandbox) -> None:
     assert busy.files.read_bytes("/a") == before
     assert busy.runtime.paused
     busy.resume()
+
+
+def test_a_tree_that_changes_all_the_time(box: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be paused: it is an image, or an error that says why not."""
+
+    def refuse(runtime: Runtime) -> bool:
+        raise UnsupportedError(errno.EOPNOTSUPP, "no control group")
+
+    monkeypatch.setattr(Runtime, "pause", refuse)
+    with Sandbox(box) as sandbox:
+        loop = "while :; do busybox mv /a /b; busybox ln -s / /a; rm /a; busybox mv /b /a; done"
+        do(sandbox, "mkdir /a; echo inside > /a/file")
+        process = sandbox.popen(["sh", "-c", loop])
+        for _ in range(10):
+            try:
+                sandbox.commit("new")
+            except LayerError as error:
+                assert "changed while it was read" in str(error)  # noqa: PT017
+            assert {change.path for change in sandbox.diff()} <= {"/a", "/b", "/a/file", "/b/file"}
+        process.kill()
+        process.wait()
+        do(sandbox, "rm -rf /a /b")
+        sandbox.commit("new")
 
 
 def test_commits_at_once() -> None:
