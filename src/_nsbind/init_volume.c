@@ -13,31 +13,33 @@ static struct volume {
 } volumes[VOLUMES_MAX];
 static uint32_t n_volumes;
 
-/* Keeps a descriptor of its own, in ascending order; without one, nothing is said of this volume. */
-static void add(int fd, bool upper)
+/* Keeps a descriptor of its own, in ascending order. */
+static long add(int fd, bool upper)
 {
 	uint32_t i = n_volumes;
 	long copy;
 
 	if (n_volumes == VOLUMES_MAX)
-		return;
+		return -E_MFILE;
 	copy = sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC_, NSB_CONTROL_FD + 1);
 	if (copy < 0)
-		return;
+		return copy;
 	for (; i && volumes[i - 1].fd > copy; i--)
 		volumes[i] = volumes[i - 1];
 	volumes[i] = (struct volume){ (int)copy, upper };
 	n_volumes++;
+	return 0;
 }
 
+/* If it cannot be kept, nothing is said of this volume. */
 void volume_add(int fd)
 {
-	add(fd, false);
+	(void)add(fd, false);
 }
 
-void upper_add(int fd)
+long upper_add(int fd)
 {
-	add(fd, true);
+	return add(fd, true);
 }
 
 long upper_open(void)
