@@ -52,6 +52,7 @@ if typing.TYPE_CHECKING:
     from ._aio import AsyncPopen, AsyncSandbox, run_async
     from ._collect import Collected, Leftover, gc
     from ._living import LivingSandbox, sandboxes
+    from ._writable import Change
     from .config import Bind, IoLimit, Overlay, Tmpfs
     from .denial import Denial, Denials
     from .enforcement import Control
@@ -69,6 +70,7 @@ __all__ = [
     "AsyncSandbox",
     "Bind",
     "CalledProcessError",
+    "Change",
     "Collected",
     "ConfigError",
     "Control",
@@ -128,6 +130,7 @@ __all__ = [
 # start, nor one that blocks for asyncio.
 _LATE = {
     **dict.fromkeys(("AsyncPopen", "AsyncSandbox", "run_async"), "._aio"),
+    "Change": "._writable",
     **dict.fromkeys(("Collected", "Leftover", "gc"), "._collect"),
     **dict.fromkeys(("LivingSandbox", "sandboxes"), "._living"),
     **dict.fromkeys(("Bind", "IoLimit", "Overlay", "Tmpfs"), ".config"),

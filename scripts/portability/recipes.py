@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -114,16 +115,22 @@ RECIPES = {
 }
 
 
+def archive(name: str) -> Path:
+    """Return the archive of a root directory, which is made if it is not there yet."""
+    target = FOLDER / f"{name}.tar"
+    if not target.exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        print(f"portability: making {target.name}", file=sys.stderr, flush=True)
+        partial = target.with_suffix(f".{os.getpid()}.partial.tar")
+        RECIPES[name].make(partial)
+        partial.rename(target)
+    return target
+
+
 def make(names: list[str]) -> None:
-    """Make what is not there yet."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    """Make what is not there yet, with what the images run."""
     for name in names:
-        target = FOLDER / f"{name}.tar"
-        if not target.exists():
-            print(f"portability: making {target.name}", file=sys.stderr, flush=True)
-            partial = target.with_suffix(".partial.tar")
-            RECIPES[name].make(partial)
-            partial.rename(target)
+        archive(name)
     for workload in ("workload.sh", "workload.py"):
         shutil.copy(HERE / workload, FOLDER / workload)
     shutil.copy("/usr/bin/qemu-aarch64-static", FOLDER)

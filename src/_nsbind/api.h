@@ -318,7 +318,8 @@ enum nsb_open_flag {
 	NSB_OPEN_MKDIR = 2,   /* make a directory and its parents */
 	NSB_OPEN_PARENTS = 4, /* make missing parents */
 	NSB_OPEN_DIRECTORY = 8,
-	NSB_OPEN_UNLINK = 16 /* remove the file, link or empty directory */
+	NSB_OPEN_UNLINK = 16, /* remove the file, link or empty directory */
+	NSB_OPEN_UPPER = 32   /* the writable layer of the root, whatever the path */
 };
 
 /* Descriptors: reply socket, on which the opened regular file or directory is sent. */

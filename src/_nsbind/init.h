@@ -154,6 +154,8 @@ void open_request(struct message *message);
 
 /* init_volume.c */
 void volume_add(int fd);
+long upper_add(int fd);
+long upper_open(void);
 long volumes_compact(int first);
 bool volume_full(void);
 

@@ -23,6 +23,7 @@ from pycontain import (
     RegistryError,
     Sandbox,
     SandboxClosedError,
+    SpawnError,
     StoreError,
     images,
 )
@@ -76,6 +77,44 @@ def test_commands_run_as_the_configuration_says(add: Add, name: str) -> None:
     config, options, script, output = CONFIGS[name]
     add("box", **config)
     assert sh(script, image="box", **options) == output
+
+
+HOSTILE_PATHS: dict[str, tuple[dict[str, Any], str]] = {
+    "working directory through a link": ({"working_dir": "/out/made"}, "/etc/made"),
+    "working directory with dots": ({"working_dir": "/up/up/made"}, "/made"),
+    "volume through a link": ({"volumes": ("/out/made",)}, "/etc/made"),
+    "volume with dots": ({"volumes": ("/up/up/made",)}, "/made"),
+}
+LINKS = archive(
+    entry("out", SYMLINK, link="/etc"),
+    entry("up", SYMLINK, link="../../../../../../../.."),
+    entry("loop", SYMLINK, link="loop"),
+    entry("host", SYMLINK, link="/proc/1/root/tmp"),
+    entry("file", data=b"x"),
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE_PATHS)
+def test_directories_are_made_in_the_root(add: Add, name: str) -> None:
+    """Whatever links the image has on the way (CVE-2026-55686, CVE-2022-23648)."""
+    config, made = HOSTILE_PATHS[name]
+    add("box", LINKS, **config)
+    assert sh(f"test -d {made} && echo made", image="box") == "made\n"
+    assert not os.path.lexists(made)
+
+
+@pytest.mark.parametrize(
+    "path, step",
+    [
+        *(("/file", "MKDIR"), ("/file/x", "MKDIR"), ("/loop", "MKDIR"), ("/host/x", "MKDIR")),
+        ("/proc/self/fd/7", "CWD"),
+    ],
+)
+def test_working_directories_that_are_none(add: Add, path: str, step: str) -> None:
+    add("box", LINKS, working_dir=path)
+    with pytest.raises(SpawnError, match=path) as caught:
+        pycontain.run(["true"], image="box")
+    assert caught.value.step == step
 
 
 USERS = {

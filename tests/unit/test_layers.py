@@ -37,7 +37,10 @@ LEVELS = {
         *("_living", "_collect"),
     ),
     3: ("_runtime", "_watch", "_streams", "_explain", "_vet"),
-    4: ("_process", "_files", "_layers", "_unpack", "_pull", "_push", "_root"),
+    4: (
+        *("_process", "_files", "_layers", "_unpack", "_pull", "_push", "_root"),
+        *("_stored", "_writable"),
+    ),
     5: ("_configure", "_job", "_popen"),
     6: ("sandbox", "_aio", "images", "_trace", "contract"),
     7: ("",),
