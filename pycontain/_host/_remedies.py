@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to do about each thing that stands in the way: the one place that has these sentences."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LANDLOCK: Final = "Linux 5.19 or later with landlock among its security modules (lsm=landlock,...)"
+IDMAP: Final = "it needs Linux 5.12 and a file system such as ext4, xfs, btrfs or tmpfs"
+LISTENER: Final = "Linux 5.0 or later"
+LISTENER_TAKEN: Final = (
+    "a filter around this process has the only listener: start it outside of that audit"
+)
+OVERLAY_VERSION: Final = (
+    "overlayfs in a user namespace needs Linux 5.11, and so do images; a directory goes without it "
+    "by read_only=True"
+)
+OVERLAY_MODULE: Final = (
+    "The kernel has no overlayfs; load the module `overlay` or use read_only=True"
+)
+BINFMT_VERSION: Final = "binfmt_misc of a user namespace needs Linux 6.7"
+BINFMT_MODULE: Final = (
+    "The kernel has no binfmt_misc; load the module binfmt_misc, or leave out emulate=True"
+)
+MEMFD: Final = "vm.memfd_noexec forbids to execute sealed memory; set it to 0 or 1"
+PROCESSES: Final = "The process limit is reached (RLIMIT_NPROC, pids.max or kernel.pid_max)"
+SUBIDS: Final = (
+    "as root: apt-get install uidmap (newuidmap and newgidmap), and usermod --add-subuids "
+    "{first}-{last} --add-subgids {first}-{last} {name}"
+)
+# What is needed of a container around us, the first of which it calls by another name.
+_DOCKER: Final = (
+    "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+    "--security-opt systempaths=unconfined"
+)
+_PODMAN: Final = "podman run --security-opt seccomp=unconfined --security-opt unmask=ALL"
+_KUBERNETES: Final = (
+    "in the pod: hostUsers: false, and in the container's securityContext: procMount: Unmasked, "
+    "seccompProfile: {type: Unconfined}, appArmorProfile: {type: Unconfined}"
+)
+_UNIT: Final = (
+    "if it is a systemd unit's: RestrictNamespaces=no, SystemCallFilter= with @mount and "
+    f"@sandbox; if it is a container's: {_DOCKER}"
+)
+_APPARMOR_PROFILE: Final = """\
+abi <abi/4.0>,
+include <tunables/global>
+
+profile pycontain {executable} flags=(unconfined) {{
+  userns,
+  include if exists <local/pycontain>
+}}
+"""
+
+
+def sysctl(name: str, value: str) -> str:
+    """Return how to set a sysctl, now and at each boot."""
+    return (
+        f"as root: sysctl -w {name}={value}, and for good: echo '{name} = {value}' > "
+        "/etc/sysctl.d/60-pycontain.conf"
+    )
+
+
+def container(kind: str) -> str:
+    """Return what lets a container, or whatever is around us, have sandboxes inside."""
+    return {"docker": _DOCKER, "podman": _PODMAN, "kubernetes": _KUBERNETES}.get(kind, _UNIT)
+
+
+def capabilities(kind: str, names: str) -> str:
+    """Return how to start this process with capabilities."""
+    words = " ".join(f"--cap-add {name.removeprefix('CAP_')}" for name in names.split())
+    if kind in ("docker", "podman"):
+        return f"{kind} run {words}"
+    return (
+        f"start this process with {names} (systemd: CapabilityBoundingSet=, AmbientCapabilities=; "
+        f"docker run {words})"
+    )
+
+
+def apparmor(executable: str) -> tuple[str, str]:
+    """Return how to let a program have user namespaces, and the profile for that."""
+    remedy = (
+        "as root: save the profile that `pycontain doctor` prints as /etc/apparmor.d/pycontain, "
+        "and load it: apparmor_parser -r /etc/apparmor.d/pycontain"
+    )
+    return remedy, _APPARMOR_PROFILE.format(executable=executable)
+
+
+def module(option: str, name: str) -> str:
+    """Return how to get what the kernel was built without, or has not loaded."""
+    return f"as root: modprobe {name}, or run a kernel with CONFIG_{option}"
