@@ -43,4 +43,4 @@ class Cause(NamedTuple):
 
     def __str__(self) -> str:
         """Say it in a line."""
-        return f"blocked by {self.blocked_by}: {self.why}. {self.remedy}"
+        return f"blocked by {self.blocked_by}: {self.why}; {self.remedy}"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from . import _native, _userland
+from . import _fallbacks, _native, _userland
 from ._contract._check import Kind, Problem, error_of, problems
 from ._contract._machine import Machine
 from ._contract._program import Open, look
@@ -79,7 +79,7 @@ def _living_root(runtime: Runtime) -> Open:
             report, fd = runtime.ask(message, _ASK_TIMEOUT_S)
         except TimeoutError:
             raise _BlindError from None
-        if report.errno == errno.ELOOP and not _native.available(_native.Probe.OPENAT2):
+        if report.errno == errno.ELOOP and not _fallbacks.follows_links():
             raise _BlindError  # PID 1 follows no link then
         if report.event == Event.FAILED or fd is None:
             raise OSError(report.errno, os.strerror(report.errno), path)

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from . import _native, _ranges
+from . import _hints, _native, _ranges
 from ._ranges import Range, ranges
 from .errors import UnsupportedError
 
@@ -311,17 +311,11 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except _native.NativeError as error:
-        number = error.failure.errno
-        raise UnsupportedError(
-            number, f"no user namespace: {os.strerror(number)}. {_remedy(number)}"
-        ) from None
+        raise _refused(error.failure.errno) from None
 
 
-def _remedy(number: int) -> str:
-    if number == errno.ENOSPC:
-        return "Raise the limit in /proc/sys/user/max_user_namespaces"
-    return (
-        "See that /proc/sys/user/max_user_namespaces is not 0, that "
-        "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns "
-        "allow it, and that no outer container's filter forbids it"
-    )
+def _refused(number: int) -> UnsupportedError:
+    made = _hints.spawn_error("CLONE", number)
+    error = UnsupportedError(number, f"no user namespace: {made.strerror}. {made.hint}")
+    error.cause = made.cause
+    return error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import _native
+from . import _fallbacks, _native, _remedies
 from .config import Bind, SandboxConfig
 from .enforcement import Control
 from .profile import Profile
@@ -16,7 +16,7 @@ from .profile import Profile
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, *_REST = (1 << bit for bit in range(16))
 MAKE_CHAR, MAKE_BLOCK, IOCTL_DEV = 1 << 6, 1 << 11, 1 << 15
 SCOPE_ABSTRACT_UNIX_SOCKET = 1 << 0
-# By ABI: how many rights it knows. The first forbids every rename between directories.
+# By ABI: how many rights it knows.
 _RIGHTS: Final = {2: 14, 3: 15, 4: 15, 5: 16}
 _READ: Final = EXECUTE | READ_FILE | READ_DIR
 _DEVICES: Final = MAKE_CHAR | MAKE_BLOCK
@@ -32,7 +32,7 @@ def ruleset(config: SandboxConfig, profile: Profile, abi: int) -> _native.Landlo
         profile: A nested sandbox mounts, which no domain may.
         abi: The kernel's version.
     """
-    if abi < min(_RIGHTS) or profile.nested:
+    if profile.nested or not _fallbacks.uses_landlock(abi):
         return None
     handled = (1 << _RIGHTS.get(abi, 16)) - 1
     everything = handled & ~_DEVICES if "CAP_MKNOD" not in profile.capabilities else handled
@@ -63,5 +63,5 @@ def control(rules: _native.Landlock | None, profile: Profile, abi: int) -> Contr
     return Control(
         in_force=False,
         why=f"this kernel's Landlock is too old (ABI {abi})" if abi else "this kernel has none",
-        remedy="Linux 5.19 or later with landlock among its security modules (lsm=landlock,...)",
+        remedy=_remedies.LANDLOCK,
     )

@@ -14,12 +14,11 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from pycontain import _syscalls
+from pycontain import _remedies, _syscalls
 from pycontain._calls import MACHINE, Call
 from pycontain._capabilities import NUMBERS
 from pycontain._cause import BlockedBy, Cause
 
-from . import _remedies
 from ._facts import Facts
 from ._primitives import CLONE_NEW, Primitive
 
@@ -68,7 +67,7 @@ def _by_a_filter(failure: Failure, facts: Facts) -> Cause | None:
     return Cause(
         BlockedBy.OUTER_SECCOMP,
         f"a filter around this process answers in the kernel's place ({failure.said})",
-        _remedies.container(facts.container),
+        _remedies.container(facts.container, "seccomp"),
     )
 
 
@@ -128,9 +127,7 @@ def _namespace_limit(failure: Failure, facts: Facts) -> Cause:
     limits = {name: int(facts.sysctls.get(name, "-1")) for name in limits}
     closed = [name for name, value in limits.items() if value == 0]
     if closed:
-        return Cause(
-            BlockedBy.LIMITS, f"{closed[0]} is 0", _remedies.sysctl(closed[0], "15000")
-        )
+        return Cause(BlockedBy.LIMITS, f"{closed[0]} is 0", _remedies.sysctl(closed[0], "15000"))
     shown = ", ".join(f"{name} = {value}" for name, value in limits.items())
     return Cause(
         BlockedBy.LIMITS,
@@ -166,9 +163,8 @@ def _no_user_namespace(failure: Failure, facts: Facts) -> Cause | None:
     if facts.chrooted:
         return Cause(
             BlockedBy.CHROOT,
-            "this process was put into a directory by chroot(2), where no user namespaces are made",
-            "enter the directory by pivot_root(2) instead, as containers and `unshare --mount` with "
-            "pivot_root(8) do; systemd: RootDirectory= does that too",
+            "this process is in a chroot(2), where no user namespaces are made",
+            "start it outside, or let pivot_root(2), as containers do, take chroot's place",
         )
     return None
 
@@ -195,32 +191,26 @@ def _no_procfs(failure: Failure, facts: Facts) -> Cause | None:
         )
     if failure.call.name != "mount" or failure.call.words[2] != "proc":
         return None
-    if facts.masks or not facts.proc:
+    if not facts.masks and facts.proc:
+        return None
+    why = "there is no whole procfs outside, and a new one would show more"
+    if facts.masks:
         shown = ", ".join(facts.masks[:3]) + (", ..." if len(facts.masks) > 3 else "")
-        return Cause(
-            BlockedBy.MASKED_PROC,
-            f"/proc outside is covered at {shown}, and a new one would show what that hides"
-            if facts.masks
-            else "there is no whole procfs outside, and a new one would show more",
-            _remedies.container(facts.container) if facts.container else
-            f"unmount what covers it, or, in a container: {_remedies.container('docker')}",
-        )
-    return None
+        why = f"/proc outside is covered at {shown}, and a new one would show what that hides"
+    return Cause(BlockedBy.MASKED_PROC, why, _remedies.container(facts.container, "proc"))
 
 
 def _by_memfd_noexec(failure: Failure, facts: Facts) -> Cause | None:
     if failure.primitive.name != "sealed program" or facts.sysctls.get("vm.memfd_noexec") != "2":
         return None
-    return Cause(
-        BlockedBy.SYSCTL, "vm.memfd_noexec is 2", _remedies.sysctl("vm.memfd_noexec", "0")
-    )
+    return Cause(BlockedBy.SYSCTL, "vm.memfd_noexec is 2", _remedies.sysctl("vm.memfd_noexec", "0"))
 
 
 def _by_apparmor(failure: Failure, facts: Facts) -> Cause | None:
     if facts.apparmor:
         remedy, file = _remedies.apparmor(facts.executable)
         if facts.container:
-            remedy, file = _remedies.container(facts.container), ""
+            remedy, file = _remedies.container(facts.container, "apparmor"), ""
         return Cause(
             BlockedBy.APPARMOR,
             f"AppArmor confines this process by the profile {facts.apparmor} ({failure.said})",

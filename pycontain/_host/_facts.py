@@ -43,7 +43,7 @@ class Facts:
         selinux: SELinux enforces its policy.
         modules: The security modules, as far as that can be read.
         mapped: The caller's ids exist in its user namespace.
-        chrooted: Nothing is mounted at the caller's root.
+        chrooted: The caller's root is not that of its mount namespace.
         proc: Whether a procfs is mounted on /proc, and writable.
         masks: Mount points below /proc.
         container: docker, podman, kubernetes or what systemd calls it; empty: none that is known.
@@ -84,7 +84,7 @@ class Facts:
             selinux=_read("/sys/fs/selinux/enforce") == "1",
             modules=tuple(filter(None, _read("/sys/kernel/security/lsm").split(","))),
             mapped=_maps("uid_map", os.geteuid()) and _maps("gid_map", os.getegid()),
-            chrooted=bool(points) and "/" not in points,
+            chrooted=_chrooted(points),
             proc="/proc" in points and os.access("/proc/sys/kernel", os.F_OK),
             masks=tuple(point for point in points if point.startswith("/proc/")),
             container=_container(),
@@ -130,8 +130,37 @@ def _mount_points() -> list[str]:
 
 
 def _maps(kind: str, number: int) -> bool:
-    rows = [row.split() for row in _read(f"/proc/self/{kind}").splitlines()]
-    return not rows or any(int(row[0]) <= number < int(row[0]) + int(row[2]) for row in rows)
+    """Tell whether an id exists in our user namespace; 65534 stands for those that do not."""
+    path = f"/proc/self/{kind}"
+    rows = [row.split() for row in _read(path).splitlines()]
+    known = any(int(row[0]) <= number < int(row[0]) + int(row[2]) for row in rows)
+    return known or not os.path.exists(path)
+
+
+def _chrooted(points: list[str]) -> bool:
+    """Tell whether our root is another than our mount namespace's.
+
+    A directory shows it by itself; of a mount point, only a process that is not in it can tell.
+    """
+    if points and "/" not in points:
+        return True
+    own = _root_of("self")
+    others = (_root_of(pid) for pid in ("1", str(os.getppid())))
+    return any(other[0] == own[0] and other != own for other in others if other)
+
+
+def _root_of(pid: str) -> tuple[str, ...]:
+    """Return the mount namespace of a process, and the mount and the inode of its root."""
+    try:
+        namespace = os.readlink(f"/proc/{pid}/ns/mnt")
+        fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return ()
+    try:
+        mount = _fields(f"/proc/self/fdinfo/{fd}").get("mnt_id", "")
+        return namespace, mount, str(os.fstat(fd).st_ino)
+    finally:
+        os.close(fd)
 
 
 def _container() -> str:

@@ -56,39 +56,70 @@ def perform(primitives: Iterable[Primitive] = PRIMITIVES) -> tuple[Performed, ..
     caller = Caller(os.geteuid(), os.getegid(), clone3)
     chosen = tuple(primitives)
     programs = [primitive.program(caller) for primitive in chosen]
-    found = list(zip(chosen, programs, _run(programs), strict=True))
-    failed = [(program, came) for _, program, came in found if not _succeeded(program, came)]
-    facts = Facts.gather() if failed else None
-    answers = _answered([_failed_call(program, came) for program, came in failed], facts)
-    return tuple(
-        _performed(primitive, program, came, facts, answers)
-        for primitive, program, came in found
+    tried = [_Tried(*row) for row in zip(chosen, programs, _run(programs), strict=True)]
+    failed = [each for each in tried if not each.succeeded]
+    causes = dict(zip(map(id, failed), _causes(failed), strict=True))
+    return tuple(each.performed(causes.get(id(each))) for each in tried)
+
+
+class _Tried(NamedTuple):
+    primitive: Primitive
+    program: Program
+    came: Outcome
+
+    @property
+    def succeeded(self) -> bool:
+        """An execution that succeeds never returns to be counted."""
+        least = len(self.program) - (self.program[-1].name == "execveat")
+        bad = self.came.errno or self.came.signal or self.came.status
+        return len(self.came.results) >= least and not bad
+
+    @property
+    def call(self) -> Call:
+        """The call that failed, or that a signal came in."""
+        at = len(self.came.results) - bool(self.came.errno)
+        return self.program[min(at, len(self.program) - 1)]
+
+    @property
+    def path(self) -> str:
+        """The file that the call was about; a write is to what was opened just before."""
+        call = self.call
+        if call.name == "write":
+            call = self.program[self.program.index(call) - 1]
+        word = call.words[_PATHS[str(call.name)]] if call.name in _PATHS else ""
+        return word if isinstance(word, str) else ""
+
+    def failure(self, *, answered: bool | None) -> Failure:
+        return Failure(self.primitive, self.call, self.path, self.came.errno, answered)
+
+    def performed(self, cause: Cause | None) -> Performed:
+        if cause is None:
+            return Performed(self.primitive, self.came.results)
+        said = self.failure(answered=None).said
+        return Performed(self.primitive, self.came.results, self.came.errno, said, cause)
+
+
+def _causes(failed: Sequence[_Tried]) -> list[Cause]:
+    """Return why each failed; evidence is gathered only if one has."""
+    if not failed:
+        return []
+    facts = Facts.gather()
+    answers = _answers([each.call for each in failed]) if facts.filtered else [None] * len(failed)
+    return [
+        blame(each.failure(answered=answered), facts)
+        if each.came.errno or each.came.signal == _SIGSYS
+        else _no_end(each)
+        for each, answered in zip(failed, answers, strict=True)
+    ]
+
+
+def _no_end(tried: _Tried) -> Cause:
+    """Neither an error nor a filter: a signal, such as that of the timer."""
+    return Cause(
+        BlockedBy.UNKNOWN,
+        f"{tried.call.name} did not come back in time ({tried.came})",
+        "try again; if it stays so, look for hung tasks in the kernel's log",
     )
-
-
-def _performed(
-    primitive: Primitive,
-    program: Program,
-    came: Outcome,
-    facts: Facts | None,
-    answers: dict[Call, bool],
-) -> Performed:
-    if facts is None or _succeeded(program, came):
-        return Performed(primitive, came.results)
-    call = _failed_call(program, came)
-    failure = Failure(
-        primitive, call, _path(program, call), came.errno or errno.EINTR * bool(came.status),
-        answers.get(call),
-    )  # fmt: skip
-    return Performed(primitive, came.results, came.errno, failure.said, _cause(failure, came, facts))
-
-
-def _cause(failure: Failure, came: Outcome, facts: Facts) -> Cause:
-    if came.signal and came.signal != _SIGSYS:
-        name = failure.primitive.name
-        why = f"{name} ended by signal {came.signal}: it did not come to its end in time"
-        return Cause(BlockedBy.UNKNOWN, why, "try again; is a file system hanging?")
-    return blame(failure, facts)
 
 
 _SIGSYS: Final = 31
@@ -115,34 +146,13 @@ def _run(programs: Sequence[Program]) -> list[Outcome]:
     return found + [Outcome((), _SIGSYS, 0)] * (len(programs) - len(found))
 
 
-def _succeeded(program: Program, came: Outcome) -> bool:
-    """An execution that succeeds never returns to be counted."""
-    least = len(program) - (program[-1].name == "execveat")
-    return len(came.results) >= least and not (came.errno or came.signal or came.status)
-
-
-def _failed_call(program: Program, came: Outcome) -> Call:
-    """Return the call that failed, or that a signal came in."""
-    at = len(came.results) - bool(came.errno)
-    return program[min(at, len(program) - 1)]
-
-
-def _path(program: Program, call: Call) -> str:
-    """Return the file that a call is about; a write is to what was opened just before."""
-    if call.name == "write":
-        call = program[program.index(call) - 1]
-    word = call.words[_PATHS[str(call.name)]] if call.name in _PATHS else ""
-    return word if isinstance(word, str) else ""
-
-
-def _answered(calls: Sequence[Call], facts: Facts | None) -> dict[Call, bool]:
-    """Find out which calls the kernel itself answers, where a filter may be in between."""
-    if facts is None or not facts.filtered:
-        return {}
-    asked = {call: pair for call in calls if (pair := witness(call)) and possible((pair[0],))}
-    found = _run([(pair[0],) for pair in asked.values()])
-    pairs = zip(asked.items(), found, strict=True)
-    return {call: came.errno == expected for (call, (_, expected)), came in pairs}
+def _answers(calls: Sequence[Call]) -> list[bool | None]:
+    """Tell for each call whether the kernel itself answers such calls, where that can be told."""
+    asked = [witness(call) for call in calls]
+    chosen = [pair for pair in asked if pair is not None and possible((pair[0],))]
+    found = zip(chosen, _run([(call,) for call, _ in chosen]), strict=True)
+    answers = [came.errno == expected for (_, expected), came in found]
+    return [answers[chosen.index(pair)] if pair in chosen else None for pair in asked]
 
 
 def cause_of_step(step: str, number: int) -> Cause | None:

@@ -108,6 +108,7 @@ class Primitive:
     Attributes:
         name: What it is called.
         purpose: What needs it.
+        done: What the program does, as one that has done it says.
         write: Writes the program.
         needed: Whether the default sandbox cannot do without.
         since: The first kernel that grants it; its calls may be older.
@@ -118,6 +119,7 @@ class Primitive:
     name: str
     purpose: str
     write: Callable[[Script], None]
+    done: str = ""
     needed: bool = True
     since: tuple[int, int] = (2, 6)
     option: str = ""
@@ -218,6 +220,12 @@ def _time(script: Script) -> None:
     script.do("setns", clocks, CLONE_NEW["time"])
 
 
+def _joining(script: Script) -> None:
+    script.user("uts")
+    namespace = script.do("openat", _HERE, "/proc/self/ns/uts", _CLOEXEC, 0)
+    script.do("setns", namespace, CLONE_NEW["uts"])
+
+
 def _nested(script: Script) -> None:
     script.user()
     script.user(inside=(0, 0))
@@ -285,46 +293,58 @@ _EVERY: Final = "every sandbox"
 _CLONES: Final = ("CLONE", "CLONE_NAMESPACES")
 PRIMITIVES: Final = (
     Primitive(name="clone3", purpose="starts", write=_clone3, needed=False),
-    Primitive(name="pidfd", purpose=_EVERY, write=_pidfd, since=(5, 4)),
+    Primitive(name="pidfd", purpose=_EVERY, done="a child waited for, a signal sent", write=_pidfd, since=(5, 4)),
     Primitive(
-        name="sealed program", purpose=_EVERY, write=_sealed_program, steps=("EXEC_INIT",)
+        name="sealed program", purpose=_EVERY, done="executed from a memfd", write=_sealed_program, steps=("EXEC_INIT",)
     ),
     Primitive(
-        name="user namespace", purpose=_EVERY, write=Script.user, option="USER_NS", since=(3, 8),
+        name="user namespace", purpose=_EVERY, done="made, one id mapped", write=Script.user, option="USER_NS", since=(3, 8),
         steps=(*_CLONES, "ID_MAP"),
     ),
     Primitive(
-        name="mount namespace", purpose=_EVERY, write=_mnt,
+        name="mount namespace", purpose=_EVERY, done="made, a tmpfs mounted", write=_mnt,
         steps=(*_CLONES, "PROPAGATION", "ROOT", "TMPFS"),
     ),
-    Primitive(name="pid namespace", purpose=_EVERY, write=_pid, option="PID_NS", steps=_CLONES),
+    Primitive(name="pid namespace", purpose=_EVERY, done="made", write=_pid, option="PID_NS", steps=_CLONES),
     Primitive(
-        name="network namespace", purpose=_EVERY, write=_net, option="NET_NS",
+        name="network namespace", purpose=_EVERY, done="made, loopback up", write=_net, option="NET_NS",
         steps=(*_CLONES, "LOOPBACK"),
     ),
     Primitive(
-        name="ipc namespace", purpose=_EVERY, write=_ipc, option="IPC_NS",
+        name="ipc namespace", purpose=_EVERY, done="made, mqueue mounted", write=_ipc, option="IPC_NS",
         steps=(*_CLONES, "MQUEUE"),
     ),
     Primitive(
-        name="uts namespace", purpose=_EVERY, write=_uts, option="UTS_NS",
+        name="uts namespace", purpose=_EVERY, done="made, host name set", write=_uts, option="UTS_NS",
         steps=(*_CLONES, "HOSTNAME"),
     ),
     Primitive(
-        name="cgroup namespace", purpose=_EVERY, write=_cgroup, option="CGROUPS", since=(4, 6),
+        name="cgroup namespace", purpose=_EVERY, done="made", write=_cgroup, option="CGROUPS", since=(4, 6),
         steps=("TASKS", "START"),
     ),
     Primitive(
-        name="time namespace", purpose=_EVERY, write=_time, option="TIME_NS", since=(5, 6),
+        name="time namespace",
+        purpose='namespaces=(..., "time")',
+        write=_time,
+        needed=False,
+        option="TIME_NS",
+        since=(5, 6),
         steps=("TIME_NAMESPACE",),
     ),
     Primitive(
-        name="procfs", purpose=_EVERY, write=_proc, option="PROC_FS", steps=("PROC",)
+        name="joining a namespace",
+        purpose="a range of ids",
+        write=_joining,
+        needed=False,
+        steps=("JOIN_USER_NAMESPACE",),
     ),
     Primitive(
-        name="devpts", purpose=_EVERY, write=_devpts, option="UNIX98_PTYS", steps=("DEVPTS",)
+        name="procfs", purpose=_EVERY, done="mounted", write=_proc, option="PROC_FS", steps=("PROC",)
     ),
-    Primitive(name="pivot_root", purpose=_EVERY, write=_pivot_root, steps=("PIVOT_ROOT",)),
+    Primitive(
+        name="devpts", purpose=_EVERY, done="mounted", write=_devpts, option="UNIX98_PTYS", steps=("DEVPTS",)
+    ),
+    Primitive(name="pivot_root", purpose=_EVERY, done="done", write=_pivot_root, steps=("PIVOT_ROOT",)),
     Primitive(
         name="overlay", purpose="images, and a writable layer over rootfs=", write=_overlay,
         needed=False, option="OVERLAY_FS", since=(5, 11), steps=("OVERLAY",),
@@ -344,7 +364,7 @@ PRIMITIVES: Final = (
         since=(5, 11),
     ),
     Primitive(
-        name="seccomp filter", purpose=_EVERY, write=_filter, option="SECCOMP_FILTER",
+        name="seccomp filter", purpose=_EVERY, done="loaded", write=_filter, option="SECCOMP_FILTER",
         steps=("SECCOMP",),
     ),
     Primitive(

@@ -28,20 +28,31 @@ SUBIDS: Final = (
     "as root: apt-get install uidmap (newuidmap and newgidmap), and usermod --add-subuids "
     "{first}-{last} --add-subgids {first}-{last} {name}"
 )
-# What is needed of a container around us, the first of which it calls by another name.
-_DOCKER: Final = (
-    "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
-    "--security-opt systempaths=unconfined"
-)
-_PODMAN: Final = "podman run --security-opt seccomp=unconfined --security-opt unmask=ALL"
-_KUBERNETES: Final = (
-    "in the pod: hostUsers: false, and in the container's securityContext: procMount: Unmasked, "
-    "seccompProfile: {type: Unconfined}, appArmorProfile: {type: Unconfined}"
-)
-_UNIT: Final = (
-    "if it is a systemd unit's: RestrictNamespaces=no, SystemCallFilter= with @mount and "
-    f"@sandbox; if it is a container's: {_DOCKER}"
-)
+# What a container around us has to be started with, by who runs it, for what is in the way.
+_CONTAINERS: Final = {
+    "docker": {
+        "seccomp": "docker run --security-opt seccomp=unconfined",
+        "apparmor": "docker run --security-opt apparmor=unconfined",
+        "proc": "docker run --security-opt systempaths=unconfined",
+    },
+    "podman": {
+        "seccomp": "podman run --security-opt seccomp=unconfined",
+        "apparmor": "podman run --security-opt apparmor=unconfined",
+        "proc": "podman run --security-opt unmask=ALL",
+    },
+    "kubernetes": {
+        "seccomp": "in the container's securityContext: seccompProfile: {type: Unconfined}",
+        "apparmor": "in the container's securityContext: appArmorProfile: {type: Unconfined}",
+        "proc": "in the pod: hostUsers: false, and in the container's securityContext: "
+        "procMount: Unmasked",
+    },
+}
+_ELSEWHERE: Final = {
+    "seccomp": "if it is a systemd unit's: RestrictNamespaces=no, and @mount and @sandbox in "
+    "SystemCallFilter=",
+    "apparmor": "let its profile allow userns, mount and pivot_root",
+    "proc": "unmount what covers it",
+}
 _APPARMOR_PROFILE: Final = """\
 abi <abi/4.0>,
 include <tunables/global>
@@ -61,9 +72,16 @@ def sysctl(name: str, value: str) -> str:
     )
 
 
-def container(kind: str) -> str:
-    """Return what lets a container, or whatever is around us, have sandboxes inside."""
-    return {"docker": _DOCKER, "podman": _PODMAN, "kubernetes": _KUBERNETES}.get(kind, _UNIT)
+def container(kind: str, way: str) -> str:
+    """Return what lets what is around us have sandboxes inside.
+
+    Args:
+        kind: Who runs it; another one than known: it may be a container or not.
+        way: What is in the way: seccomp, apparmor or proc.
+    """
+    if kind in _CONTAINERS:
+        return _CONTAINERS[kind][way]
+    return f"{_ELSEWHERE[way]}; if it is a container's: {_CONTAINERS['docker'][way]}"
 
 
 def capabilities(kind: str, names: str) -> str:
