@@ -111,7 +111,7 @@ def ids() -> Finding:
         "purpose": "other users inside, and images' files with their owners",
     }
     instead = "one id, the caller's own"
-    own = identity if can_map_range() or subids() else None
+    own = identity if _maps_range() or subids() else None
     if own is None:
         return Finding(ok=False, cause=_no_range(), instead=instead, **row)
     try:
@@ -128,7 +128,15 @@ def ids() -> Finding:
     return Finding(ok=True, detail=f"65536 {of}", **row)
 
 
+def _maps_range() -> bool:
+    with contextlib.suppress(OSError):  # there is no procfs
+        return can_map_range()
+    return False
+
+
 def _no_range() -> Cause:
+    if not os.path.exists("/proc/self/uid_map"):
+        return _host.NO_PROCFS
     facts = Facts.gather()
     if facts.uid:
         why = "no range of 65536 ids in /etc/subuid and /etc/subgid, or no newuidmap and newgidmap"
@@ -153,7 +161,7 @@ def _subids_remedy() -> str:
 
 def idmapped() -> Iterator[Finding]:
     """Yield whether root shows files through idmapped mounts: of the root, and of the store."""
-    if not can_map_range():
+    if not _maps_range():
         return
     paths = dict.fromkeys(("/", _existing(default_path())))
     with contextlib.suppress(PycontainError):
@@ -193,7 +201,7 @@ def _existing(path: str) -> str:
 
 def erofs() -> Iterator[Finding]:
     """Yield whether root mounts an EROFS image that is a file (Linux 6.12)."""
-    if not can_map_range():
+    if not _maps_range():
         return
     directory = _existing(default_path())
     with tempfile.NamedTemporaryFile(prefix="pycontain-probe-", dir=directory) as file:

@@ -6,8 +6,9 @@ A primitive (`_primitives`) is a program of system calls that a throw-away child
 (`_blame`), and what to do about it (`pycontain._remedies`).
 """
 
+from ._blame import NO_PROCFS
 from ._facts import Facts
 from ._perform import Performed, cause_of_step, perform
 from ._primitives import PRIMITIVES, Primitive
 
-__all__ = ["PRIMITIVES", "Facts", "Performed", "Primitive", "cause_of_step", "perform"]
+__all__ = ["NO_PROCFS", "PRIMITIVES", "Facts", "Performed", "Primitive", "cause_of_step", "perform"]

@@ -27,6 +27,10 @@ _NO_ROOM: Final = (errno.ENOSPC, errno.EUSERS)
 _USERNS_CLONE: Final = "kernel.unprivileged_userns_clone"
 _APPARMOR_USERNS: Final = "kernel.apparmor_restrict_unprivileged_userns"
 
+NO_PROCFS: Final = Cause(
+    BlockedBy.MASKED_PROC, "no procfs is mounted on /proc", "mount -t proc proc /proc"
+)
+
 
 class Failure(NamedTuple):
     """How a primitive failed.
@@ -186,9 +190,7 @@ def _no_id_map(failure: Failure, facts: Facts) -> Cause | None:
 def _no_procfs(failure: Failure, facts: Facts) -> Cause | None:
     """A procfs may not show what the one outside hides (mount_too_revealing)."""
     if failure.errno == errno.ENOENT and failure.path.startswith("/proc/"):
-        return Cause(
-            BlockedBy.MASKED_PROC, "no procfs is mounted on /proc", "mount -t proc proc /proc"
-        )
+        return NO_PROCFS
     if failure.call.name != "mount" or failure.call.words[2] != "proc":
         return None
     if not facts.masks and facts.proc:

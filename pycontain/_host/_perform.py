@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from pycontain import _native
+from pycontain import _native, _remedies
 from pycontain._calls import PROBE, Call, Outcome, Program, encode, outcomes, possible
 from pycontain._cause import BlockedBy, Cause
 from pycontain.errors import UnsupportedError
@@ -142,8 +142,13 @@ def _run(programs: Sequence[Program]) -> list[Outcome]:
         number = getattr(error, "errno", None) or errno.EIO
         raise UnsupportedError(number, f"nothing can be probed: {error}", str(PROBE)) from None
     found = list(outcomes(done.stdout))
-    # What is around us ended the prober itself: nothing after that could be tried.
-    return found + [Outcome((), _SIGSYS, 0)] * (len(programs) - len(found))
+    if done.returncode == -_SIGSYS:  # what is around us ends who clones, the prober itself
+        found += [Outcome((), _SIGSYS, 0)] * (len(programs) - len(found))
+    if len(found) < len(programs):
+        raise UnsupportedError(
+            errno.EAGAIN, f"nothing can be probed: no child can be made. {_remedies.PROCESSES}"
+        )
+    return found
 
 
 def _answers(calls: Sequence[Call]) -> list[bool | None]:
@@ -156,17 +161,16 @@ def _answers(calls: Sequence[Call]) -> list[bool | None]:
 
 
 def cause_of_step(step: str, number: int) -> Cause | None:
-    """Return why a step of a start failed with an error number, if the same can be seen again.
+    """Return why a step of a start failed, if what it needs fails again.
 
     Args:
         step: Its name (enum nsb_step).
-        number: The error number.
+        number: Its error number; what fails with the same is blamed first.
     """
     concerned = [primitive for primitive in PRIMITIVES if step in primitive.steps]
     if not concerned:
         return None
     with contextlib.suppress(UnsupportedError):
-        for each in perform(concerned):
-            if each.cause is not None and each.errno == number:
-                return each.cause
+        failed = [each for each in perform(concerned) if not each.ok]
+        return min(failed, key=lambda each: each.errno != number).cause if failed else None
     return None

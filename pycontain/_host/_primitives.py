@@ -293,33 +293,75 @@ _EVERY: Final = "every sandbox"
 _CLONES: Final = ("CLONE", "CLONE_NAMESPACES")
 PRIMITIVES: Final = (
     Primitive(name="clone3", purpose="starts", write=_clone3, needed=False),
-    Primitive(name="pidfd", purpose=_EVERY, done="a child waited for, a signal sent", write=_pidfd, since=(5, 4)),
     Primitive(
-        name="sealed program", purpose=_EVERY, done="executed from a memfd", write=_sealed_program, steps=("EXEC_INIT",)
+        name="pidfd",
+        purpose=_EVERY,
+        done="a child waited for, a signal sent",
+        write=_pidfd,
+        since=(5, 4),
     ),
     Primitive(
-        name="user namespace", purpose=_EVERY, done="made, one id mapped", write=Script.user, option="USER_NS", since=(3, 8),
+        name="sealed program",
+        purpose=_EVERY,
+        done="executed from a memfd",
+        write=_sealed_program,
+        steps=("EXEC_INIT",),
+    ),
+    Primitive(
+        name="user namespace",
+        purpose=_EVERY,
+        done="made, one id mapped",
+        write=Script.user,
+        option="USER_NS",
+        since=(3, 8),
         steps=(*_CLONES, "ID_MAP"),
     ),
     Primitive(
-        name="mount namespace", purpose=_EVERY, done="made, a tmpfs mounted", write=_mnt,
+        name="mount namespace",
+        purpose=_EVERY,
+        done="made, a tmpfs mounted",
+        write=_mnt,
         steps=(*_CLONES, "PROPAGATION", "ROOT", "TMPFS"),
     ),
-    Primitive(name="pid namespace", purpose=_EVERY, done="made", write=_pid, option="PID_NS", steps=_CLONES),
     Primitive(
-        name="network namespace", purpose=_EVERY, done="made, loopback up", write=_net, option="NET_NS",
+        name="pid namespace",
+        purpose=_EVERY,
+        done="made",
+        write=_pid,
+        option="PID_NS",
+        steps=_CLONES,
+    ),
+    Primitive(
+        name="network namespace",
+        purpose=_EVERY,
+        done="made, loopback up",
+        write=_net,
+        option="NET_NS",
         steps=(*_CLONES, "LOOPBACK"),
     ),
     Primitive(
-        name="ipc namespace", purpose=_EVERY, done="made, mqueue mounted", write=_ipc, option="IPC_NS",
+        name="ipc namespace",
+        purpose=_EVERY,
+        done="made, mqueue mounted",
+        write=_ipc,
+        option="IPC_NS",
         steps=(*_CLONES, "MQUEUE"),
     ),
     Primitive(
-        name="uts namespace", purpose=_EVERY, done="made, host name set", write=_uts, option="UTS_NS",
+        name="uts namespace",
+        purpose=_EVERY,
+        done="made, host name set",
+        write=_uts,
+        option="UTS_NS",
         steps=(*_CLONES, "HOSTNAME"),
     ),
     Primitive(
-        name="cgroup namespace", purpose=_EVERY, done="made", write=_cgroup, option="CGROUPS", since=(4, 6),
+        name="cgroup namespace",
+        purpose=_EVERY,
+        done="made",
+        write=_cgroup,
+        option="CGROUPS",
+        since=(4, 6),
         steps=("TASKS", "START"),
     ),
     Primitive(
@@ -339,54 +381,92 @@ PRIMITIVES: Final = (
         steps=("JOIN_USER_NAMESPACE",),
     ),
     Primitive(
-        name="procfs", purpose=_EVERY, done="mounted", write=_proc, option="PROC_FS", steps=("PROC",)
+        name="procfs",
+        purpose=_EVERY,
+        done="mounted",
+        write=_proc,
+        option="PROC_FS",
+        steps=("PROC",),
     ),
     Primitive(
-        name="devpts", purpose=_EVERY, done="mounted", write=_devpts, option="UNIX98_PTYS", steps=("DEVPTS",)
-    ),
-    Primitive(name="pivot_root", purpose=_EVERY, done="done", write=_pivot_root, steps=("PIVOT_ROOT",)),
-    Primitive(
-        name="overlay", purpose="images, and a writable layer over rootfs=", write=_overlay,
-        needed=False, option="OVERLAY_FS", since=(5, 11), steps=("OVERLAY",),
-    ),
-    Primitive(
-        name="new mount API", purpose="mounts by descriptor", write=_mount_api, needed=False
+        name="devpts",
+        purpose=_EVERY,
+        done="mounted",
+        write=_devpts,
+        option="UNIX98_PTYS",
+        steps=("DEVPTS",),
     ),
     Primitive(
-        name="mount_setattr", purpose="a whole tree read-only at once", write=_mount_attributes,
+        name="pivot_root", purpose=_EVERY, done="done", write=_pivot_root, steps=("PIVOT_ROOT",)
+    ),
+    Primitive(
+        name="overlay",
+        purpose="images, and a writable layer over rootfs=",
+        write=_overlay,
+        needed=False,
+        option="OVERLAY_FS",
+        since=(5, 11),
+        steps=("OVERLAY",),
+    ),
+    Primitive(name="new mount API", purpose="mounts by descriptor", write=_mount_api, needed=False),
+    Primitive(
+        name="mount_setattr",
+        purpose="a whole tree read-only at once",
+        write=_mount_attributes,
         needed=False,
     ),
+    Primitive(name="openat2", purpose="paths below a hostile root", write=_openat2, needed=False),
     Primitive(
-        name="openat2", purpose="paths below a hostile root", write=_openat2, needed=False
-    ),
-    Primitive(
-        name="close_range", purpose="closing descriptors", write=_close_range, needed=False,
+        name="close_range",
+        purpose="closing descriptors",
+        write=_close_range,
+        needed=False,
         since=(5, 11),
     ),
     Primitive(
-        name="seccomp filter", purpose=_EVERY, done="loaded", write=_filter, option="SECCOMP_FILTER",
+        name="seccomp filter",
+        purpose=_EVERY,
+        done="loaded",
+        write=_filter,
+        option="SECCOMP_FILTER",
         steps=("SECCOMP",),
     ),
     Primitive(
-        name="seccomp listener", purpose="audit=True and traces", write=_listener, needed=False,
-        since=(5, 0), option="SECCOMP_FILTER", steps=("LISTENER",),
+        name="seccomp listener",
+        purpose="audit=True and traces",
+        write=_listener,
+        needed=False,
+        since=(5, 0),
+        option="SECCOMP_FILTER",
+        steps=("LISTENER",),
     ),
     Primitive(
-        name="Landlock", purpose="a second layer over files", write=_landlock, needed=False,
-        option="SECURITY_LANDLOCK", steps=("LANDLOCK",),
+        name="Landlock",
+        purpose="a second layer over files",
+        write=_landlock,
+        needed=False,
+        option="SECURITY_LANDLOCK",
+        steps=("LANDLOCK",),
     ),
     Primitive(
-        name="session keyring", purpose="no keys of the caller's", write=_keyring, needed=False,
-        option="KEYS", steps=("KEYRING",),
+        name="session keyring",
+        purpose="no keys of the caller's",
+        write=_keyring,
+        needed=False,
+        option="KEYS",
+        steps=("KEYRING",),
     ),
+    Primitive(name="nested user namespace", purpose="profile nested", write=_nested, needed=False),
     Primitive(
-        name="nested user namespace", purpose="profile nested", write=_nested, needed=False
+        name="own binfmt_misc",
+        purpose="emulate=True without the host's",
+        write=_binfmt,
+        needed=False,
+        option="BINFMT_MISC",
+        since=(6, 7),
+        steps=("BINFMT",),
     ),
-    Primitive(
-        name="own binfmt_misc", purpose="emulate=True without the host's", write=_binfmt,
-        needed=False, option="BINFMT_MISC", since=(6, 7), steps=("BINFMT",),
-    ),
-)  # fmt: skip
+)
 
 
 # What the kernel itself answers to arguments at which it looks before it asks who calls. Another
