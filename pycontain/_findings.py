@@ -17,7 +17,7 @@ from ._capabilities import NUMBERS
 from ._cause import BlockedBy, Cause
 from ._host import Facts, Performed, Primitive
 from ._host._primitives import Script
-from ._identity import can_map_range, identity, subids
+from ._identity import can_map_range, identity, keeps_privileges, subids
 from ._image._store._home import default_path
 from .errors import ProgramNotFoundError, PycontainError, SpawnError
 from .sandbox import Sandbox
@@ -138,6 +138,9 @@ def _no_range() -> Cause:
     if not os.path.exists("/proc/self/uid_map"):
         return _host.NO_PROCFS
     facts = Facts.gather()
+    if facts.uid and keeps_privileges():
+        why = "no_new_privs is set around this process, so newuidmap has no privileges"
+        return Cause(BlockedBy.OUTER_CAPABILITIES, why, _remedies.NO_NEW_PRIVS)
     if facts.uid:
         why = "no range of 65536 ids in /etc/subuid and /etc/subgid, or no newuidmap and newgidmap"
         return Cause(BlockedBy.CONFIGURATION, why, _subids_remedy())

@@ -24,6 +24,10 @@ BINFMT_MODULE: Final = (
 )
 MEMFD: Final = "vm.memfd_noexec forbids to execute sealed memory; set it to 0 or 1"
 PROCESSES: Final = "The process limit is reached (RLIMIT_NPROC, pids.max or kernel.pid_max)"
+NO_NEW_PRIVS: Final = (
+    "systemd: NoNewPrivileges=no; docker and podman: without --security-opt no-new-privileges; "
+    "kubernetes: allowPrivilegeEscalation: true"
+)
 SUBIDS: Final = (
     "as root: apt-get install uidmap (newuidmap and newgidmap), and usermod --add-subuids "
     "{first}-{last} --add-subgids {first}-{last} {name}"

@@ -140,7 +140,8 @@ def _run(programs: Sequence[Program]) -> list[Outcome]:
         )
     except (OSError, subprocess.SubprocessError) as error:
         number = getattr(error, "errno", None) or errno.EIO
-        raise UnsupportedError(number, f"nothing can be probed: {error}", str(PROBE)) from None
+        advice = f". {_remedies.PROCESSES}" if number == errno.EAGAIN else ""
+        raise UnsupportedError(number, f"nothing can be probed: {error}{advice}") from None
     found = list(outcomes(done.stdout))
     if done.returncode == -_SIGSYS:  # what is around us ends who clones, the prober itself
         found += [Outcome((), _SIGSYS, 0)] * (len(programs) - len(found))

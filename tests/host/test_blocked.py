@@ -106,6 +106,16 @@ def test_a_root_without_the_capabilities_for_a_range_of_ids() -> None:
     assert report["ok"]
 
 
+@pytest.mark.requires("rootrange", "user")
+def test_subordinate_ids_are_of_no_use_where_newuidmap_has_no_privileges() -> None:
+    report = ask(["setpriv", "--no-new-privs"])
+    finding = report["findings"]["range of ids"]
+    assert finding["cause"]["blocked_by"] == BlockedBy.OUTER_CAPABILITIES
+    assert "no_new_privs" in finding["cause"]["why"]
+    assert "NoNewPrivileges=no" in finding["cause"]["remedy"]
+    assert (report["ok"], report["status"]) == (True, 0)
+
+
 @pytest.mark.requires("single_id", "user")
 def test_a_user_without_subordinate_ids() -> None:
     finding = ask()["findings"]["range of ids"]
@@ -136,6 +146,7 @@ def test_a_user_namespace_that_does_not_know_the_user() -> None:
     expect(report, "user namespace", BlockedBy.OUTER_NAMESPACE, "/proc/self/uid_map", "map it")
 
 
+@pytest.mark.requires("root")
 def test_a_sysctl_against_programs_in_memory() -> None:
     if not Path("/proc/sys/vm/memfd_noexec").exists():
         pytest.skip("before Linux 6.3, memory can always be executed")

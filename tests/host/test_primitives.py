@@ -21,7 +21,8 @@ from pycontain._native import Step
 NEEDED = [primitive for primitive in PRIMITIVES if primitive.needed]
 CALLER = Caller(os.geteuid(), os.getegid(), clone3=True)
 OLD = CALLER._replace(clone3=False)
-CALLS = {call.name: call for each in PRIMITIVES for who in (CALLER, OLD) for call in each.program(who)}  # fmt: skip
+PROGRAMS = [primitive.program(who) for primitive in PRIMITIVES for who in (CALLER, OLD)]
+CALLS = {call.name: call for program in PROGRAMS for call in program}
 WITNESSED = {name: pair for name, call in CALLS.items() if (pair := witness(call))}
 
 
