@@ -94,6 +94,13 @@ FALLBACKS: Final = (
         (),
         "tests/contract/test_emulation.py",
     ),
+    Fallback(
+        "cgroup.kill",
+        (5, 14),
+        "a group is frozen, and its processes are killed one by one",
+        (),
+        "tests/cgroup/test_tree.py",
+    ),
     Fallback("memfd that says it is executable", (6, 3), "one that does not", (), "vm-root"),
 )
 INSTEAD: Final = {row.name: row.instead for row in FALLBACKS}

@@ -106,23 +106,6 @@ def test_a_root_without_the_capabilities_for_a_range_of_ids() -> None:
     assert report["ok"]
 
 
-@pytest.mark.requires("rootrange", "user")
-def test_subordinate_ids_are_of_no_use_where_newuidmap_has_no_privileges() -> None:
-    report = ask(["setpriv", "--no-new-privs"])
-    finding = report["findings"]["range of ids"]
-    assert finding["cause"]["blocked_by"] == BlockedBy.OUTER_CAPABILITIES
-    assert "no_new_privs" in finding["cause"]["why"]
-    assert "NoNewPrivileges=no" in finding["cause"]["remedy"]
-    assert (report["ok"], report["status"]) == (True, 0)
-
-
-@pytest.mark.requires("single_id", "user")
-def test_a_user_without_subordinate_ids() -> None:
-    finding = ask()["findings"]["range of ids"]
-    assert finding["cause"]["blocked_by"] == BlockedBy.CONFIGURATION
-    assert "usermod --add-subuids" in finding["cause"]["remedy"]
-
-
 def test_a_proc_that_is_covered() -> None:
     report = ask(in_namespaces(MASKED, "--mount"))
     expect(report, "procfs", BlockedBy.MASKED_PROC, "/proc/tty", "")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `host.probe` says where nothing is in the way."""
+"""What `host.probe` says where nothing is in the way of a start."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 
 import pytest
 
+from _circumstances import ask
 from pycontain import host
 
 pytestmark = pytest.mark.requires("userns")
@@ -48,6 +49,23 @@ def test_it_can_be_told_to_programs(report: host.Report) -> None:
 @pytest.mark.requires("rootrange")
 def test_a_range_of_ids(report: host.Report) -> None:
     assert report["range of ids"].detail.startswith("65536 ids")
+
+
+@pytest.mark.requires("rootrange", "user")
+def test_subordinate_ids_are_of_no_use_where_newuidmap_has_no_privileges() -> None:
+    report = ask(["setpriv", "--no-new-privs"])
+    finding = report["findings"]["range of ids"]
+    assert finding["cause"]["blocked_by"] == host.BlockedBy.OUTER_CAPABILITIES
+    assert "no_new_privs" in finding["cause"]["why"]
+    assert "NoNewPrivileges=no" in finding["cause"]["remedy"]
+    assert (report["ok"], report["status"]) == (True, 0)
+
+
+@pytest.mark.requires("single_id", "user")
+def test_a_user_without_subordinate_ids() -> None:
+    finding = ask()["findings"]["range of ids"]
+    assert finding["cause"]["blocked_by"] == host.BlockedBy.CONFIGURATION
+    assert "usermod --add-subuids" in finding["cause"]["remedy"]
 
 
 @pytest.mark.requires("idmap")
