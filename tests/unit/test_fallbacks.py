@@ -29,7 +29,7 @@ BY_A_TEST = [row for row in FALLBACKS if row not in BY_A_LANE]
 WORDS = {
     "seccomp listener": "audit is NOT in force",
     "own binfmt_misc": "the host's own",
-    "cgroup.kill": "cgroup.kill",
+    "cgroup.kill": "cgroup.freeze",
 }
 
 
