@@ -21,9 +21,9 @@ from .errors import PycontainError
 if TYPE_CHECKING:
     from ._runtime import Runtime
 
-# What the kernel does not see itself: the loader or the C library gives up, or the processor does.
+# What the kernel does not see itself: the loader, the C library or the processor gives up, or a
+# filter has calls of one architecture only.
 AHEAD: Final = frozenset((Kind.PLATFORM, Kind.CPU, Kind.KERNEL))
-LATE: Final = frozenset((Kind.CPU, Kind.KERNEL))
 ALL: Final = frozenset(Kind)
 _ASK_TIMEOUT_S: Final = 1.0
 

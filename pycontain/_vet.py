@@ -87,7 +87,7 @@ class Vet:
         from . import _explain  # noqa: PLC0415 - only failures need it
 
         config = self._packer.plan.config
-        found = _explain.problem(config, runtime, self._name(), _explain.LATE)
+        found = _explain.problem(config, runtime, self._name(), _explain.AHEAD)
         return None if found is None else str(found)
 
     def _name(self) -> Name:

@@ -42,6 +42,10 @@ PROGRAMS: dict[str, tuple[bytes, type[Exception], str]] = {
     "cut off": (elf(interpreter=b"/no/ld\0")[:-20], SpawnError, "is cut off"),
     "text": (b"echo\n", SpawnError, "a text that does not begin"),
     "script loop": (b"#!/srv/p\n", SpawnError, "more than five"),
+    "first line of 10 KB": (b"#!/" + b"a" * 10_000 + b"\n", SpawnError, "more than 256 bytes"),
+    "a.out": (b"\x0b\x01\x64\x00" + bytes(60), SpawnError, "a.out program"),
+    "very many headers": (elf(phnum=65535), SpawnError, "65535 program headers"),
+    "headers behind the end": (elf(phoff=1 << 62), SpawnError, "ends before its program headers"),
 }
 
 
@@ -176,6 +180,20 @@ def test_an_unknown_instruction_is_explained_by_the_level(
     assert done.returncode == -signal.SIGILL
     assert (done.explanation is not None) is explained
     assert not explained or "x86-64-v10" in str(done.explanation)
+
+
+@pytest.mark.requires("x86_64", "tmpfs_binds")
+@pytest.mark.parametrize("machine, bits, explained", [(3, 32, True), (62, 64, False)])
+def test_a_32_bit_program_is_explained_by_the_filter(
+    machine: int, bits: int, explained: bool, folder: Path
+) -> None:
+    """It cannot even end itself; a fault of a program of ours needs no such explanation."""
+    fault = b"\xcd\x80\xf4"  # int 0x80, hlt
+    program(folder / "p", elf(machine=machine, bits=bits, code=fault))
+    done = pycontain.run(["/srv/p"], mounts=[Bind(folder, "/srv")])
+    assert done.returncode == -signal.SIGSEGV
+    assert (done.explanation is not None) is explained
+    assert not explained or "secondary=('i386',)" in str(done.explanation)
 
 
 @pytest.mark.requires("x86_64", "tmpfs_binds")
