@@ -63,6 +63,12 @@ def test_it_begins_where_its_calls_do(row: Fallback) -> None:
     assert row.instead
 
 
+@pytest.mark.parametrize("row", FALLBACKS, ids=lambda row: row.name)
+def test_the_page_has_it(row: Fallback) -> None:
+    page = (REPOSITORY / "docs/contract.md").read_text()
+    assert f"| {row.name} | {'.'.join(map(str, row.since))} | {row.instead} |" in page
+
+
 def test_what_is_probed_says_what_takes_its_place() -> None:
     probed = {primitive.name for primitive in PRIMITIVES if not primitive.needed}
     fails = {"overlay", "time namespace", "joining a namespace", "nested user namespace"}
