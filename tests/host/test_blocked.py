@@ -146,6 +146,22 @@ def test_a_limit_of_processes() -> None:
     assert "RLIMIT_NPROC" in done.stderr
 
 
+READ_ONLY = """
+for directory in /run /tmp /var/tmp; do mount -t tmpfs -o ro none $directory; done
+unset TMPDIR
+cd /tmp
+"""
+
+
+@pytest.mark.requires("root")
+def test_a_host_on_which_nothing_can_be_written() -> None:
+    """Where its ids come from ranges, a sandbox says in a file which are taken."""
+    private = ["unshare", "--mount", "sh", "-ec", f'{READ_ONLY}\n"$@"', "sh"]
+    cause = ask(private)["findings"]["a sandbox"]["cause"]
+    assert "no directory for state files" in cause["why"]
+    assert "docker run --tmpfs /run" in cause["why"]
+
+
 FAILS = """
 import pickle, sys, pycontain
 from pycontain import host
