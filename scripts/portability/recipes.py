@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machine.images import KEYRING, MIRROR
-from machine.shell import call
+from machine.shell import UnavailableError, call
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parents[1] / "build/portability"
@@ -114,16 +114,22 @@ RECIPES = {
 }
 
 
-def make(names: list[str]) -> None:
-    """Make what is not there yet."""
+def make(names: list[str]) -> dict[str, str]:
+    """Make what is not there yet; return why an image cannot be had, by its name."""
+    absent = {}
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in names:
         target = FOLDER / f"{name}.tar"
         if not target.exists():
             print(f"portability: making {target.name}", file=sys.stderr, flush=True)
             partial = target.with_suffix(".partial.tar")
-            RECIPES[name].make(partial)
+            try:
+                RECIPES[name].make(partial)
+            except UnavailableError as error:
+                absent[name] = str(error)
+                continue
             partial.rename(target)
     for workload in ("workload.sh", "workload.py"):
         shutil.copy(HERE / workload, FOLDER / workload)
     shutil.copy("/usr/bin/qemu-aarch64-static", FOLDER)
+    return absent
