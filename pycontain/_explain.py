@@ -112,6 +112,14 @@ def problem(
         return None
 
 
+def contradicts(found: Problem, number: int) -> bool:
+    """Whether execve(2) has seen the program that a problem says is not there.
+
+    Files that a set-up makes itself are in no directory of the host.
+    """
+    return found.kind is Kind.PROGRAM and number not in (errno.ENOENT, errno.ENOTDIR)
+
+
 def error(found: Problem, config: SandboxConfig, number: int = errno.ENOEXEC) -> PycontainError:
     """Return the exception that says a problem; `number` is what execve(2) said."""
     return error_of(found, machine_for(config), number)

@@ -80,7 +80,9 @@ class Vet:
 
         config = self._packer.plan.config
         found = _explain.problem(config, runtime, self._name(), _explain.ALL)
-        return None if found is None else _explain.error(found, config, number)
+        if found is None or _explain.contradicts(found, number):
+            return None
+        return _explain.error(found, config, number)
 
     def crashed(self, runtime: Runtime | None) -> str | None:
         """Return what of a program that did not run well does not fit this host."""

@@ -219,6 +219,13 @@ def test_an_image_is_checked_for_other_machines(add: Add) -> None:
         assert [str(problem.kind) for problem in found.problems] == kinds
 
 
+def test_a_file_that_the_set_up_makes_is_there_though_the_host_has_none() -> None:
+    with pytest.raises(ProgramNotExecutableError, match="/etc/passwd"):
+        pycontain.run(["/etc/passwd"])
+    with Sandbox() as sandbox, pytest.raises(ProgramNotExecutableError, match="/etc/passwd"):
+        sandbox.run(["/etc/passwd"])
+
+
 @pytest.mark.requires("tmpfs_binds")
 def test_no_program_of_a_root_makes_anybody_wait(folder: Path) -> None:
     os.mkfifo(folder / "p", 0o755)
