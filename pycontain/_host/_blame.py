@@ -85,8 +85,12 @@ def _by_the_version(failure: Failure, facts: Facts) -> Cause | None:
     return Cause(
         BlockedBy.KERNEL_VERSION,
         f"{failure.primitive.name} needs Linux {needed}, this is {running}",
-        f"run Linux {needed} or later",
+        f"run Linux {needed} or later{_or(failure.primitive)}",
     )
+
+
+def _or(primitive: Primitive) -> str:
+    return f"; {primitive.otherwise}" if primitive.otherwise else ""
 
 
 def _by_the_build(failure: Failure, facts: Facts) -> Cause | None:
@@ -105,7 +109,7 @@ def _by_the_build(failure: Failure, facts: Facts) -> Cause | None:
     )
     name = str(failure.call.words[2]) if failure.call.name == "mount" else ""
     remedy = _remedies.module(option, name) if name else f"run a kernel with CONFIG_{option}"
-    return Cause(BlockedBy.KERNEL_CONFIG, why, remedy)
+    return Cause(BlockedBy.KERNEL_CONFIG, why, remedy + _or(failure.primitive))
 
 
 def _by_a_limit(failure: Failure, facts: Facts) -> Cause | None:

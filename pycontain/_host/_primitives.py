@@ -113,6 +113,7 @@ class Primitive:
         needed: Whether the default sandbox cannot do without.
         since: The first kernel that grants it; its calls may be older.
         option: The kernel's build option that it needs.
+        otherwise: How to do without, as a part of a remedy.
         steps: Of a start, which fail without it (enum nsb_step).
     """
 
@@ -123,6 +124,7 @@ class Primitive:
     needed: bool = True
     since: tuple[int, int] = (2, 6)
     option: str = ""
+    otherwise: str = ""
     steps: tuple[str, ...] = ()
 
     def program(self, caller: Caller) -> Program:
@@ -406,6 +408,7 @@ PRIMITIVES: Final = (
         needed=False,
         option="OVERLAY_FS",
         since=(5, 11),
+        otherwise="a directory goes without by read_only=True",
         steps=("OVERLAY",),
     ),
     Primitive(name="new mount API", purpose="mounts by descriptor", write=_mount_api, needed=False),
@@ -464,6 +467,7 @@ PRIMITIVES: Final = (
         needed=False,
         option="BINFMT_MISC",
         since=(6, 7),
+        otherwise="the host's own entry serves if it has the flag F",
         steps=("BINFMT",),
     ),
 )
