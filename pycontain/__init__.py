@@ -48,7 +48,7 @@ from .errors import (
 )
 
 if typing.TYPE_CHECKING:
-    from . import contract, images, profile
+    from . import contract, host, images, profile
     from ._aio import AsyncPopen, AsyncSandbox, run_async
     from ._collect import Collected, Leftover, gc
     from ._living import LivingSandbox, sandboxes
@@ -119,6 +119,7 @@ __all__ = [
     "Usage",
     "contract",
     "gc",
+    "host",
     "images",
     "profile",
     "run",
@@ -142,7 +143,7 @@ _LATE = {
 }
 
 
-_MODULES = ("contract", "images", "profile")
+_MODULES = ("contract", "host", "images", "profile")
 
 
 def __getattr__(name: str) -> typing.Any:

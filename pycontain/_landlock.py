@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import _native
+from . import _fallbacks, _native, _remedies
 from .config import Bind, SandboxConfig
 from .enforcement import Control
 from .profile import Profile
@@ -17,8 +17,7 @@ EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, *_REST = (1 << bit for bit in range(16
 MAKE_CHAR, MAKE_BLOCK, IOCTL_DEV = 1 << 6, 1 << 11, 1 << 15
 BIND_TCP, CONNECT_TCP = 1 << 0, 1 << 1
 SCOPE_ABSTRACT_UNIX_SOCKET, SCOPE_SIGNAL = 1 << 0, 1 << 1
-_NET_ABI, _SCOPES_ABI = 4, 6
-# By ABI: how many rights it knows. The first forbids every rename between directories.
+# By ABI: how many rights it knows.
 _RIGHTS: Final = {2: 14, 3: 15, 4: 15, 5: 16}
 _READ: Final = EXECUTE | READ_FILE | READ_DIR
 _DEVICES: Final = MAKE_CHAR | MAKE_BLOCK
@@ -35,7 +34,7 @@ def ruleset(config: SandboxConfig, profile: Profile, abi: int) -> _native.Landlo
             and nothing to do with each other.
         abi: The kernel's version.
     """
-    if abi < min(_RIGHTS) or profile.nested:
+    if profile.nested or not _fallbacks.uses_landlock(abi):
         return None
     handled = (1 << _RIGHTS.get(abi, 16)) - 1
     everything = handled & ~_DEVICES if "CAP_MKNOD" not in profile.capabilities else handled
@@ -48,8 +47,8 @@ def ruleset(config: SandboxConfig, profile: Profile, abi: int) -> _native.Landlo
     queues = (MQUEUE,) if "ipc" in config.namespaces else ()
     return _native.Landlock(
         handled=handled,
-        net=BIND_TCP | CONNECT_TCP if profile.alone and abi >= _NET_ABI else 0,
-        scoped=_scopes(config, profile) if abi >= _SCOPES_ABI else 0,
+        net=BIND_TCP | CONNECT_TCP if profile.alone and _fallbacks.bounds_tcp(abi) else 0,
+        scoped=_scopes(config, profile) if _fallbacks.has_scopes(abi) else 0,
         below_root=_READ if config.read_only else everything,
         below_paths=everything,
         paths=(*queues, *_WRITABLE, *writable) if config.read_only else queues,
@@ -77,5 +76,5 @@ def control(rules: _native.Landlock | None, profile: Profile, abi: int) -> Contr
     return Control(
         in_force=False,
         why=f"this kernel's Landlock is too old (ABI {abi})" if abi else "this kernel has none",
-        remedy="Linux 5.19 or later with landlock among its security modules (lsm=landlock,...)",
+        remedy=_remedies.LANDLOCK,
     )

@@ -722,7 +722,9 @@ def _sealed_init() -> int:
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
         fd = os.memfd_create("pycontain-init", flags | _MFD_EXEC)
-    except OSError:  # EINVAL: Linux < 6.3 knows no MFD_EXEC
+    except OSError as error:  # Linux < 6.3 knows no MFD_EXEC
+        if error.errno != errno.EINVAL:
+            raise
         fd = os.memfd_create("pycontain-init", flags)
     try:
         with path.open("rb") as file:

@@ -78,7 +78,7 @@ CALLER = tuple(
     f"tests/{name}"
     for name in (
         *("adversarial", "cgroup", "cli", "core", "image/layers", "image/test_sandbox.py"),
-        *("limits", "sandbox"),
+        *("host/test_probe.py", "limits", "sandbox"),
     )
 )
 CLONE = ("tests/core", "tests/sandbox")
@@ -99,6 +99,8 @@ KERNEL_FACING = (
     "tests/adversarial/test_e_proc.py",
     "tests/cgroup",
     "tests/core/test_old_kernels.py",
+    "tests/host/test_primitives.py",
+    "tests/host/test_probe.py",
     "tests/limits/test_memory.py",
     "tests/limits/test_usage.py",
     "tests/sandbox/test_enforcement.py",

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from pycontain import _capabilities, _native, _seccomp
+from pycontain import _capabilities, _fallbacks, _native, _seccomp
 from pycontain._command import Options, Packer
 from pycontain._identity import Identity, Lease, image_identity
 from pycontain._image._user import User
@@ -90,9 +90,7 @@ class _Sources:
     def __init__(self, ids: Identity, count: int) -> None:
         # A clone of the mount that the descriptor is in can be made by whoever may mount there.
         self._cloned = (
-            ids.mapping in ("whole", "range")
-            and count <= _TREES_MAX
-            and all(map(_native.available, (_native.Probe.OPEN_TREE, _native.Probe.MOUNT_SETATTR)))
+            ids.mapping in ("whole", "range") and count <= _TREES_MAX and _fallbacks.shows_trees()
         )
         # The files of layers have other ids than a sandbox's range.
         self._idmap = Idmap.ROOT if ids.mapping == "range" else Idmap.NONE

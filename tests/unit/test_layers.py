@@ -16,11 +16,14 @@ EXTENSION = "_nsbind"
 # may import each other without cycles. Within a level a module may import those before it.
 LEVELS = {
     0: (
-        *("errors", "_statedir", "denial", "result", "enforcement"),
+        *("_cause", "errors", "_statedir", "denial", "result", "enforcement"),
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "_contract"),
-        "config",
+        *("config", "_remedies", "_calls"),
     ),
-    1: ("_cgroup", "_userland", "_hints", "_native", "_patience", "_processes"),
+    1: (
+        *("_cgroup", "_userland", "_native", "_fallbacks", "_host", "_hints"),
+        *("_patience", "_processes"),
+    ),
     2: (
         *(
             "_accounts",
@@ -42,7 +45,7 @@ LEVELS = {
         *("_stored", "_writable"),
     ),
     5: ("_configure", "_job", "_popen"),
-    6: ("sandbox", "_aio", "images", "_trace", "contract"),
+    6: ("sandbox", "_aio", "images", "_trace", "contract", "_findings", "host"),
     7: ("",),
     8: ("_cli", "selftest", "__main__"),
 }
