@@ -77,7 +77,8 @@ MACHINE_LACKS = frozenset({"memory_4g", "real_cpu", "route", "tmpfs_binds"})
 CALLER = tuple(
     f"tests/{name}"
     for name in (
-        *("adversarial", "cgroup", "cli", "core", "image/layers", "image/test_sandbox.py"),
+        *("adversarial", "cgroup", "cli", "core"),
+        *("image/layers", "image/test_commit.py", "image/test_sandbox.py"),
         *("host/test_probe.py", "limits", "sandbox"),
     )
 )

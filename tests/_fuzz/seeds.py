@@ -147,6 +147,7 @@ def _requests() -> Iterator[bytes]:
         ),
         _native.pack_open(b"/" + 300 * b"n", _native.OPEN_MKDIR, 0, 0o755, 1, 1),
         _native.pack_open(300 * b"n", _native.OPEN_UNLINK, 0, 0o755, 1, 1),
+        _native.pack_open(b"/", _native.OPEN_UPPER, 0, 0, 0, 0),
         _native.pack_open(b"/..//x/", parents, 0o102, 0o755, 1, 1),
     ]
     single = [*execs, *(record(message, 1) for message in others)]

@@ -14,6 +14,7 @@ import pycontain
 from _archives import SYMLINK, archive, entry
 from _box import warm
 from _boxes import Add, add, busybox, store_path
+from _trees import differences, snapshot
 from pycontain import (
     AsyncSandbox,
     ConfigError,
@@ -154,6 +155,23 @@ def test_what_is_written_is_gone(add: Add, store_path: str) -> None:
     script = "rm /bin/ls; echo new > /file; mkdir /d; cat /file"
     assert sh(script, image="box") == "new\n"
     assert sh("cat /file; test -e /bin/ls; test -e /d || echo no", image="box") == "oldno\n"
+
+
+@pytest.mark.parametrize("profile", ["default", "build", "nested"])
+def test_the_stores_layers_cannot_be_changed(add: Add, store_path: str, profile: str) -> None:
+    """Whatever its user 0 may do with the root that it sees."""
+    add("box", archive(entry("d/file", data=b"old")))
+    script = (
+        "true; echo new > /d/file; chmod 0 /d /bin; chown 7 /d/file; rm -rf /etc /root; "
+        "mount -o remount,rw /; mount --bind / /home; umount -l /; mv /d /e; ln -f /bin/busybox /l"
+    )
+    sh("true", image="box")
+    before = snapshot(f"{store_path}/layers")
+    with Sandbox("box", profile=profile, user=0) as sandbox:
+        sandbox.run(["busybox", "sh", "-c", script.replace("; ", "; busybox ")])
+        assert sandbox.diff()
+        assert differences(before, snapshot(f"{store_path}/layers")) == []
+    assert differences(before, snapshot(f"{store_path}/layers")) == []
 
 
 def test_read_only(add: Add) -> None:
