@@ -117,7 +117,7 @@ def ids() -> Finding:
     try:
         found = own(_USER, _USER)
         found.lease(binds=False).release()
-    except PycontainError as error:
+    except (PycontainError, OSError) as error:
         number = getattr(error, "errno", None) or 0
         cause = _host.cause_of_step("CLONE", number) or Cause(
             BlockedBy.CONFIGURATION, str(error), _subids_remedy()
@@ -167,7 +167,7 @@ def idmapped() -> Iterator[Finding]:
     if not _maps_range():
         return
     paths = dict.fromkeys(("/", _existing(default_path())))
-    with contextlib.suppress(PycontainError):
+    with contextlib.suppress(PycontainError, OSError):  # `ids` says why there is none
         lease = identity(_USER, _USER).lease(binds=False)
         try:
             for path in paths:

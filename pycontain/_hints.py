@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import Final
 
 from . import _remedies
-from ._cause import BlockedBy
+from ._cause import BlockedBy, Cause
 from .errors import SpawnError
 
 ANY: Final = 0
+# Of this process, which would be in the way of whatever looks for the cause.
+_SHORTAGES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR))
 
 _NO_MOUNT_POINT: Final = (
     "The mount point is missing in a read-only root or inside another mount of yours, where "
@@ -158,15 +161,21 @@ def hint(step: str, number: int) -> str | None:
     return HINTS.get((step, number)) or HINTS.get((step, ANY))
 
 
+def _cause(step: str, number: int) -> Cause | None:
+    with contextlib.suppress(OSError, ImportError):  # without descriptors nothing can be loaded
+        from . import _host  # noqa: PLC0415 - only failures need it
+
+        return _host.cause_of_step(step, number)
+    return None
+
+
 def spawn_error(step: str, number: int, path: str | None = None) -> SpawnError:
     """Return the exception for a failed step, with who stands in the way if that can be seen.
 
     What fails for want of a primitive is tried again in a throw-away child (`_host`), which takes
     some milliseconds; so the remedy is for what this host refuses, and not for all that might be.
     """
-    from . import _host  # noqa: PLC0415 - only failures need it
-
-    cause = _host.cause_of_step(step, number)
+    cause = None if number in _SHORTAGES else _cause(step, number)
     advice = hint(step, number)
     if cause is not None and (advice is None or cause.blocked_by is not BlockedBy.UNKNOWN):
         advice = f"It is {cause}"

@@ -55,7 +55,7 @@ _ELSEWHERE: Final = {
     "seccomp": "if it is a systemd unit's: RestrictNamespaces=no, and @mount and @sandbox in "
     "SystemCallFilter=",
     "apparmor": "let its profile allow userns, mount and pivot_root",
-    "proc": "unmount what covers it",
+    "proc": "unmount what covers it (mount -o remount,rw /proc, if it is read-only)",
 }
 _APPARMOR_PROFILE: Final = """\
 abi <abi/4.0>,

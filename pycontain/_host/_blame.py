@@ -68,9 +68,15 @@ def _by_a_filter(failure: Failure, facts: Facts) -> Cause | None:
     known = facts.kernel >= since and failure.errno == errno.ENOSYS
     if failure.errno and not (facts.filtered and (failure.answered is False or known)):
         return None
+    option, doubt = failure.primitive.option, ""
+    if failure.errno == errno.ENOSYS and option:  # a kernel that was built without says the same
+        if facts.config is not None and option not in facts.config:
+            return None
+        if facts.config is None:
+            doubt = f", unless it was built without CONFIG_{option}"
     return Cause(
         BlockedBy.OUTER_SECCOMP,
-        f"a filter around this process answers in the kernel's place ({failure.said})",
+        f"a filter around this process answers in the kernel's place ({failure.said}){doubt}",
         _remedies.container(facts.container, "seccomp"),
     )
 
@@ -195,6 +201,9 @@ def _no_procfs(failure: Failure, facts: Facts) -> Cause | None:
     """A procfs may not show what the one outside hides (mount_too_revealing)."""
     if failure.errno == errno.ENOENT and failure.path.startswith("/proc/"):
         return NO_PROCFS
+    if failure.errno == errno.EROFS and failure.path.startswith("/proc/"):
+        remedy = _remedies.container(facts.container, "proc")
+        return Cause(BlockedBy.MASKED_PROC, "the procfs on /proc is read-only", remedy)
     if failure.call.name != "mount" or failure.call.words[2] != "proc":
         return None
     if not facts.masks and facts.proc:

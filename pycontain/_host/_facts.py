@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from pycontain._contract._machine import parse_kernel
 
@@ -26,6 +26,7 @@ SYSCTLS: Final = (
         for name in ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time")
     ),
 )
+_EMPTY: Final = frozenset(("/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd"))
 _CONTAINERS: Final = {"/.dockerenv": "docker", "/run/.containerenv": "podman"}
 
 
@@ -45,7 +46,7 @@ class Facts:
         mapped: The caller's ids exist in its user namespace.
         chrooted: The caller's root is not that of its mount namespace.
         proc: Whether a procfs is mounted on /proc, and writable.
-        masks: Mount points below /proc.
+        masks: Mount points below /proc that hide something.
         container: docker, podman, kubernetes or what systemd calls it; empty: none that is known.
         config: The options of the kernel's build, "y" or "m"; None: they cannot be read.
         processes: The soft limit RLIMIT_NPROC; -1: none.
@@ -72,7 +73,8 @@ class Facts:
     def gather(cls) -> Facts:
         """Read them."""
         status = _fields("/proc/self/status")
-        points = _mount_points()
+        mounts = _mounts()
+        points = [mount.point for mount in mounts]
         release = os.uname().release
         return cls(
             kernel=parse_kernel(release),
@@ -85,8 +87,8 @@ class Facts:
             modules=tuple(filter(None, _read("/sys/kernel/security/lsm").split(","))),
             mapped=_maps("uid_map", os.geteuid()) and _maps("gid_map", os.getegid()),
             chrooted=_chrooted(points),
-            proc="/proc" in points and os.access("/proc/sys/kernel", os.F_OK),
-            masks=tuple(point for point in points if point.startswith("/proc/")),
+            proc=any(_is_whole_proc(mount) for mount in mounts),
+            masks=tuple(filter(_is_mask, points)),
             container=_container(),
             config=_config(release),
             executable=os.path.realpath(sys.executable or "/usr/bin/python3"),
@@ -123,10 +125,26 @@ def _apparmor() -> str:
     return "" if name == "unconfined" else name
 
 
-def _mount_points() -> list[str]:
-    """Return where something is mounted, as far as this process can see it."""
-    rows = (row.split(" ") for row in _read("/proc/self/mountinfo").splitlines())
-    return [row[4] for row in rows if len(row) > 4]
+class _Mount(NamedTuple):
+    point: str
+    options: str
+    kind: str
+
+
+def _mounts() -> list[_Mount]:
+    """Return what is mounted, as far as this process can see it (proc_pid_mountinfo(5))."""
+    lines = (line.partition(" - ") for line in _read("/proc/self/mountinfo").splitlines())
+    rows = ((left.split(" "), right.split(" ")) for left, _, right in lines)
+    return [_Mount(left[4], left[5], right[0]) for left, right in rows if len(left) > 5]
+
+
+def _is_whole_proc(mount: _Mount) -> bool:
+    return mount.point == "/proc" and mount.kind == "proc" and "ro" not in mount.options.split(",")
+
+
+def _is_mask(point: str) -> bool:
+    """Tell whether a mount hides something of /proc: below some points there never is anything."""
+    return point.startswith("/proc/") and point not in _EMPTY
 
 
 def _maps(kind: str, number: int) -> bool:

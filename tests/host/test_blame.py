@@ -76,6 +76,22 @@ CASES: dict[str, tuple[Failure, dict[str, Any], BlockedBy, str, str]] = {
         {"filtered": True, "container": "podman"},
         *(BlockedBy.OUTER_SECCOMP, "Function not implemented", "podman run"),
     ),
+    "ENOSYS of a filter or of a build": (
+        failure("Landlock", "landlock_create_ruleset", errno.ENOSYS, answered=False),
+        {"filtered": True},
+        *(BlockedBy.OUTER_SECCOMP, "unless it was built without CONFIG_SECURITY_LANDLOCK",
+          "seccomp"),
+    ),
+    "ENOSYS of a build, below a filter": (
+        failure("seccomp filter", "seccomp", errno.ENOSYS, answered=False),
+        {"filtered": True, "config": {"SECURITY_LANDLOCK": "y"}},
+        *(BlockedBy.KERNEL_CONFIG, "without CONFIG_SECCOMP_FILTER", "CONFIG_SECCOMP_FILTER"),
+    ),
+    "a procfs that is read-only": (
+        failure("procfs", "mount", errno.EPERM),
+        {"proc": False},
+        *(BlockedBy.MASKED_PROC, "no whole procfs outside", "systempaths=unconfined"),
+    ),
     "ENOSYS of an old kernel": (
         failure("openat2", "openat2", errno.ENOSYS),
         {"kernel": (5, 4, 0), "filtered": True},

@@ -112,6 +112,16 @@ def test_a_proc_that_is_covered() -> None:
     assert "systempaths=unconfined" in report["findings"]["procfs"]["cause"]["remedy"]
 
 
+@pytest.mark.requires("root")
+def test_a_proc_that_is_read_only() -> None:
+    read_only = ["unshare", "--mount", "sh", "-ec", 'mount -o remount,bind,ro /proc\n"$@"', "sh"]
+    report = ask(read_only)
+    cause = report["findings"]["user namespace"]["cause"]
+    assert (report["status"], cause["blocked_by"]) == (1, BlockedBy.MASKED_PROC)
+    assert "read-only" in cause["why"]
+    assert report["findings"]["range of ids"]["cause"] == cause
+
+
 def test_no_proc_at_all() -> None:
     report = ask(in_namespaces(NO_PROC, "--mount"))
     cause = report["findings"]["user namespace"]["cause"]
