@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The native parts: the cffi extension and three programs. The rest is in pyproject.toml.
+"""The native parts: the cffi extension and four programs. The rest is in pyproject.toml.
 
 Environment: PYCONTAIN_WERROR=1 makes warnings errors; PYCONTAIN_SANITIZE=address,undefined builds
 for a sanitizer lane; PYCONTAIN_FAULTS=1 builds for the fault tests; CC chooses the compiler.
@@ -17,6 +17,8 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+from distutils.command.build_scripts import build_scripts  # isort: skip - setuptools brings it
+
 CORE = Path("src/_nsbind")
 FAULTS = os.environ.get("PYCONTAIN_FAULTS") == "1"
 SELFTEST = Path("src/_selftest")
@@ -33,6 +35,9 @@ PROGRAMS = {
     "selftest/_probe": (*sorted(SELFTEST.glob("*.c")), CORE / "init_string.c"),
     "_layer": (*sorted(LAYER.glob("*.c")), CORE / "init_string.c"),
 }
+# And one in the directory of commands: it starts the interpreter as the OCI runtime wants it.
+COMMAND = "pycontain-runtime"
+COMMAND_SOURCES = (Path("src/_launcher/launcher.c"), CORE / "init_string.c")
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 SANITIZE = os.environ.get("PYCONTAIN_SANITIZE", "")
 
@@ -113,17 +118,39 @@ FAULT_WRAPPED = (  # the libc calls of spawn.c
 )
 
 
+def c_compiler() -> list[str]:
+    """Return the C compiler's command."""
+    return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+
+
+def build_program(
+    compiler: list[str], sources: tuple[Path, ...], target: Path, *more: str
+) -> None:
+    """Build a static program with `more` flags."""
+    flags = [*PROGRAM_FLAGS, *MACHINE_FLAGS.get(platform.machine(), ()), *WARNINGS, *more]
+    flags += supported(compiler, HARDENING_OF_CODE)
+    if FAULT_SOURCE in sources:
+        flags += FAULT_FLAGS
+    if "undefined" in SANITIZE.split(","):
+        flags += ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        [*compiler, *flags, f"-I{CORE}", *map(str, sources), "-o", str(target)], check=True
+    )
+    target.chmod(0o755)
+
+
 class BuildNative(build_ext):
     """Add hardening to the extension and build the static programs beside it."""
 
     def build_extensions(self) -> None:
         """Build the extension, then the programs, all with the compiler in CC."""
-        compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+        compiler = c_compiler()
         for extension in self.extensions:
             self._add_flags(extension, compiler)
         super().build_extensions()
         for name, sources in PROGRAMS.items():
-            self._build_program(compiler, sources, Path(self.build_lib, "pycontain", name))
+            build_program(compiler, sources, Path(self.build_lib, "pycontain", name))
 
     @staticmethod
     def _add_flags(extension: Extension, compiler: list[str]) -> None:
@@ -142,20 +169,6 @@ class BuildNative(build_ext):
         extension.extra_compile_args += [*compile_only, *compiled, *WARNINGS]
         extension.extra_link_args += linked
 
-    @staticmethod
-    def _build_program(compiler: list[str], sources: tuple[Path, ...], target: Path) -> None:
-        flags = [*PROGRAM_FLAGS, *MACHINE_FLAGS.get(platform.machine(), ()), *WARNINGS]
-        flags += supported(compiler, HARDENING_OF_CODE)
-        if FAULT_SOURCE in sources:
-            flags += FAULT_FLAGS
-        if "undefined" in SANITIZE.split(","):
-            flags += ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            [*compiler, *flags, f"-I{CORE}", *map(str, sources), "-o", str(target)], check=True
-        )
-        target.chmod(0o755)
-
     def copy_extensions_to_source(self) -> None:
         """Put all into the work tree, for an editable installation."""
         super().copy_extensions_to_source()
@@ -171,6 +184,22 @@ class BuildNative(build_ext):
         return [*super().get_outputs(), *programs]
 
 
+class BuildCommand(build_scripts):
+    """Build the launcher of the OCI runtime, which is installed as a script is."""
+
+    editable_mode = False
+    """Set by setuptools."""
+
+    def run(self) -> None:
+        """Build it; in an editable installation it knows the work tree."""
+        tree = f'-DSOURCE_TREE="{Path.cwd()}"' if self.editable_mode else "-DSOURCE_TREE=\"\""
+        build_program(c_compiler(), COMMAND_SOURCES, Path(self.build_dir, COMMAND), tree)
+
+    def get_source_files(self) -> list[str]:
+        """Return nothing: MANIFEST.in names the sources."""
+        return []
+
+
 OPTIONS: dict[str, dict[str, str]] = {}
 if not FREE_THREADED:  # which has no abi3; cffi leaves it out of the extension by itself
     OPTIONS["bdist_wheel"] = {"py_limited_api": "cp311"}
@@ -179,6 +208,7 @@ if SANITIZE:  # whose objects are not those of a normal build
 
 setup(
     cffi_modules=["src/_nsbind/build.py:ffi"],
-    cmdclass={"build_ext": BuildNative},
+    cmdclass={"build_ext": BuildNative, "build_scripts": BuildCommand},
+    scripts=[COMMAND],
     options=OPTIONS,
 )

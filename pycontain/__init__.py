@@ -8,12 +8,7 @@ r"""Sandboxes on Linux from Python: namespaces, seccomp and cgroups, without a d
 
 from __future__ import annotations
 
-import importlib
-import typing
-from subprocess import DEVNULL, PIPE, STDOUT
-
 from .errors import (
-    CalledProcessError,
     ConfigError,
     CpuLevelError,
     DigestMismatchError,
@@ -40,14 +35,17 @@ from .errors import (
     SizeMismatchError,
     SpawnError,
     StoreError,
-    TimeoutExpired,
     UnauthorizedError,
     UnsafeLayerError,
     UnsupportedError,
     UnsupportedImageError,
 )
 
-if typing.TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from subprocess import DEVNULL, PIPE, STDOUT
+    from typing import Any
+
     from . import contract, host, images, profile
     from ._aio import AsyncPopen, AsyncSandbox, run_async
     from ._collect import Collected, Leftover, gc
@@ -56,6 +54,7 @@ if typing.TYPE_CHECKING:
     from .config import Bind, IoLimit, Overlay, Tmpfs
     from .denial import Denial, Denials
     from .enforcement import Control
+    from .errors import CalledProcessError, TimeoutExpired
     from .profile import Profile
     from .result import Reason, Result, Stats, Usage
     from .sandbox import Sandbox, run
@@ -130,6 +129,8 @@ __all__ = [
 # Imported when they are asked for: a program that may need a sandbox should not pay for one at its
 # start, nor one that blocks for asyncio.
 _LATE = {
+    **dict.fromkeys(("DEVNULL", "PIPE", "STDOUT"), "subprocess"),
+    **dict.fromkeys(("CalledProcessError", "TimeoutExpired"), ".errors"),
     **dict.fromkeys(("AsyncPopen", "AsyncSandbox", "run_async"), "._aio"),
     "Change": "._writable",
     **dict.fromkeys(("Collected", "Leftover", "gc"), "._collect"),
@@ -142,12 +143,15 @@ _LATE = {
     **dict.fromkeys(("Sandbox", "run"), ".sandbox"),
 }
 
+del TYPE_CHECKING
 
 _MODULES = ("contract", "host", "images", "profile")
 
 
-def __getattr__(name: str) -> typing.Any:
+def __getattr__(name: str) -> Any:
     """Import a public module, or the module that has a public name (PEP 562)."""
+    import importlib  # noqa: PLC0415 - nothing that is imported at once is needed here
+
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
     if name not in _LATE:

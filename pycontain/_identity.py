@@ -148,7 +148,7 @@ class _Cache:
             return self._fds[key]
 
 
-def _call_map_helpers(pid: int, uid_map: str, gid_map: str) -> None:
+def call_map_helpers(pid: int, uid_map: str, gid_map: str) -> None:
     """Let newuidmap(1) and newgidmap(1), which know what /etc/subuid grants, write the maps."""
     for program, fields in (("newuidmap", uid_map), ("newgidmap", gid_map)):
         done = subprocess.run(
@@ -162,7 +162,7 @@ def _call_map_helpers(pid: int, uid_map: str, gid_map: str) -> None:
             raise UnsupportedError(errno.EPERM, f"{program} refused the map: {message}")
 
 
-_granted = _Cache(functools.partial(_native.make_user_namespace, _call_map_helpers))
+_granted = _Cache(functools.partial(_native.make_user_namespace, call_map_helpers))
 
 
 def _status(name: str) -> int:
@@ -180,12 +180,15 @@ def _maps_range(kind: str) -> bool:
     return any(first <= _ranges.FIRST and first + count >= end for first, count in spans)
 
 
+def can_map() -> bool:
+    """Whether the caller may map any id of its own user namespace."""
+    needed = 1 << CAP_SETUID | 1 << CAP_SETGID | 1 << CAP_SYS_ADMIN
+    return _status("CapEff") & needed == needed
+
+
 def can_map_range() -> bool:
     """Whether the caller may give a sandbox ids that nobody else has."""
-    needed = 1 << CAP_SETUID | 1 << CAP_SETGID | 1 << CAP_SYS_ADMIN
-    return (
-        _status("CapEff") & needed == needed and _maps_range("uid_map") and _maps_range("gid_map")
-    )
+    return can_map() and _maps_range("uid_map") and _maps_range("gid_map")
 
 
 def _subid_range(path: Path, uid: int) -> int | None:

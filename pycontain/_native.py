@@ -14,9 +14,7 @@ import signal
 import struct
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pycontain._nsbind import ffi, lib
@@ -67,6 +65,12 @@ class OpKind(IntEnum):
     BINFMT = lib.NSB_OP_BINFMT
     KEYRING = lib.NSB_OP_KEYRING
     PIVOT_ROOT = lib.NSB_OP_PIVOT_ROOT
+    CHROOT = lib.NSB_OP_CHROOT
+    MOUNT = lib.NSB_OP_MOUNT
+    ATTRIBUTES = lib.NSB_OP_ATTRIBUTES
+    NODE = lib.NSB_OP_NODE
+    CONSOLE = lib.NSB_OP_CONSOLE
+    SYNC = lib.NSB_OP_SYNC
 
 
 class Idmap(IntEnum):
@@ -75,6 +79,7 @@ class Idmap(IntEnum):
     NONE = lib.NSB_IDMAP_NONE
     ROOT = lib.NSB_IDMAP_ROOT
     BIND = lib.NSB_IDMAP_BIND
+    OWN = lib.NSB_IDMAP_OWN
 
 
 class Event(IntEnum):
@@ -88,6 +93,7 @@ class Event(IntEnum):
     LISTENER = lib.NSB_EVENT_LISTENER
     DENIALS = lib.NSB_EVENT_DENIALS
     CALLS = lib.NSB_EVENT_CALLS
+    SYNC = lib.NSB_EVENT_SYNC
 
 
 class Probe(IntEnum):
@@ -109,6 +115,13 @@ OP_RECURSIVE: Final[int] = lib.NSB_OP_RECURSIVE
 OP_NO_SYMLINKS: Final[int] = lib.NSB_OP_NO_SYMLINKS
 OP_REPLACE: Final[int] = lib.NSB_OP_REPLACE
 OP_OPTIONAL: Final[int] = lib.NSB_OP_OPTIONAL
+OP_FOLLOW: Final[int] = lib.NSB_OP_FOLLOW
+OP_COPY_UP: Final[int] = lib.NSB_OP_COPY_UP
+OP_INHERIT_MODE: Final[int] = lib.NSB_OP_INHERIT_MODE
+OP_TOP: Final[int] = lib.NSB_OP_TOP
+
+SETUP_BECOME: Final[int] = lib.NSB_SETUP_BECOME
+SETUP_OPEN_ROOT: Final[int] = lib.NSB_SETUP_OPEN_ROOT
 
 EXEC_ONLY: Final[int] = lib.NSB_EXEC_ONLY
 EXEC_PTY: Final[int] = lib.NSB_EXEC_PTY
@@ -116,6 +129,9 @@ EXEC_TELL_START: Final[int] = lib.NSB_EXEC_TELL_START
 EXEC_CGROUP: Final[int] = lib.NSB_EXEC_CGROUP
 EXEC_MARK: Final[int] = lib.NSB_EXEC_MARK
 EXEC_SESSION: Final[int] = lib.NSB_EXEC_SESSION
+EXEC_WAIT: Final[int] = lib.NSB_EXEC_WAIT
+EXEC_MAKE_CWD: Final[int] = lib.NSB_EXEC_MAKE_CWD
+EXEC_OWN_STDIO: Final[int] = lib.NSB_EXEC_OWN_STDIO
 
 OPEN_FOLLOW: Final[int] = lib.NSB_OPEN_FOLLOW
 OPEN_MKDIR: Final[int] = lib.NSB_OPEN_MKDIR
@@ -147,7 +163,14 @@ MOUNT_RDONLY: Final = 1
 MOUNT_NOSUID: Final = 2
 MOUNT_NODEV: Final = 4
 MOUNT_NOEXEC: Final = 8
+# <linux/mount.h>, of mount(2): propagation
+MS_REC: Final = 1 << 14
+MS_UNBINDABLE: Final = 1 << 17
+MS_PRIVATE: Final = 1 << 18
+MS_SLAVE: Final = 1 << 19
+MS_SHARED: Final = 1 << 20
 
+_HEADER = struct.Struct("=4I")
 _REPORT = struct.Struct("=IIiIiiQQQQQ")
 _DENIAL = struct.Struct("=6QQIIIIiI16s")
 MESSAGE_SIZE: Final = REPORT_SIZE + DENIALS_MAX * _DENIAL.size
@@ -204,10 +227,15 @@ class Op(NamedTuple):
     uid: int = 0
     gid: int = 0
     attr: int = 0
+    length: int | None = None
+    type: str = ""
+    attr_clear: int = 0
+    tree_attr: int = 0
+    tree_attr_clear: int = 0
+    propagation: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Landlock:
+class Landlock(NamedTuple):
     """Access rights (linux/landlock.h) of every command.
 
     Attributes:
@@ -225,8 +253,7 @@ class Landlock:
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class Setup(NamedTuple):
     """A whole set-up message (struct nsb_setup)."""
 
     ops: tuple[Op, ...]
@@ -238,22 +265,26 @@ class Setup:
     time_namespace: bool
     rlimits: tuple[tuple[int, int, int], ...]
     seccomp: bytes
-    seccomp_flags: int = 0
-    audit: bytes = b""
-    hand_listener: bool = False
-    trace: bool = False
     no_new_privs: bool
-    landlock: Landlock | None = None
     securebits: int
     drop_groups: bool
     bounding: int
     permitted: int
     inheritable: int
     ambient: int
+    timens_offsets: str | None = None
+    seccomp_flags: int = 0
+    audit: bytes = b""
+    hand_listener: bool = False
+    trace: bool = False
+    landlock: Landlock | None = None
+    effective: int | None = None  # as permitted
+    flags: int = 0
+    propagation: int = MS_PRIVATE | MS_REC
+    personality: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exec:
+class Exec(NamedTuple):
     """A request to start a command (struct nsb_exec)."""
 
     id: int
@@ -387,8 +418,14 @@ def pack_setup(setup: Setup) -> bytes:
         "permitted",
         "inheritable",
         "ambient",
+        "flags",
+        "propagation",
+        "personality",
     ):
         setattr(head, name, getattr(setup, name))
+    head.effective = setup.permitted if setup.effective is None else setup.effective
+    if setup.timens_offsets is not None:
+        head.timens_offsets = message.text(setup.timens_offsets)
     rlimits = b"".join(
         struct.pack("=IIQQ", number, 0, soft, hard) for number, soft, hard in setup.rlimits
     )
@@ -414,8 +451,13 @@ def pack_setup(setup: Setup) -> bytes:
         slot.kind, slot.flags, slot.fd, slot.attr = op.kind, op.flags, op.fd, op.attr
         slot.mode, slot.uid, slot.gid = op.mode, op.uid, op.gid
         slot.target = message.text(op.target.lstrip("/"))
-        slot.length = len(op.source)
+        slot.length = len(op.source) if op.length is None else op.length
         slot.source = message.add(op.source + b"\0")
+        slot.type = message.text(op.type) if op.type else 0
+        slot.attr_clear = op.attr_clear
+        slot.tree_attr, slot.tree_attr_clear = op.tree_attr, op.tree_attr_clear
+        for place, flags in enumerate(op.propagation):
+            slot.propagation[place] = flags
     head.n_ops = len(setup.ops)
     head.ops = message.array(bytes(ffi.buffer(ops)))
     return message.finish(lib.NSB_REQUEST_SETUP)
@@ -442,6 +484,25 @@ def pack_exec(request: Exec) -> bytes:
         *(request.rows, request.columns, 0),
     )
     return b"".join((head, groups, fds, paths, argv, env, request.cwd, b"\0"))
+
+
+def pack_hook(
+    path: bytes, argv: Sequence[bytes], env: Sequence[bytes], timeout_s: float | None
+) -> bytes:
+    """Pack a request to run a program while a process waits that is to become its command."""
+    message = _Message("nsb_hook")
+    head = message.head
+    head.path = message.add(path + b"\0")
+    head.n_argv, head.n_env = len(argv), len(env)
+    head.argv = message.add(b"\0".join(argv) + b"\0")
+    head.env = message.add(b"\0".join(env) + b"\0")
+    head.timeout_ms = 0 if timeout_s is None else max(1, int(timeout_s * 1000))
+    return message.finish(lib.NSB_REQUEST_HOOK)
+
+
+def pack_go() -> bytes:
+    """Pack the end of such a wait."""
+    return _HEADER.pack(lib.NSB_REQUEST_GO, _HEADER.size, 0, 0)
 
 
 def pack_kill(ident: int, number: int, everything: int) -> bytes:
@@ -471,18 +532,33 @@ def pack_open(path: bytes, flags: int, open_flags: int, mode: int, uid: int, gid
     return message.finish(lib.NSB_REQUEST_OPEN)
 
 
+class Tree(NamedTuple):
+    """A directory tree of the host, or a file (struct nsb_tree).
+
+    Attributes:
+        map_all: Of Idmap.OWN: what is mounted below is mapped as well.
+        userns_fd: Of Idmap.OWN: whose maps.
+    """
+
+    path: str
+    idmap: Idmap
+    recursive: bool
+    map_all: bool = False
+    userns_fd: int = -1
+
+
 class Trees:
     """Directory trees that the parent clones and idmaps for each spawn (struct nsb_tree[])."""
 
-    def __init__(self, trees: Iterable[tuple[str, Idmap, bool]]) -> None:
+    def __init__(self, trees: Iterable[Tree]) -> None:
         self.paths = []
         self._keep = []
         rows = []
-        for path, idmap, recursive in trees:
-            self.paths.append(path)
-            text = ffi.new("char[]", os.fsencode(path))
+        for tree in trees:
+            self.paths.append(tree.path)
+            text = ffi.new("char[]", os.fsencode(tree.path))
             self._keep.append(text)
-            rows.append({"path": text, "idmap": int(idmap), "recursive": int(recursive)})
+            rows.append({**tree._asdict(), "path": text})
         self.cdata = ffi.new("struct nsb_tree[]", rows)
 
 
@@ -563,10 +639,12 @@ def spawn(  # noqa: PLR0913 - the fields of struct nsb_spawn_args
     command: bytes | None,
     command_fds: Sequence[int],
     keeper_fd: int = -1,
+    joins: Sequence[tuple[int, int]] = (),
 ) -> Pid1:
     """Clone PID 1 of a new sandbox, with its set-up and perhaps its first command queued.
 
-    With `keeper_fd`, the control socket of a keeper, that clones it in our place.
+    With `keeper_fd`, the control socket of a keeper, that clones it in our place, and before that
+    enters the namespaces of `joins`: descriptor and CLONE_NEW* of each.
 
     Raises:
         NativeError: A step before the execution of PID 1 failed; nothing is left.
@@ -588,6 +666,9 @@ def spawn(  # noqa: PLR0913 - the fields of struct nsb_spawn_args
         mask = _cpu_mask(cpus)
         keep.append(mask)
         args.affinity, args.n_affinity = mask, len(mask)
+    join_fds = ffi.new("int32_t[]", [fd for fd, _ in joins])
+    join_types = ffi.new("uint32_t[]", [kind for _, kind in joins])
+    args.join_fds, args.joins, args.n_joins = join_fds, join_types, len(joins)
     args.trees, args.n_trees = trees.cdata, len(trees.paths)
     args.setup, args.setup_size = keep[0], len(setup)
     if command is not None:
@@ -653,6 +734,22 @@ def send(control_fd: int, message: bytes, fds: Sequence[int]) -> None:
         raise OSError(-error, os.strerror(-error))
 
 
+def set_scheduler(pid: int, **fields: int) -> None:
+    """Set a process's scheduling: the fields of struct nsb_scheduler. Raises OSError."""
+    scheduler = ffi.new("struct nsb_scheduler *", fields)
+    _raise(lib.nsb_set_scheduler(pid, scheduler))
+
+
+def set_io_priority(pid: int, priority: int) -> None:
+    """Set a process's I/O priority, its class shifted by 13 (ioprio_set(2)). Raises OSError."""
+    _raise(lib.nsb_set_io_priority(pid, priority))
+
+
+def _raise(error: int) -> None:
+    if error < 0:
+        raise OSError(-error, os.strerror(-error))
+
+
 def kill(pidfd: int, number: int) -> None:
     """Send a signal by pidfd; a process that is already gone is fine."""
     error = -lib.nsb_kill(pidfd, number)
@@ -671,6 +768,22 @@ def reap(pidfd: int, timeout_s: float | None) -> int | None:
     if status < 0:
         raise OSError(-status, os.strerror(-status))
     return status
+
+
+BPF_INSTRUCTION_SIZE: Final = 8
+
+
+def attach_device_program(cgroup_fd: int, program: bytes) -> None:
+    """Let a BPF program decide about device nodes in a v2 group, which is open for reading.
+
+    Raises:
+        OSError: EPERM without CAP_BPF or CAP_SYS_ADMIN, EINVAL for a program that the kernel does
+            not accept or where it has none of this kind.
+    """
+    n = len(program) // BPF_INSTRUCTION_SIZE
+    error = -lib.nsb_cgroup_device(cgroup_fd, ffi.from_buffer(program), n)
+    if error:
+        raise OSError(error, os.strerror(error))
 
 
 def available(probe: Probe) -> bool:
@@ -718,7 +831,7 @@ def _open_null() -> int:
 
 def _sealed_init() -> int:
     """Copy the program to a sealed memfd: /proc/1/exe is no file of the host (CVE-2019-5736)."""
-    path = Path(__file__).with_name("_init")
+    path = f"{os.path.dirname(__file__)}/_init"
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
         fd = os.memfd_create("pycontain-init", flags | _MFD_EXEC)
@@ -727,7 +840,7 @@ def _sealed_init() -> int:
             raise
         fd = os.memfd_create("pycontain-init", flags)
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             while os.sendfile(fd, file.fileno(), None, 1 << 20):
                 pass
         fcntl.fcntl(

@@ -120,7 +120,7 @@ class _Builder:
         self.ops: list[Op] = []
         self.paths: list[str] = []
         self.userns_fds = {Idmap.ROOT: lease.userns_fd, Idmap.BIND: lease.bind_userns_fd}
-        self.trees: list[tuple[str, Idmap, bool]] = []
+        self.trees: list[_native.Tree] = []
         self.notes: dict[str, Control] = {}
 
     def add(self, op: Op, path: str = "") -> None:
@@ -150,7 +150,7 @@ class _Builder:
             )
         if not cloned:
             return os.fsencode(path), -1
-        self.trees.append((path, Idmap.NONE if problem else idmap, True))
+        self.trees.append(_native.Tree(path, Idmap.NONE if problem else idmap, recursive=True))
         return b"", len(self.trees) - 1
 
     def bind(self, source: str, target: str, idmap: Idmap, *, attr: int) -> None:

@@ -14,6 +14,10 @@ PycontainError
 │   └── InterpreterNotFoundError                nor who runs it, though it is there
 ├── ProgramNotExecutableError (PermissionError)
 ├── FilesError (OSError)                        reading or writing files of a sandbox
+├── ContainerError                              OCI containers
+│   ├── ContainerNotFoundError (LookupError)    there is none with this id
+│   ├── ContainerExistsError                    there is one already
+│   └── ContainerStateError (RuntimeError)      its status does not allow it
 └── ImageError                                  images, their store and their registries
     ├── InvalidReferenceError (ValueError)      a text that names no image
     ├── InvalidDigestError (ValueError)
@@ -36,14 +40,16 @@ PycontainError
 
 from __future__ import annotations
 
-import subprocess
-from typing import Any
+# Under their own names again, which says to type checkers that they are public here.
+from ._error_base import PycontainError as PycontainError  # noqa: PLC0414
 
-from ._cause import Cause
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-
-class PycontainError(Exception):
-    """Base of all exceptions of this package."""
+    from ._cause import Cause
+    from ._command_errors import CalledProcessError as CalledProcessError  # noqa: PLC0414
+    from ._command_errors import TimeoutExpired as TimeoutExpired  # noqa: PLC0414
 
 
 class ConfigError(PycontainError, ValueError):
@@ -113,32 +119,6 @@ class SandboxClosedError(PycontainError, RuntimeError):
     """The sandbox has been closed or has ended."""
 
 
-class TimeoutExpired(PycontainError, subprocess.TimeoutExpired, TimeoutError):
-    """A command did not end in time. From `run`, everything in it has been killed.
-
-    Attributes:
-        usage: What it used, a `Usage`; None if it still runs.
-    """
-
-    def __init__(
-        self,
-        cmd: object,
-        timeout: float,
-        output: object = None,
-        stderr: object = None,
-        usage: object = None,
-    ) -> None:
-        subprocess.TimeoutExpired.__init__(self, cmd, timeout, output, stderr)  # type: ignore[arg-type]
-        self.usage = usage
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.cmd, self.timeout, self.output, self.stderr, self.usage)
-
-
-class CalledProcessError(PycontainError, subprocess.CalledProcessError):
-    """A command that was run with `check=True` failed."""
-
-
 class ProgramNotFoundError(PycontainError, FileNotFoundError):
     """The program does not exist inside the sandbox."""
 
@@ -153,6 +133,22 @@ class ProgramNotExecutableError(PycontainError, PermissionError):
 
 class FilesError(PycontainError, OSError):
     """Reading or writing files of a sandbox failed."""
+
+
+class ContainerError(PycontainError):
+    """Something went wrong with an OCI container."""
+
+
+class ContainerNotFoundError(ContainerError, LookupError):
+    """There is no container with this id."""
+
+
+class ContainerExistsError(ContainerError):
+    """There is a container with this id already."""
+
+
+class ContainerStateError(ContainerError, RuntimeError):
+    """A container's status does not allow what was asked, such as a second start."""
 
 
 class ImageError(PycontainError):
@@ -304,3 +300,12 @@ class RateLimitedError(RegistryError):
     ) -> None:
         super().__init__(message, registry=registry, status=status, code=code)
         self.retry_after = retry_after
+
+
+def __getattr__(name: str) -> Any:
+    """Import what derives from `subprocess` when it is asked for: that is slow to import."""
+    if name not in {"CalledProcessError", "TimeoutExpired"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 - the reason is above
+
+    return getattr(importlib.import_module("._command_errors", __package__), name)

@@ -90,6 +90,7 @@ GROUPS = (
     "tests/cgroup/test_limits.py",
     "tests/cgroup/test_place.py",
     "tests/cgroup/test_tree.py",
+    "tests/oci/cgroups/test_rootless.py",
     "tests/sandbox/test_enforcement.py",
     "tests/sandbox/test_limits.py",
     "tests/sandbox/test_living_limits.py",
@@ -104,12 +105,17 @@ KERNEL_FACING = (
     "tests/host/test_probe.py",
     "tests/limits/test_memory.py",
     "tests/limits/test_usage.py",
+    "tests/oci/cgroups",
     "tests/sandbox/test_enforcement.py",
     "tests/sandbox/test_isolation.py",
     "tests/sandbox/test_limits.py",
     "tests/sandbox/test_living_limits.py",
 )
-SYSTEMD = ("tests/cgroup/test_systemd_live.py", "tests/sandbox/test_limits.py")
+SYSTEMD = (
+    "tests/cgroup/test_systemd_live.py",
+    "tests/oci/cgroups/test_systemd_live.py",
+    "tests/sandbox/test_limits.py",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -324,11 +324,18 @@ PROBES: dict[str, Callable[[], str]] = {
     "make": lambda: _tool("make"),
     "mmdebstrap": lambda: _tool("mmdebstrap"),
     "nm": lambda: _tool("nm"),
+    "podman": lambda: _tool("podman") or _tool("conmon"),
+    "containerd": lambda: _tool("containerd") or _tool("ctr"),
+    "docker": lambda: _tool("dockerd") or _tool("docker"),
+    "crun": lambda: _tool("crun"),
+    "runc": lambda: _tool("runc"),
     "umoci": lambda: _tool("umoci"),
     "openssl": lambda: _tool("openssl"),
     "docker_registry": lambda: _tool("docker-registry"),
     "skopeo": lambda: _tool("skopeo"),
     "libseccomp": lambda: _library("seccomp"),
+    "crun": lambda: _tool("crun"),
+    "runc": lambda: _tool("runc"),
 }
 
 

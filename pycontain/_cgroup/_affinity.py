@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pycontain.errors import ConfigError
 
 from . import _files
+from ._cpus import format_cpuset, parse_cpuset
 from ._hierarchy import detect
-from ._limits import format_cpuset, parse_cpuset
 
 if TYPE_CHECKING:
     from ._hierarchy import Host

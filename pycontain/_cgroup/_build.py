@@ -24,7 +24,7 @@ from pycontain.enforcement import Control
 
 from . import _controls, _files, _remove
 from ._counters import Dir
-from ._limits import parse_cpuset
+from ._cpus import parse_cpuset
 from ._owner import Owner, inherit_cpuset
 
 if TYPE_CHECKING:

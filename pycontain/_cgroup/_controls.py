@@ -16,7 +16,9 @@ from pycontain.enforcement import Control
 from pycontain.errors import ConfigError, UnsupportedError
 
 from . import _files
-from ._limits import Limits, format_cpuset, parse_cpuset
+from ._cpus import format_cpuset, parse_cpuset
+from ._limits import Limits
+from ._remedy import remedy
 
 if TYPE_CHECKING:
     from ._counters import Dir
@@ -46,28 +48,10 @@ def apply(controller: str, limits: Limits, group: Dir) -> dict[str, Control]:
         raise refused(controller, group.version, error) from error
 
 
-_REMEDIES = {
-    errno.EBUSY: "more is in use than the limit allows, or processes are in a group that is to "
-    "have children: end something first",
-    errno.EINVAL: "the kernel does not accept this value here: the same file of the parent group "
-    "shows what it allows",
-    errno.EACCES: "chown the file to this user, or hand in a writable group with cgroup=",
-    errno.EPERM: "chown the file to this user, or hand in a writable group with cgroup=",
-    errno.EROFS: "mount the hierarchy writable",
-    errno.ENOENT: "the group has been removed, or the kernel is too old for this file",
-    errno.ENODEV: "the group has been removed, or the device is absent",
-    errno.ENOSPC: "the parent group has no CPUs or memory nodes to give (cpuset)",
-    errno.EAGAIN: "the parent allows no further group: see its cgroup.max.depth and "
-    "cgroup.max.descendants",
-    errno.EOPNOTSUPP: "the group is threaded: choose one whose cgroup.type is domain",
-    errno.ERANGE: "the value is out of the kernel's range",
-}
-
-
 def refused(controllers: str, version: int, error: OSError) -> UnsupportedError:
     """Turn a refusal of the kernel into an error that names controller, file and remedy."""
-    remedy = _REMEDIES.get(error.errno or 0, "see the kernel's documentation of the file")
-    text = f"cgroup v{version} {controllers or 'tracking'}: {error.strerror}: {remedy}"
+    name = controllers or "tracking"
+    text = f"cgroup v{version} {name}: {error.strerror}: {remedy(error.errno)}"
     return UnsupportedError(error.errno, text, error.filename)
 
 

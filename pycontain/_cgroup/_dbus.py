@@ -10,7 +10,8 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jeepney
@@ -48,15 +49,39 @@ class _Connection(DBusConnection):  # type: ignore[misc]  # the library has no t
         return super().receive(timeout=max(0.0, left if timeout is None else min(left, timeout)))
 
 
-def start_unit(
-    bus: str, unit: str, properties: Sequence[tuple[str, tuple[str, object]]], timeout_s: float
-) -> None:
+Properties = Sequence[tuple[str, tuple[str, object]]]
+"""Name, signature and value of each."""
+
+
+def start_unit(bus: str, unit: str, properties: Properties, timeout_s: float) -> None:
     """Let the systemd on the `bus` start a transient unit, and wait until it has.
 
     Raises:
         OSError: There is no bus at this path. TimeoutError: no answer in time.
         RefusedError: The bus, or systemd, refused.
     """
+    with _connected(bus, timeout_s) as connection:
+        body = unit, "fail", list(properties), list[object]()
+        _await_job(connection, unit, "StartTransientUnit", "ssa(sv)a(sa(sv))", body)
+
+
+def stop_unit(bus: str, unit: str, timeout_s: float) -> None:
+    """Let systemd stop a unit, and wait until it has. Raises as `start_unit`."""
+    with _connected(bus, timeout_s) as connection:
+        _await_job(connection, unit, "StopUnit", "ss", (unit, "replace"))
+
+
+def set_properties(bus: str, unit: str, properties: Properties, timeout_s: float) -> None:
+    """Change properties of a unit until it ends. Raises as `start_unit`."""
+    with _connected(bus, timeout_s) as connection:
+        body = (unit, True, list(properties))
+        call = jeepney.new_method_call(_MANAGER, "SetUnitProperties", "sba(sv)", body)
+        _unwrap(connection.send_and_get_reply(call))
+
+
+@contextmanager
+def _connected(bus: str, timeout_s: float) -> Iterator[Any]:
+    """Yield a connection to a bus on which systemd knows us, for at most `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     try:
         sock = prep_socket(bus, timeout=timeout_s)
@@ -68,7 +93,7 @@ def start_unit(
             raise
         with connection:
             _check_process(connection)
-            _start(connection, unit, properties)
+            yield connection
     except BlockingIOError:  # from a socket whose time was over before it waited
         raise TimeoutError(errno.ETIMEDOUT, f"no answer within {timeout_s} s") from None
     except AuthenticationError as error:
@@ -88,9 +113,10 @@ def _check_process(connection: Any) -> None:
         raise RefusedError("", f"it knows us as process {pid}: it is in another PID namespace")
 
 
-def _start(
-    connection: Any, unit: str, properties: Sequence[tuple[str, tuple[str, object]]]
+def _await_job(
+    connection: Any, unit: str, method: str, signature: str, body: tuple[object, ...]
 ) -> None:
+    """Call a method that begins a job for a unit, and wait for the job's end."""
     done = {
         "type": "signal",
         "interface": _MANAGER.interface,
@@ -101,14 +127,12 @@ def _start(
     connection.bus_proxy.AddMatch(jeepney.MatchRule(**done, sender=_MANAGER.bus_name))
     rule = jeepney.MatchRule(**done)
     rule.add_arg_condition(2, unit)
-    call = jeepney.new_method_call(
-        _MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", (unit, "fail", list(properties), [])
-    )
+    call = jeepney.new_method_call(_MANAGER, method, signature, body)
     with connection.filter(rule) as removed:
         _unwrap(connection.send_and_get_reply(call))
         *_, result = connection.recv_until_filtered(removed).body
     if result != "done":
-        raise RefusedError("", f"the job that was to start {unit} ended with {result!r}")
+        raise RefusedError("", f"the job {method} of {unit} ended with {result!r}")
 
 
 def _unwrap(message: Any) -> None:

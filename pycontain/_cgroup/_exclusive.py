@@ -19,7 +19,7 @@ from pycontain.enforcement import Control
 from pycontain.errors import UnsupportedError
 
 from . import _files, _remove, _state
-from ._limits import format_cpuset, parse_cpuset
+from ._cpus import format_cpuset, parse_cpuset
 from ._sweep import sweep
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ Sources: cgroups(7), proc_pid_mountinfo(5), Documentation/admin-guide/cgroup-v2.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import NamedTuple
 
@@ -36,10 +37,17 @@ class Hierarchy(NamedTuple):
 
 
 class Host(NamedTuple):
-    """The hierarchies that this process can see."""
+    """The hierarchies that this process can see.
+
+    Attributes:
+        v2: Version 2.
+        v1: Those of version 1 with a controller.
+        named: Those without (`name=systemd`), which have neither limits nor counters.
+    """
 
     v2: Hierarchy | None
     v1: tuple[Hierarchy, ...]
+    named: tuple[Hierarchy, ...] = ()
 
     def v1_of(self, controller: str) -> Hierarchy | None:
         """Return the v1 hierarchy that has taken `controller`, if one has."""
@@ -139,9 +147,20 @@ def discover(mountinfo: str, self_cgroup: str) -> Host:
             v2 = hierarchy
         else:
             v1.append(hierarchy)
-    # Hierarchies without a controller (`name=systemd`) carry neither limits nor counters.
-    useful = tuple(h for h in v1 if not any(name.startswith("name=") for name in h.controllers))
-    return Host(v2=v2, v1=useful)
+    named = tuple(h for h in v1 if any(name.startswith("name=") for name in h.controllers))
+    return Host(v2=v2, v1=tuple(h for h in v1 if h not in named), named=named)
+
+
+def outside_ancestor(hierarchy: Hierarchy, path: str) -> str | None:
+    """Return the cgroup.procs that keeps us from cloning into `path`, if one does.
+
+    Processes may only be put below a common ancestor whose cgroup.procs is writable (cgroup-v2.rst,
+    "Delegation Containment").
+    """
+    if hierarchy.own is None:
+        return None
+    procs = f"{os.path.commonpath([hierarchy.own, path])}/cgroup.procs"
+    return None if _files.writable(procs) else procs
 
 
 _detected: Host | None = None

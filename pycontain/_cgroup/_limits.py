@@ -6,44 +6,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import re
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pycontain.config import IoLimit
 from pycontain.errors import ConfigError
 
 from . import _files
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from ._cpus import format_cpuset, parse_cpuset
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 _SMALLEST_CPUS = 0.01  # the kernel refuses a quota below 1 ms of a 100 ms period (sched-bwc.rst)
-_LARGEST_SET = 1 << 16
-_CPUS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
-
-
-def parse_cpuset(text: str) -> frozenset[int]:
-    """Parse a list of CPUs such as `0-2,5` (cpuset(7), "List format"). Raises ConfigError."""
-    found: set[int] = set()
-    for part in text.strip().split(","):
-        match = _CPUS.fullmatch(part.strip())
-        if match is None:
-            raise ConfigError(
-                f"cpuset {text!r}: {part!r} is not a CPU number or a range such as 0-3"
-            )
-        low, high = int(match[1]), int(match[2] or match[1])
-        if low > high or high >= _LARGEST_SET:
-            raise ConfigError(f"cpuset {text!r}: {part!r} is not an ascending range of CPUs")
-        found.update(range(low, high + 1))
-    return frozenset(found)
-
-
-def format_cpuset(cpus: Iterable[int]) -> str:
-    """Write a set of CPUs in the kernel's list format."""
-    return ",".join(map(str, sorted(cpus)))
 
 
 def _require_whole(name: str, value: object, least: int) -> None:

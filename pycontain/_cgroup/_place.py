@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pycontain.errors import ConfigError
 
 from . import _files
+from ._hierarchy import outside_ancestor
 from ._place_v2 import Missing, choose, type_of
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def find(
         v1=v1,
         missing=missing | {m.controller: m for m in chosen.refused},
         scope=chosen.scope,
-        outside=bool(chosen.scope and _outside_ancestor(host.v2, f"{chosen.directory}")),
+        outside=bool(chosen.scope and outside_ancestor(host.v2, f"{chosen.directory}")),
     )
 
 
@@ -149,7 +150,7 @@ def _check_explicit(host: Host, path: str) -> Hierarchy:
                 f"{trouble} is {kind!r} ({path}/cgroup.type), where only threads can live: "
                 "choose a group of the type 'domain'"
             )
-        if blocked := _outside_ancestor(owner, path):
+        if blocked := outside_ancestor(owner, path):
             raise ConfigError(
                 f"{trouble} cannot be entered from this process's own group: {blocked} is not "
                 "writable: start this process inside the delegated subtree "
@@ -160,14 +161,6 @@ def _check_explicit(host: Host, path: str) -> Hierarchy:
 
 def _below(path: str, mount: str) -> bool:
     return path == mount or path.startswith(mount.rstrip("/") + "/")
-
-
-def _outside_ancestor(hierarchy: Hierarchy, path: str) -> str | None:
-    """Return the cgroup.procs that keeps us from cloning into `path`, if one does."""
-    if hierarchy.own is None:
-        return None
-    procs = f"{os.path.commonpath([hierarchy.own, path])}/cgroup.procs"
-    return None if _files.writable(procs) else procs
 
 
 def _v1_place(hierarchy: Hierarchy, controller: str) -> str | Missing:

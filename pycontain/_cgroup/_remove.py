@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from . import _files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 # Of listing and killing, where there is no cgroup.kill: forks may race each of them.
 _ROUNDS = 64
@@ -143,15 +143,23 @@ def _kill_members(directory: str) -> None:
     """Kill every process by itself; whether all are gone the caller sees anyway."""
     with contextlib.suppress(OSError):
         for path in descend(directory):
-            pids = members(path)
-            for at in range(0, len(pids), _BATCH):
-                _kill_each(_open_pidfds(path, pids[at : at + _BATCH]))
+            send(path, members(path), signal.SIGKILL)
 
 
-def _kill_each(pidfds: list[int]) -> None:
+def send(directory: str, pids: Sequence[int], number: int) -> None:
+    """Send a signal to processes of one group; those that end meanwhile are left out.
+
+    Raises:
+        OSError: There are not enough descriptors.
+    """
+    for at in range(0, len(pids), _BATCH):
+        _signal_each(_open_pidfds(directory, pids[at : at + _BATCH]), number)
+
+
+def _signal_each(pidfds: list[int], number: int) -> None:
     for pidfd in pidfds:
         with contextlib.suppress(OSError):
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            signal.pidfd_send_signal(pidfd, number)
         os.close(pidfd)
 
 
@@ -234,7 +242,7 @@ def _open_members(directory: str) -> list[int]:
     return opened
 
 
-def _open_pidfds(directory: str, pids: list[int]) -> list[int]:
+def _open_pidfds(directory: str, pids: Sequence[int]) -> list[int]:
     """Return pidfds of a group's processes; one that ended meanwhile is left out.
 
     A pid could be reused between the listing and the opening: it counts only if the process behind

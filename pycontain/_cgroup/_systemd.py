@@ -76,9 +76,15 @@ def request(unit: str, keeper: int) -> Scope | Refusal:
         unit: Its name, which ends in `.scope`.
         keeper: The process id of a child of ours.
     """
+    refused = call("start_unit", unit, properties(keeper))
+    return refused or _enter_leaf(unit, keeper, bus_path())
+
+
+def call(name: str, *arguments: object) -> Refusal | None:
+    """Let a function of `_dbus` speak with the manager of this user; return why it could not."""
     bus = bus_path()
     try:
-        from ._dbus import RefusedError, start_unit  # noqa: PLC0415 - an extra
+        from . import _dbus  # noqa: PLC0415 - an extra
     except ImportError:
         return Refusal(
             why="systemd was not asked for a scope: the library jeepney is not installed",
@@ -86,7 +92,7 @@ def request(unit: str, keeper: int) -> Scope | Refusal:
             remedy="pip install 'pycontain[systemd]'",
         )
     try:
-        start_unit(bus, unit, properties(keeper), TIMEOUT_S)
+        getattr(_dbus, name)(bus, *arguments, TIMEOUT_S)
     except TimeoutError:
         return Refusal(
             why=f"systemd did not answer within {TIMEOUT_S:g} s",
@@ -95,9 +101,9 @@ def request(unit: str, keeper: int) -> Scope | Refusal:
         )
     except OSError as error:
         return _no_bus(bus, error)
-    except RefusedError as error:
+    except _dbus.RefusedError as error:
         return refusal(bus, error.name, str(error))
-    return _enter_leaf(unit, keeper, bus)
+    return None
 
 
 def _systemctl() -> str:
@@ -133,15 +139,13 @@ def refusal(bus: str, name: str, text: str) -> Refusal:
         remedy = "let polkit allow org.freedesktop.systemd1.manage-units to this user"
     elif name.rpartition(".")[2] in ("ServiceUnknown", "NameHasNoOwner"):
         remedy = "start systemd's manager on this bus"
+    elif name.endswith(".UnitExists"):
+        remedy = f"choose another name, or end that unit ({_systemctl()} stop)"
     elif name:
         remedy = "update systemd to 238 or newer"
     else:
         remedy = "run outside of containers and user namespaces"
-    return Refusal(
-        why=f"systemd gave no scope: {text or name}",
-        file=bus,
-        remedy=f"{remedy}, or hand in a delegated group with cgroup=",
-    )
+    return Refusal(why=f"systemd gave no scope: {text or name}", file=bus, remedy=remedy)
 
 
 def _enter_leaf(unit: str, keeper: int, bus: str) -> Scope | Refusal:

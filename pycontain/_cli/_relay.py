@@ -3,68 +3,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import math
 import os
 import select
 import signal
-import struct
-import termios
 import time
-import tty
-from collections.abc import Iterator
 from typing import Final
 
 from pycontain._popen import Popen
+from pycontain._terminal import window_size
 
 CHUNK: Final = 65536
 # Reads after the end of a command: what its pipes held then, though others may go on writing.
 _DRAIN_MAX: Final = 64
 _END_OF_INPUT: Final = b"\x04"  # VEOF of a new terminal (termios(3))
-_FORWARDED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
-
-
-def window_size(fd: int) -> tuple[int, int]:
-    """Return rows and columns of a terminal, 24 and 80 where it is none or does not know."""
-    try:
-        packed = fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8))
-    except OSError:
-        return 24, 80
-    rows, columns, _, _ = struct.unpack("HHHH", packed)
-    return rows or 24, columns or 80
-
-
-@contextlib.contextmanager
-def raw_terminal(fd: int) -> Iterator[None]:
-    """Hand every key on as it is while the block runs; does nothing where `fd` is no terminal."""
-    if not os.isatty(fd):
-        yield
-        return
-    before = termios.tcgetattr(fd)
-    tty.setraw(fd, termios.TCSANOW)  # what was typed before is for the command
-    try:
-        yield
-    finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
-
-
-@contextlib.contextmanager
-def caught_signals() -> Iterator[int]:
-    """Give a descriptor from which the numbers of the caught signals can be read."""
-    read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    wanted = (*_FORWARDED, signal.SIGWINCH)
-    # A handler of Python's own is needed for the number to be written.
-    before = {number: signal.signal(number, lambda _number, _frame: None) for number in wanted}
-    old_fd = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    try:
-        yield read
-    finally:
-        signal.set_wakeup_fd(old_fd)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(read)
-        os.close(write)
 
 
 class Relay:

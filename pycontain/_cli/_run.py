@@ -292,7 +292,13 @@ def _entrypoint(args: argparse.Namespace) -> tuple[str, ...] | None:
 
 
 def _run_attached(args: argparse.Namespace, command: list[str], options: dict[str, Any]) -> int:
-    from ._relay import Relay, caught_signals, raw_terminal, window_size  # noqa: PLC0415 - termios, signal
+    from pycontain._terminal import (  # noqa: PLC0415 - termios, signal
+        caught_signals,
+        raw_terminal,
+        window_size,
+    )
+
+    from ._relay import Relay  # noqa: PLC0415 - the same
 
     stream = None if args.tty else pycontain.PIPE
     with (

@@ -94,14 +94,14 @@ class _Sources:
         )
         # The files of layers have other ids than a sandbox's range.
         self._idmap = Idmap.ROOT if ids.mapping == "range" else Idmap.NONE
-        self.trees: list[tuple[str, Idmap, bool]] = []
+        self.trees: list[_native.Tree] = []
 
     def bind(self, fd: int, target: str, attr: int) -> Op:
         path = f"/proc/self/fd/{fd}"
         if not self._cloned:
             source = os.readlink(os.fsencode(path))
             return Op(OpKind.BIND, target, source, _native.OP_RECURSIVE, attr=attr)
-        self.trees.append((path, self._idmap, True))
+        self.trees.append(_native.Tree(path, self._idmap, recursive=True))
         return Op(OpKind.BIND, target, b"", _native.OP_RECURSIVE, len(self.trees) - 1, attr=attr)
 
 

@@ -6,13 +6,19 @@ The names are the specification's, in Python's spelling. Absent fields are None 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+
+from ._value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User:
+class User(Value):
     """Who a process is, in numbers of the container's user namespace."""
 
     uid: int = 0
@@ -21,8 +27,7 @@ class User:
     additional_gids: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
+class Capabilities(Value):
     """The five sets, as names such as `CAP_CHOWN` that this package knows."""
 
     bounding: frozenset[str] = frozenset()
@@ -30,10 +35,10 @@ class Capabilities:
     inheritable: frozenset[str] = frozenset()
     permitted: frozenset[str] = frozenset()
     ambient: frozenset[str] = frozenset()
+    unknown: tuple[str, ...] = ()  # names that were left out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rlimit:
+class Rlimit(Value):
     """A limit of setrlimit(2), such as `RLIMIT_NOFILE`."""
 
     type: str
@@ -41,8 +46,7 @@ class Rlimit:
     hard: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scheduler:
+class Scheduler(Value):
     """What sched_setattr(2) is given; times in nanoseconds."""
 
     policy: str
@@ -54,16 +58,14 @@ class Scheduler:
     period: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IOPriority:
+class IOPriority(Value):
     """What ioprio_set(2) is given: `IOPRIO_CLASS_RT`, `_BE` or `_IDLE`, and 0 to 7."""
 
     class_: str
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class Process(Value):
     """A process of a container: its first one, or one of `exec`."""
 
     args: tuple[str, ...]
@@ -83,16 +85,14 @@ class Process:
     exec_cpu_affinity: tuple[str, str] | None = None  # initial, final: cpuset lists
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Root:
+class Root(Value):
     """The root file system, `path` relative to the bundle or absolute."""
 
     path: str
     readonly: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IDMapping:
+class IDMapping(Value):
     """A row of uid_map or gid_map."""
 
     container_id: int
@@ -100,8 +100,7 @@ class IDMapping:
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
+class Mount(Value):
     """A mount, in the order in which it is made. A missing type is a bind by its options."""
 
     destination: str
@@ -112,8 +111,7 @@ class Mount:
     gid_mappings: tuple[IDMapping, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hook:
+class Hook(Value):
     """A program that is run at a point of the life cycle; `timeout` in seconds."""
 
     path: str
@@ -122,8 +120,7 @@ class Hook:
     timeout: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hooks:
+class Hooks(Value):
     """The hooks, each kind in its order."""
 
     prestart: tuple[Hook, ...] = ()
@@ -134,16 +131,14 @@ class Hooks:
     poststop: tuple[Hook, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Namespace:
+class Namespace(Value):
     """A namespace of the container's: `type` as the specification names it, new without a path."""
 
     type: str
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class Device(Value):
     """A device node: type `c`, `u`, `b` or `p`."""
 
     path: str
@@ -155,8 +150,7 @@ class Device:
     gid: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceRule:
+class DeviceRule(Value):
     """A row of the device controller: type `a`, `c` or `b`; None is any number."""
 
     allow: bool
@@ -166,8 +160,7 @@ class DeviceRule:
     access: str = "rwm"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Memory(Value):
     """Bytes; -1 is no limit."""
 
     limit: int | None = None
@@ -181,8 +174,7 @@ class Memory:
     check_before_update: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CPU:
+class CPU(Value):
     """Processor time, in microseconds where it is a time."""
 
     shares: int | None = None
@@ -196,8 +188,7 @@ class CPU:
     idle: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightDevice:
+class WeightDevice(Value):
     """A device's weight."""
 
     major: int
@@ -206,8 +197,7 @@ class WeightDevice:
     leaf_weight: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThrottleDevice:
+class ThrottleDevice(Value):
     """A device's rate, in bytes or operations a second."""
 
     major: int
@@ -215,8 +205,7 @@ class ThrottleDevice:
     rate: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockIO:
+class BlockIO(Value):
     """Block devices."""
 
     weight: int | None = None
@@ -228,8 +217,7 @@ class BlockIO:
     throttle_write_iops_device: tuple[ThrottleDevice, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
+class Resources(Value):
     """What control groups bound."""
 
     devices: tuple[DeviceRule, ...] = ()
@@ -240,28 +228,26 @@ class Resources:
     hugepage_limits: tuple[tuple[str, int], ...] = ()  # page size such as "2MB", bytes
     network_class_id: int | None = None
     network_priorities: tuple[tuple[str, int], ...] = ()
-    rdma: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
-    unified: Mapping[str, str] = field(default_factory=dict)
+    rdma: Mapping[str, tuple[int | None, int | None]] = _NOTHING
+    unified: Mapping[str, str] = _NOTHING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeOffset:
+class TimeOffset(Value):
     """Of a clock of the time namespace."""
 
     secs: int = 0
     nanosecs: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Linux:
+class Linux(Value):
     """What config-linux.md has."""
 
     namespaces: tuple[Namespace, ...] = ()
     uid_mappings: tuple[IDMapping, ...] = ()
     gid_mappings: tuple[IDMapping, ...] = ()
-    time_offsets: Mapping[str, TimeOffset] = field(default_factory=dict)
+    time_offsets: Mapping[str, TimeOffset] = _NOTHING
     devices: tuple[Device, ...] = ()
-    net_devices: Mapping[str, str] = field(default_factory=dict)  # host name -> name inside
+    net_devices: Mapping[str, str] = _NOTHING  # host name -> name inside
     cgroups_path: str = ""
     resources: Resources = Resources()
     rootfs_propagation: str = ""
@@ -269,13 +255,12 @@ class Linux:
     readonly_paths: tuple[str, ...] = ()
     mount_label: str = ""
     seccomp: Mapping[str, Any] | None = None  # as pycontain._seccomp reads it
-    sysctl: Mapping[str, str] = field(default_factory=dict)
+    sysctl: Mapping[str, str] = _NOTHING
     intel_rdt: Mapping[str, Any] | None = None
     personality: str = ""  # LINUX or LINUX32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Value):
     """A whole config.json."""
 
     oci_version: str
@@ -285,5 +270,5 @@ class Config:
     hostname: str = ""
     domainname: str = ""
     hooks: Hooks = Hooks()
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = _NOTHING
     linux: Linux = Linux()

@@ -18,7 +18,8 @@ enum nsb_constants {
 	NSB_CONTROL_FD = 3,     /* PID 1's end of the control socket */
 	NSB_CPU_WORDS = 128,    /* of 64 processors; no kernel knows more than 8192 */
 	NSB_DENIALS_MAX = 64,   /* different ones that are told apart */
-	NSB_CALLS_MAX = 1024    /* the same of calls in a trace */
+	NSB_CALLS_MAX = 1024,   /* the same of calls in a trace */
+	NSB_JOINS_MAX = 8       /* namespaces of a process */
 };
 
 /* Which step failed. Python builds its Step enum from these names. */
@@ -40,6 +41,7 @@ enum nsb_step {
 	NSB_STEP_STDIO,
 	NSB_STEP_AMBIENT,
 	NSB_STEP_EXEC_INIT,
+	NSB_STEP_JOIN_NAMESPACE,
 	/* PID 1: set-up */
 	NSB_STEP_RECEIVE,
 	NSB_STEP_ID_MAP,
@@ -67,6 +69,13 @@ enum nsb_step {
 	NSB_STEP_LOOPBACK,
 	NSB_STEP_KEYRING,
 	NSB_STEP_PIVOT_ROOT,
+	NSB_STEP_MOUNT,
+	NSB_STEP_ATTRIBUTES,
+	NSB_STEP_COPY_UP,
+	NSB_STEP_NODE,
+	NSB_STEP_CONSOLE,
+	NSB_STEP_PERSONALITY,
+	NSB_STEP_SYNC,
 	NSB_STEP_BOUNDING_SET,
 	/* PID 1: a command */
 	NSB_STEP_REQUEST,
@@ -83,6 +92,9 @@ enum nsb_step {
 	NSB_STEP_LANDLOCK,
 	NSB_STEP_SECCOMP,
 	NSB_STEP_LISTENER,
+	NSB_STEP_PROGRAM,
+	NSB_STEP_WAIT,
+	NSB_STEP_HOOK,
 	NSB_STEP_EXEC,
 	/* PID 1: other requests */
 	NSB_STEP_OPEN,
@@ -100,7 +112,8 @@ enum nsb_event {
 	NSB_EVENT_LISTENER,  /* SCM_RIGHTS carries the command's listener; before STARTED */
 	NSB_EVENT_DENIALS,   /* index: how many struct nsb_denial follow in this message; before
 				EXITED, or as the answer to NSB_REQUEST_DENIALS */
-	NSB_EVENT_CALLS      /* the same of struct nsb_call; the answer to NSB_REQUEST_CALLS */
+	NSB_EVENT_CALLS,     /* the same of struct nsb_call; the answer to NSB_REQUEST_CALLS */
+	NSB_EVENT_SYNC       /* the set-up waits for NSB_REQUEST_GO; index: at which op */
 };
 
 /* The only thing PID 1 ever sends, on the control socket (set-up) or on a request's own reply
@@ -175,14 +188,27 @@ enum nsb_op_kind {
 	NSB_OP_DOMAINNAME,
 	NSB_OP_LOOPBACK, /* bring lo up */
 	NSB_OP_KEYRING,  /* a new anonymous session keyring */
-	NSB_OP_PIVOT_ROOT
+	NSB_OP_PIVOT_ROOT,
+	NSB_OP_CHROOT,    /* instead, where PIVOT_ROOT cannot be */
+	NSB_OP_MOUNT,     /* a new file system of type; target; in source its source, a NUL, and
+			     options */
+	NSB_OP_ATTRIBUTES, /* of the mount at target; "" is the root */
+	NSB_OP_NODE,      /* target mode (with its type) uid gid, device in length; one that is there
+			     already must be the same */
+	NSB_OP_CONSOLE,   /* a new pty of the root's devpts, the slave on target if there is one */
+	NSB_OP_SYNC       /* report NSB_EVENT_SYNC and serve hooks until NSB_REQUEST_GO */
 };
 
 enum nsb_op_flag {
 	NSB_OP_RECURSIVE = 1,
 	NSB_OP_NO_SYMLINKS = 2, /* target must have no symbolic link in any component */
-	NSB_OP_OPTIONAL = 4,    /* a source that does not exist skips the op */
-	NSB_OP_REPLACE = 8      /* a file takes the place of one, or of a link */
+	NSB_OP_OPTIONAL = 4,    /* a source that does not exist skips the op, as a link does that
+				   does */
+	NSB_OP_REPLACE = 8,     /* a file takes the place of one, or of a link */
+	NSB_OP_FOLLOW = 16,     /* MASK and READ_ONLY: resolve symbolic links, inside the root */
+	NSB_OP_COPY_UP = 32,    /* a new file system begins with a copy of what it covers */
+	NSB_OP_INHERIT_MODE = 64, /* it has the mode of what it covers */
+	NSB_OP_TOP = 128          /* attr is for the mount alone, also with NSB_OP_RECURSIVE */
 };
 
 struct nsb_op {
@@ -195,8 +221,12 @@ struct nsb_op {
 	uint32_t mode;
 	uint32_t uid;
 	uint32_t gid;
-	uint32_t reserved;
+	uint32_t type; /* of a new file system */
 	uint64_t attr; /* MOUNT_ATTR_* to set */
+	uint64_t attr_clear;
+	uint64_t tree_attr; /* the same of a mount and of all below it */
+	uint64_t tree_attr_clear;
+	uint32_t propagation[2]; /* MS_*, with MS_REC, one after the other; 0: as it is */
 };
 
 struct nsb_rlimit {
@@ -214,7 +244,9 @@ enum nsb_request_kind {
 	NSB_REQUEST_KEEP, /* instead of a set-up: be a keeper */
 	NSB_REQUEST_CLONE,
 	NSB_REQUEST_DENIALS,
-	NSB_REQUEST_CALLS /* the same message as for denials, of the whole sandbox */
+	NSB_REQUEST_CALLS, /* the same message as for denials, of the whole sandbox */
+	NSB_REQUEST_HOOK,  /* of a process that becomes its command, while it waits */
+	NSB_REQUEST_GO     /* the end of such a wait: a header, nothing else */
 };
 
 /* Every message starts so. payload_fd: the message is in the first descriptor, a memfd of size
@@ -226,8 +258,17 @@ struct nsb_header {
 	uint32_t id; /* of the command that a request is about */
 };
 
+enum nsb_setup_flag {
+	NSB_SETUP_BECOME = 1, /* after the set-up PID 1 becomes its command, whose request follows at
+				 once (init_become.c) */
+	NSB_SETUP_OPEN_ROOT = 2 /* mount points are made on every file system below the root */
+};
+
 struct nsb_setup {
 	struct nsb_header header;
+	uint32_t flags;
+	uint32_t propagation; /* MS_* of all mounts at first, before sources are opened; 0: as they
+				 are */
 	uint32_t n_ops;
 	uint32_t ops;
 	uint32_t attach_at; /* an existing directory of the host: where the new root is attached
@@ -252,6 +293,8 @@ struct nsb_setup {
 	uint32_t hand_listener;  /* 1: audit is the filter itself, and who answers is the caller */
 	uint32_t trace; /* 1: audit asks about every call; those that seccomp permits go on */
 	uint32_t landlock_net;     /* LANDLOCK_ACCESS_NET_*: denied */
+	uint32_t personality; /* of personality(2) */
+	uint32_t reserved;
 	uint64_t landlock_handled; /* LANDLOCK_ACCESS_FS_*; 0: no Landlock */
 	uint64_t landlock_scoped;  /* LANDLOCK_SCOPE_* */
 	uint64_t landlock_below_root;
@@ -260,7 +303,8 @@ struct nsb_setup {
 	uint32_t drop_groups; /* 1: setgroups(0) for PID 1 and commands; 0 where setgroups is denied
 			       */
 	uint64_t bounding;
-	uint64_t permitted; /* a command's capability sets */
+	uint64_t effective; /* a command's capability sets */
+	uint64_t permitted;
 	uint64_t inheritable;
 	uint64_t ambient;
 };
@@ -272,7 +316,11 @@ enum nsb_exec_flag {
 	NSB_EXEC_CGROUP = 8,     /* a cgroup v2 directory is attached: CLONE_INTO_CGROUP */
 	NSB_EXEC_MARK = 16,   /* a cgroup namespace of its own, which hides its group's path, and by
 				 which NSB_REQUEST_KILL finds its processes */
-	NSB_EXEC_SESSION = 32 /* setsid(2); else setpgid(0, process_group) */
+	NSB_EXEC_SESSION = 32, /* setsid(2); else setpgid(0, process_group) */
+	NSB_EXEC_WAIT = 64,    /* of a process that becomes its command: the first descriptor is a
+				  listening socket, and a NSB_REQUEST_GO from there starts it */
+	NSB_EXEC_MAKE_CWD = 128,
+	NSB_EXEC_OWN_STDIO = 256 /* pipes and sockets among the standard streams become the user's */
 };
 
 /* Descriptors, in order: reply socket, [cgroup directory], n_tasks v1 `tasks` files, then one for
@@ -299,6 +347,23 @@ struct nsb_exec {
 	uint32_t rows;
 	uint32_t columns;
 	uint32_t reserved;
+};
+
+/*
+ * A program that is run while a process waits that is to become its command. It has that one's
+ * privileges, and its path is resolved where that one is by then.
+ *
+ * Descriptors: standard input, and where the output and the errors go. The reply is
+ * NSB_EVENT_EXITED, or NSB_EVENT_FAILED: ETIMEDOUT when it was killed.
+ */
+struct nsb_hook {
+	struct nsb_header header;
+	uint32_t path;
+	uint32_t n_argv;
+	uint32_t argv;
+	uint32_t n_env;
+	uint32_t env;
+	uint32_t timeout_ms; /* 0: none */
 };
 
 /* Descriptors: reply socket. Signal 0 with everything set asks whether anything is left. */
@@ -339,8 +404,10 @@ struct nsb_open {
  * may not clone into it (cgroup-v2.rst, "Delegation Containment"). They become the caller's
  * children. EOF on its control socket is its end.
  *
+ * With namespaces to join it serves one request: it stays there, and is to be ended.
+ *
  * Descriptors: reply socket, program, /dev/null, control socket, [cgroup directory], [user
- * namespace]. The reply has the pidfd, in pid the new process and in status the helper that joined
+ * namespace], namespaces to join. The reply has the pidfd, in pid the new process and in status the helper that joined
  * the user namespace; the caller reaps both, on failure too.
  */
 struct nsb_clone {
@@ -351,13 +418,16 @@ struct nsb_clone {
 	uint32_t has_userns;
 	uint32_t n_affinity;
 	uint64_t affinity[NSB_CPU_WORDS];
+	uint32_t n_joins;
+	uint32_t joins[NSB_JOINS_MAX]; /* CLONE_NEW* of each */
 };
 
 /* Whose user namespace maps the ids of a tree. */
 enum nsb_idmap {
 	NSB_IDMAP_NONE, /* the tree is shown as it is */
 	NSB_IDMAP_ROOT, /* the sandbox's own */
-	NSB_IDMAP_BIND  /* bind_userns_fd */
+	NSB_IDMAP_BIND, /* bind_userns_fd */
+	NSB_IDMAP_OWN   /* the tree's own */
 };
 
 /* A detached copy of a directory tree, made by the parent before the clone. */
@@ -365,6 +435,8 @@ struct nsb_tree {
 	const char *path;
 	uint32_t idmap;
 	uint32_t recursive;
+	uint32_t map_all; /* 1: with NSB_IDMAP_OWN, also what is mounted below */
+	int32_t userns_fd;
 };
 
 enum nsb_spawn_flag {
@@ -381,6 +453,9 @@ struct nsb_spawn_args {
 	int32_t null_fd;          /* /dev/null */
 	int32_t cgroup_fd;        /* -1: the caller's cgroup */
 	int32_t keeper_fd;        /* control socket of a keeper that is to clone; -1: nsb_spawn() */
+	const int32_t *join_fds;  /* namespaces that the keeper enters first */
+	const uint32_t *joins;    /* CLONE_NEW* of each */
+	uint32_t n_joins;
 	const int32_t *tasks_fds; /* v1 `tasks` files that PID 1 joins */
 	uint32_t n_tasks;
 	const uint64_t *affinity;     /* processors of PID 1 and of all that it starts, a bit each;
@@ -426,6 +501,22 @@ int nsb_can_idmap(const char *path, int userns_fd);
 /* One message with its descriptors. Returns 0 or a negative errno. */
 int nsb_send(int control_fd, const void *message, size_t size, const int32_t *fds, uint32_t n_fds);
 
+/* What sched_setattr(2) takes, but for its size. */
+struct nsb_scheduler {
+	uint32_t policy;
+	int32_t nice;
+	uint64_t flags;
+	uint32_t priority;
+	uint64_t runtime; /* nanoseconds */
+	uint64_t deadline;
+	uint64_t period;
+};
+
+/* Set the scheduling, and the I/O priority (ioprio_set(2)), of a process. Each returns 0 or a
+ * negative errno. */
+int nsb_set_scheduler(int pid, const struct nsb_scheduler *scheduler);
+int nsb_set_io_priority(int pid, int priority);
+
 /* SIGKILL by pidfd. Returns 0 or a negative errno. */
 int nsb_kill(int pidfd, int signal);
 
@@ -451,3 +542,7 @@ enum nsb_probe {
 	NSB_PROBE_COUNT
 };
 int nsb_probe(uint32_t which);
+
+/* Let a BPF program of n instructions decide about device nodes in a v2 group and below, beside any
+ * that is there. Lives as long as the group. Returns 0 or a negative errno. */
+int nsb_cgroup_device(int cgroup_fd, const void *instructions, uint32_t n);

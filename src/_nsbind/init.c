@@ -125,7 +125,7 @@ static void collect_fds(struct message *message, const char *control, size_t con
 }
 
 /* Returns 1 with a message, 0 at the end of the control socket, or a negative errno. */
-static long receive_into(struct message *message, char *buffer)
+long receive_into(int fd, struct message *message, char *buffer)
 {
 	static char control[sizeof(struct cmsghdr) + sizeof message->fds]
 		__attribute__((aligned(16)));
@@ -137,7 +137,7 @@ static long receive_into(struct message *message, char *buffer)
 	long n;
 
 	*message = (struct message){ .bytes = buffer };
-	n = sys3(__NR_recvmsg, NSB_CONTROL_FD, &header, MSG_CMSG_CLOEXEC_);
+	n = sys3(__NR_recvmsg, fd, &header, MSG_CMSG_CLOEXEC_);
 	if (n <= 0)
 		return n;
 	message->size = (size_t)n;
@@ -154,9 +154,9 @@ static long receive_into(struct message *message, char *buffer)
 	return start->size == message->size ? 1 : -E_PROTO;
 }
 
-long receive(struct message *message)
+long receive_from(int fd, struct message *message)
 {
-	return receive_into(message, inline_buffer);
+	return receive_into(fd, message, inline_buffer);
 }
 
 /*
@@ -287,7 +287,7 @@ static void serve(struct message *message, const struct policy *policy)
 static bool serve_next(const struct policy *policy)
 {
 	struct message message;
-	long n = receive(&message);
+	long n = receive_from(NSB_CONTROL_FD, &message);
 
 	if (n == 0)
 		return false;
@@ -347,15 +347,18 @@ _Noreturn void init_main(void)
 	if ((n = sys3(__NR_fcntl, NSB_CONTROL_FD, 2 /* F_SETFD */, 1 /* FD_CLOEXEC */)) < 0 ||
 	    (n = reset_signals()) < 0)
 		give_up(failed(NSB_STEP_RECEIVE, n, 0));
-	n = receive_into(&message, setup_buffer);
+	n = receive_into(NSB_CONTROL_FD, &message, setup_buffer);
 	if (n <= 0)
 		give_up(failed(NSB_STEP_RECEIVE, n ? n : -E_PROTO, 0));
 	setup = (const void *)message.bytes;
 	if (setup->header.kind == NSB_REQUEST_KEEP)
 		keep();
-	if (setup->header.kind != NSB_REQUEST_SETUP || message.size < sizeof *setup)
+	if (setup->header.kind != NSB_REQUEST_SETUP || message.size < sizeof *setup ||
+	    setup->flags & ~(uint32_t)(NSB_SETUP_BECOME | NSB_SETUP_OPEN_ROOT))
 		give_up(failed(NSB_STEP_RECEIVE, -E_PROTO, 0));
-	outcome = set_up(&message, setup, &policy);
+	if (setup->flags & NSB_SETUP_BECOME)
+		become_command(&message, setup);
+	outcome = set_up(&message, setup, &policy, NULL);
 	if (outcome.step)
 		give_up(outcome);
 	/* Of the set-up only its volumes stay open, the root's writable layer among them: no later

@@ -54,6 +54,7 @@ struct policy {
 	uint32_t securebits;
 	bool drop_groups;
 	struct landlock_policy landlock;
+	uint64_t effective;
 	uint64_t permitted;
 	uint64_t inheritable;
 	uint64_t ambient;
@@ -65,7 +66,9 @@ const void *message_at(const struct message *message, uint32_t offset, uint32_t 
 const char *message_string(const struct message *message, uint32_t offset);
 const char *message_strings(const struct message *message, uint32_t offset, uint32_t count);
 int take_fd(struct message *message, uint32_t index);
-long receive(struct message *message); /* until the next call; 0: the control socket has ended */
+/* Until the next call; 0: the socket has ended */
+long receive_from(int fd, struct message *message);
+long receive_into(int fd, struct message *message, char *buffer); /* of NSB_INLINE_MAX bytes */
 void message_release(struct message *message);
 long send_long_report(int fd, const void *report, size_t size, int attached_fd, int pid_to_tell);
 long send_report(int fd, const struct nsb_report *report, int attached_fd, int pid_to_tell);
@@ -84,8 +87,16 @@ static inline struct outcome succeeded(void)
 _Noreturn void keep(void);
 
 /* init_setup.c */
+struct start;
+/* start: of a process that becomes its command; else NULL */
 struct outcome set_up(struct message *message, const struct nsb_setup *setup,
-		      struct policy *policy);
+		      struct policy *policy, struct start *start);
+
+/* init_become.c */
+_Noreturn void become_command(struct message *message, const struct nsb_setup *setup);
+
+/* init_join.c */
+long join_namespaces(const int *fds, const uint32_t *types, uint32_t n, uint32_t *ret_index);
 
 /* init_path.c: names below a directory that an adversary may have filled */
 long open_in_root(int root_fd, const char *path, int flags, unsigned mode, bool symlinks);
@@ -115,8 +126,13 @@ struct place {
 long place_open(const struct place *place, int flags);
 long source_open(const char *path, bool recursive);
 long source_attach(int source_fd, int target_fd, const struct place *place, bool recursive);
-long filesystem_attach(const char *type, const char *options, int target_fd,
-		       const struct place *place, uint64_t attr);
+struct filesystem {
+	const char *type, *source, *options; /* source NULL: none */
+	uint64_t attr;
+};
+long filesystem_attach(const struct filesystem *filesystem, int target_fd,
+		       const struct place *place);
+long mount_change(int mounted_fd, uint64_t set, uint64_t clear);
 long mount_restrict(int root_fd, int mounted_fd, uint64_t attr, bool recursive);
 
 /* init_exec.c */

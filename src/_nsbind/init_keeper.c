@@ -37,7 +37,7 @@ static void clone_request(const struct message *message)
 	static struct child_plan plan;
 	const struct nsb_clone *request = (const void *)message->bytes;
 	struct nsb_report report = { .event = NSB_EVENT_DONE };
-	uint32_t n_fds = 4;
+	uint32_t n_fds = 4, joined = 0;
 	int cgroup_fd = -1, userns_fd = -1;
 	long cloned;
 
@@ -48,8 +48,14 @@ static void clone_request(const struct message *message)
 	if (message->size >= sizeof *request && request->has_userns)
 		userns_fd = message->fds[n_fds++];
 	if (request->header.kind != NSB_REQUEST_CLONE || message->size < sizeof *request ||
-	    message->n_fds != n_fds || request->n_affinity > NSB_CPU_WORDS) {
+	    request->n_joins > NSB_JOINS_MAX || message->n_fds != n_fds + request->n_joins ||
+	    request->n_affinity > NSB_CPU_WORDS) {
 		send_failure(message->fds[0], failed(NSB_STEP_KEEPER, -E_PROTO, 0));
+		return;
+	}
+	cloned = join_namespaces(message->fds + n_fds, request->joins, request->n_joins, &joined);
+	if (cloned < 0) {
+		send_failure(message->fds[0], failed(NSB_STEP_JOIN_NAMESPACE, cloned, joined));
 		return;
 	}
 	plan = (struct child_plan){
@@ -93,7 +99,7 @@ _Noreturn void keep(void)
 	long n;
 
 	(void)sys_prctl(PR_SET_NAME_, (long)"pycontain-keep", 0, 0, 0);
-	while ((n = receive(&message)) != 0) {
+	while ((n = receive_from(NSB_CONTROL_FD, &message)) != 0) {
 		if (n > 0)
 			clone_request(&message);
 		message_release(&message);

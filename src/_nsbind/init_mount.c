@@ -109,16 +109,20 @@ static long configure(int fs_fd, const char *options)
 	return sys5(__NR_fsconfig, fs_fd, FSCONFIG_CMD_CREATE_, NULL, NULL, 0);
 }
 
-static long filesystem_open(const char *type, const char *options, uint64_t attr)
+static long filesystem_open(const struct filesystem *filesystem)
 {
-	long fs_fd = sys2(__NR_fsopen, type, FSOPEN_CLOEXEC_);
-	long fd;
+	long fs_fd = sys2(__NR_fsopen, filesystem->type, FSOPEN_CLOEXEC_);
+	long fd = 0;
 
 	if (fs_fd < 0)
 		return fs_fd;
-	fd = configure((int)fs_fd, options);
+	if (filesystem->source)
+		fd = sys5(__NR_fsconfig, fs_fd, FSCONFIG_SET_STRING_, "source",
+			  filesystem->source, 0);
 	if (fd >= 0)
-		fd = sys3(__NR_fsmount, fs_fd, FSMOUNT_CLOEXEC_, attr);
+		fd = configure((int)fs_fd, filesystem->options);
+	if (fd >= 0)
+		fd = sys3(__NR_fsmount, fs_fd, FSMOUNT_CLOEXEC_, filesystem->attr);
 	sys_close((int)fs_fd);
 	return fd;
 }
@@ -127,26 +131,30 @@ static long filesystem_open(const char *type, const char *options, uint64_t attr
  * A new instance of a file system on target_fd, which place names and which is consumed. Returns a
  * descriptor of its root or a negative errno.
  */
-long filesystem_attach(const char *type, const char *options, int target_fd,
-		       const struct place *place, uint64_t attr)
+long filesystem_attach(const struct filesystem *filesystem, int target_fd,
+		       const struct place *place)
 {
-	long fd = filesystem_open(type, options, attr);
+	const char *type = filesystem->type;
+	long fd = filesystem_open(filesystem);
 	long err = fd < 0 ? fd : sys_move_mount((int)fd, target_fd);
 	char path[32];
 
 	if (err < 0 && fd >= 0)
 		sys_close((int)fd);
-	/* fsconfig(2) takes values of 255 bytes, mount(2) a page of layers. */
-	if (unavailable(err) || (err == -E_NAMETOOLONG && text_equal(type, "overlay"))) {
+	/* fsconfig(2) takes values of 255 bytes, mount(2) a page of layers, or of what the caller
+	 * wrote. */
+	if (unavailable(err) || (err == -E_NAMETOOLONG &&
+				 (filesystem->source || text_equal(type, "overlay")))) {
 		proc_fd_path(path, target_fd);
-		err = sys_mount(type, path, type, attr_to_ms(attr), options);
+		err = sys_mount(filesystem->source ? filesystem->source : type, path, type,
+				attr_to_ms(filesystem->attr), filesystem->options);
 		fd = err < 0 ? err : place_open(place, O_DIRECTORY_);
 	}
 	sys_close(target_fd);
 	return err < 0 ? err : fd;
 }
 
-static long remount(int mounted_fd, uint64_t attr)
+static long remount(int mounted_fd, uint64_t set, uint64_t clear)
 {
 	struct sys_statfs stat;
 	long err = sys2(__NR_fstatfs, mounted_fd, &stat);
@@ -156,7 +164,9 @@ static long remount(int mounted_fd, uint64_t attr)
 		return err;
 	proc_fd_path(path, mounted_fd);
 	return sys_mount(NULL, path, NULL,
-			 MS_REMOUNT_ | MS_BIND_ | (stat.flags & ST_KEPT_) | attr_to_ms(attr), NULL);
+			 MS_REMOUNT_ | MS_BIND_ | (stat.flags & ST_KEPT_ & ~attr_to_ms(clear)) |
+				 attr_to_ms(set),
+			 NULL);
 }
 
 static char *read_mountinfo(size_t *ret_size)
@@ -239,7 +249,7 @@ static long remount_below(int root_fd, int mounted_fd, uint64_t attr)
 		if (found[top_length] == '/') {
 			long fd = open_in_root(root_fd, found + root_length, O_PATH_, 0, false);
 
-			err = fd < 0 ? fd : remount((int)fd, attr);
+			err = fd < 0 ? fd : remount((int)fd, attr, 0);
 			if (fd >= 0)
 				sys_close((int)fd);
 		}
@@ -261,6 +271,15 @@ long mount_restrict(int root_fd, int mounted_fd, uint64_t attr, bool recursive)
 				&change);
 	if (!unavailable(err))
 		return err;
-	err = remount(mounted_fd, attr);
+	err = remount(mounted_fd, attr, 0);
 	return err < 0 || !recursive ? err : remount_below(root_fd, mounted_fd, attr);
+}
+
+/* Set and clear attributes of one mount. */
+long mount_change(int mounted_fd, uint64_t set, uint64_t clear)
+{
+	struct sys_mount_attr change = { .attr_set = set, .attr_clr = clear };
+	long err = sys_mount_setattr(mounted_fd, "", AT_EMPTY_PATH_, &change);
+
+	return unavailable(err) ? remount(mounted_fd, set, clear) : err;
 }

@@ -10,6 +10,7 @@
 
 enum {
 	MNT_DETACH_ = 2,
+	MS_MOVE_ = 8192,
 	KEYCTL_JOIN_SESSION_KEYRING_ = 1,
 	CHARACTER_DEVICE = 0020000,
 	DIRECTORY = 0040000,
@@ -19,12 +20,6 @@ enum {
 };
 
 typedef long (*op_function)(struct builder *builder, const struct nsb_op *op);
-
-static struct place in_root(const struct builder *builder, const struct nsb_op *op)
-{
-	return (struct place){ builder->root_fd, target_of(builder, op),
-			       !(op->flags & NSB_OP_NO_SYMLINKS) };
-}
 
 static struct place at_host(const struct builder *builder)
 {
@@ -75,14 +70,21 @@ static void own_file_system(int fd)
 	volume_add(fd);
 }
 
+static long attach_new(const struct builder *builder, const struct nsb_op *op, const char *type,
+		       int target_fd, const struct place *place)
+{
+	struct filesystem filesystem = { type, NULL, source_of(builder, op), op->attr };
+
+	return filesystem_attach(&filesystem, target_fd, place);
+}
+
 static long attach_at_host(struct builder *builder, const struct nsb_op *op)
 {
 	struct place place = at_host(builder);
 	long target = place_open(&place, O_DIRECTORY_);
 
 	return target < 0 ? target
-			  : filesystem_attach("tmpfs", source_of(builder, op), (int)target, &place,
-					      op->attr);
+			  : attach_new(builder, op, "tmpfs", (int)target, &place);
 }
 
 static long op_root_tmpfs(struct builder *builder, const struct nsb_op *op)
@@ -232,7 +234,8 @@ static long overlay_attach(struct builder *builder, int target_fd, const struct 
 	}
 	first_lower = builder->n_lowers;
 	builder->n_overlays++;
-	return filesystem_attach("overlay", options, target_fd, place, attr);
+	return filesystem_attach(&(struct filesystem){ "overlay", NULL, options, attr }, target_fd,
+				 place);
 }
 
 /* For a caller that asks for it. */
@@ -284,16 +287,18 @@ static long op_mkdir(struct builder *builder, const struct nsb_op *op)
 
 static long op_symlink(struct builder *builder, const struct nsb_op *op)
 {
-	static const struct making making = { .mode = 0755 };
+	const struct making making = { .mode = 0755, .symlinks = op->flags & NSB_OP_FOLLOW };
 	char name[256];
 	long err, fd = open_parent_in_root(builder->root_fd, target_of(builder, op), name, true,
 					   &making);
 
 	if (fd < 0)
 		return fd;
+	if (op->flags & NSB_OP_REPLACE)
+		(void)sys3(__NR_unlinkat, fd, name, 0);
 	err = sys3(__NR_symlinkat, source_of(builder, op), fd, name);
 	sys_close((int)fd);
-	return err;
+	return err == -E_EXIST && op->flags & NSB_OP_OPTIONAL ? 0 : err;
 }
 
 static long write_all(int fd, const char *bytes, size_t size)
@@ -350,7 +355,7 @@ static long attach_source(struct builder *builder, const struct nsb_op *op, int 
 	fd = source_attach(source, (int)target, &place, recursive);
 	if (fd < 0)
 		return fd;
-	err = mount_restrict(builder->root_fd, (int)fd, op->attr, recursive);
+	err = change_mount(builder, op, (int)fd, recursive);
 	sys_close((int)fd);
 	return err;
 }
@@ -390,8 +395,7 @@ static long attach_instance(struct builder *builder, const struct nsb_op *op, co
 	long target = make_mount_point(builder->root_fd, place.path, true, place.symlinks);
 
 	return target < 0 ? target
-			  : filesystem_attach(type, source_of(builder, op), (int)target, &place,
-					      op->attr);
+			  : attach_new(builder, op, type, (int)target, &place);
 }
 
 static long op_tmpfs(struct builder *builder, const struct nsb_op *op)
@@ -428,8 +432,8 @@ static long op_binfmt(struct builder *builder, const struct nsb_op *op)
 {
 	struct place place = in_root(builder, op);
 	long target = make_mount_point(builder->root_fd, place.path, true, place.symlinks);
-	long fd = target < 0 ? target
-			     : filesystem_attach("binfmt_misc", "", (int)target, &place, op->attr);
+	struct filesystem filesystem = { "binfmt_misc", NULL, "", op->attr };
+	long fd = target < 0 ? target : filesystem_attach(&filesystem, (int)target, &place);
 	long err = fd < 0 ? fd : write_text((int)fd, "register", source_of(builder, op));
 
 	if (fd >= 0)
@@ -473,18 +477,24 @@ static long mask_file(struct builder *builder, int target_fd, const struct place
 	return source;
 }
 
+static struct place covered(const struct builder *builder, const struct nsb_op *op)
+{
+	return (struct place){ builder->root_fd, target_of(builder, op),
+			       op->flags & NSB_OP_FOLLOW };
+}
+
 static long op_mask(struct builder *builder, const struct nsb_op *op)
 {
-	struct place place = { builder->root_fd, target_of(builder, op), false };
+	static const struct filesystem empty = { "tmpfs", NULL, "size=0,nr_inodes=1,mode=555",
+						 MOUNT_ATTR_RDONLY_ | MOUNT_ATTR_NOSUID_ |
+							 MOUNT_ATTR_NODEV_ | MOUNT_ATTR_NOEXEC_ };
+	struct place place = covered(builder, op);
 	long target = place_open(&place, 0);
 
 	if (target < 0)
 		return target == -E_NOENT ? 0 : target;
 	if (is_directory((int)target))
-		return close_result(filesystem_attach(
-			"tmpfs", "size=0,nr_inodes=1,mode=555", (int)target, &place,
-			MOUNT_ATTR_RDONLY_ | MOUNT_ATTR_NOSUID_ | MOUNT_ATTR_NODEV_ |
-				MOUNT_ATTR_NOEXEC_));
+		return close_result(filesystem_attach(&empty, (int)target, &place));
 	return close_result(mask_file(builder, (int)target, &place));
 }
 
@@ -508,11 +518,27 @@ static long bind_on_itself(struct builder *builder, const struct place *place, u
 
 static long op_read_only(struct builder *builder, const struct nsb_op *op)
 {
-	struct place place = { builder->root_fd, target_of(builder, op), false };
+	struct place place = covered(builder, op);
 
 	if (!*place.path)
 		return mount_restrict(builder->root_fd, builder->root_fd, op->attr, false);
 	return bind_on_itself(builder, &place, op->attr);
+}
+
+/* Of the very file system that the descriptor is of, whatever may be mounted on its files. */
+static long write_kernel_text(int proc_fd, const char *path, const char *text)
+{
+	long fd = sys_openat2(proc_fd, path, (unsigned)(O_WRONLY_ | O_CLOEXEC_),
+			      RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS),
+	     n;
+
+	if (fd == -E_NOSYS)
+		return write_text(proc_fd, path, text);
+	if (fd < 0)
+		return fd;
+	n = sys_write((int)fd, text, text_length(text));
+	sys_close((int)fd);
+	return n < 0 ? n : 0;
 }
 
 /* Through the procfs that we mounted ourselves; whatever lies on /proc of the image is never
@@ -523,9 +549,13 @@ static long op_sysctl(struct builder *builder, const struct nsb_op *op)
 		uint64_t type, rest[15];
 	} stat = { 0 };
 
+	/* In the host's the names below sys are those of our namespaces, too. */
+	if (builder->proc_fd < 0 && builder->start)
+		builder->proc_fd = (int)sys_openat(AT_FDCWD_, "/proc",
+						   O_PATH_ | O_DIRECTORY_ | O_CLOEXEC_, 0);
 	if (sys2(__NR_fstatfs, builder->proc_fd, &stat) < 0 || stat.type != PROC_SUPER_MAGIC_)
 		return -E_PROTO;
-	return write_text(builder->proc_fd, target_of(builder, op), source_of(builder, op));
+	return write_kernel_text(builder->proc_fd, target_of(builder, op), source_of(builder, op));
 }
 
 static long op_hostname(struct builder *builder, const struct nsb_op *op)
@@ -553,10 +583,9 @@ static long op_loopback(struct builder *builder, const struct nsb_op *op)
 
 static long op_keyring(struct builder *builder, const struct nsb_op *op)
 {
-	long err = sys2(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING_, NULL);
+	const char *name = source_of(builder, op);
+	long err = sys2(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING_, *name ? name : NULL);
 
-	(void)builder;
-	(void)op;
 	/* A kernel without keys has none to leak. */
 	return err == -E_NOSYS ? 0 : err < 0 ? err : 0;
 }
@@ -572,6 +601,19 @@ static long op_pivot_root(struct builder *builder, const struct nsb_op *op)
 	    (err = sys2(__NR_umount2, ".", MNT_DETACH_)) < 0)
 		return err;
 	return sys1(__NR_chdir, "/");
+}
+
+/* Without a mount namespace, or on an initramfs, which pivot_root(2) refuses: mode 1 moves the new
+ * root over the old one. */
+static long op_chroot(struct builder *builder, const struct nsb_op *op)
+{
+	long err = sys1(__NR_fchdir, builder->root_fd);
+
+	if (!err && op->mode)
+		err = sys_mount(".", "/", NULL, MS_MOVE_, NULL);
+	if (!err)
+		err = sys1(__NR_chroot, ".");
+	return err ? err : sys1(__NR_chdir, "/");
 }
 
 static const struct {
@@ -604,6 +646,12 @@ static const struct {
 	[NSB_OP_LOOPBACK] = { op_loopback, NSB_STEP_LOOPBACK },
 	[NSB_OP_KEYRING] = { op_keyring, NSB_STEP_KEYRING },
 	[NSB_OP_PIVOT_ROOT] = { op_pivot_root, NSB_STEP_PIVOT_ROOT },
+	[NSB_OP_CHROOT] = { op_chroot, NSB_STEP_PIVOT_ROOT },
+	[NSB_OP_MOUNT] = { op_mount, NSB_STEP_MOUNT },
+	[NSB_OP_ATTRIBUTES] = { op_attributes, NSB_STEP_ATTRIBUTES },
+	[NSB_OP_NODE] = { op_node, NSB_STEP_NODE },
+	[NSB_OP_CONSOLE] = { op_console, NSB_STEP_CONSOLE },
+	[NSB_OP_SYNC] = { op_sync, NSB_STEP_SYNC },
 };
 
 bool op_is_valid(const struct builder *builder, const struct nsb_op *op)

@@ -7,7 +7,7 @@
  */
 #include "init_ops.h"
 
-enum { MS_PRIVATE_REC = (1 << 18) | 16384, SECCOMP_MAX = 4096 /* BPF_MAXINSNS */ };
+enum { MS_SHARED_ = 1 << 20, MS_PRIVATE_ = 1 << 18, SECCOMP_MAX = 4096 /* BPF_MAXINSNS */ };
 
 static bool has_source(uint32_t kind)
 {
@@ -136,6 +136,7 @@ static struct outcome read_policy(const struct message *message, const struct ns
 			      message_strings(message, setup->landlock_paths,
 					      setup->n_landlock_paths),
 			      setup->n_landlock_paths, setup->landlock_net },
+		.effective = setup->effective,
 		.permitted = setup->permitted,
 		.inheritable = setup->inheritable,
 		.ambient = setup->ambient,
@@ -159,11 +160,56 @@ static struct outcome check_plan(const struct builder *builder)
 	return succeeded();
 }
 
-struct outcome set_up(struct message *message, const struct nsb_setup *setup, struct policy *policy)
+/* A new root cannot be where its mount would show on the host (pivot_root(2)). path is changed. */
+static long make_parent_private(char *path)
+{
+	size_t n = text_length(path);
+	long err = sys_mount(NULL, path, NULL, MS_PRIVATE_, NULL);
+
+	while (n && err == -E_INVAL) { /* not a mount point */
+		while (n && path[--n] != '/')
+			;
+		path[n ? n : 1] = '\0';
+		err = sys_mount(NULL, path, NULL, MS_PRIVATE_, NULL);
+	}
+	return err;
+}
+
+/* Nothing that is mounted here shows on the host, nor the other way round, if not asked for. */
+static struct outcome propagate(const struct message *message, const struct nsb_setup *setup)
+{
+	char path[PATH_SIZE];
+	long err = 0;
+
+	if (setup->propagation)
+		err = sys_mount(NULL, "/", NULL, setup->propagation, NULL);
+	if (!err && setup->propagation & MS_SHARED_)
+		err = text_append(path, path + sizeof path,
+				  message_string(message, setup->attach_at))
+			      ? make_parent_private(path)
+			      : -E_NAMETOOLONG;
+	return err ? failed(NSB_STEP_PROPAGATION, err, 0) : succeeded();
+}
+
+/* No way to the host stays open while the process waits; the message stays, as the policy is in it. */
+static void close_builder(const struct builder *builder)
+{
+	const int fds[] = { builder->root_fd, builder->stage_fd, builder->proc_fd,
+			    builder->null_fd };
+
+	for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+		if (fds[i] >= 0)
+			sys_close(fds[i]);
+	for (uint32_t i = 0; i < builder->message->n_fds; i++)
+		if (builder->message->fds[i] >= 0)
+			sys_close(builder->message->fds[i]);
+}
+
+struct outcome set_up(struct message *message, const struct nsb_setup *setup,
+		      struct policy *policy, struct start *start)
 {
 	static struct builder builder;
 	struct outcome outcome = read_policy(message, setup, policy);
-	long err;
 
 	builder = (struct builder){
 		.message = message,
@@ -173,7 +219,10 @@ struct outcome set_up(struct message *message, const struct nsb_setup *setup, st
 		.stage_fd = -1,
 		.proc_fd = -1,
 		.null_fd = -1,
+		.start = start,
 	};
+	if (setup->flags & NSB_SETUP_OPEN_ROOT)
+		own_devices_end();
 	if (!outcome.step)
 		outcome = check_plan(&builder);
 	(void)sys1(__NR_umask, 0);
@@ -181,9 +230,8 @@ struct outcome set_up(struct message *message, const struct nsb_setup *setup, st
 		outcome = write_maps(message, setup);
 	if (!outcome.step)
 		outcome = enter_time_namespace(message, setup);
-	/* Nothing that is mounted here shows on the host, nor the other way round. */
-	if (!outcome.step && (err = sys_mount(NULL, "/", NULL, MS_PRIVATE_REC, NULL)) < 0)
-		outcome = failed(NSB_STEP_PROPAGATION, err, 0);
+	if (!outcome.step)
+		outcome = propagate(message, setup);
 	if (!outcome.step)
 		outcome = open_sources(&builder);
 	if (!outcome.step)
@@ -193,5 +241,7 @@ struct outcome set_up(struct message *message, const struct nsb_setup *setup, st
 	if (!outcome.step)
 		outcome = drop_bounding(setup->bounding);
 	own_devices_end();
+	if (start)
+		close_builder(&builder);
 	return outcome;
 }

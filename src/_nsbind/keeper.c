@@ -20,8 +20,9 @@ static int ask(const struct nsb_spawn_args *args, int reply_fd, int init_control
 		.has_cgroup = args->cgroup_fd >= 0,
 		.has_userns = args->userns_fd >= 0,
 		.n_affinity = args->n_affinity,
+		.n_joins = args->n_joins,
 	};
-	int32_t fds[6] = { reply_fd, args->init_fd, args->null_fd, init_control_fd };
+	int32_t fds[6 + NSB_JOINS_MAX] = { reply_fd, args->init_fd, args->null_fd, init_control_fd };
 	uint32_t n_fds = 4;
 
 	if (args->n_affinity)
@@ -30,6 +31,10 @@ static int ask(const struct nsb_spawn_args *args, int reply_fd, int init_control
 		fds[n_fds++] = args->cgroup_fd;
 	if (request.has_userns)
 		fds[n_fds++] = args->userns_fd;
+	for (uint32_t i = 0; i < args->n_joins; i++) {
+		fds[n_fds++] = args->join_fds[i];
+		request.joins[i] = args->joins[i];
+	}
 	return nsb_send(args->keeper_fd, &request, sizeof request, fds, n_fds);
 }
 
@@ -69,7 +74,7 @@ int keeper_clone(const struct nsb_spawn_args *args, int init_control_fd, struct 
 	struct nsb_report report = { 0 };
 	int pair[2], pidfd = -1, err;
 
-	if (args->n_tasks)
+	if (args->n_tasks || args->n_joins > NSB_JOINS_MAX)
 		return set_failure(reterr, NSB_STEP_KEEPER, EINVAL, 0);
 	if (args->n_affinity > NSB_CPU_WORDS)
 		return set_failure(reterr, NSB_STEP_AFFINITY, EINVAL, 0);

@@ -185,10 +185,11 @@ int nsb_send(int control_fd, const void *bytes, size_t size, const int32_t *fds,
 }
 
 /* userns_fd < 0: the tree is shown as it is */
-static int open_tree_copy(const char *path, int userns_fd, bool with_submounts,
+static int open_tree_copy(const char *path, int userns_fd, bool with_submounts, bool map_all,
 			  struct nsb_failure *reterr, uint32_t index)
 {
-	unsigned recursive = with_submounts ? AT_RECURSIVE_ : 0;
+	unsigned recursive = with_submounts ? AT_RECURSIVE_ : 0,
+		 mapped = map_all ? recursive : 0;
 	bool idmapped = userns_fd >= 0;
 	/* A copy of a shared mount is its peer: what is mounted on one would appear on the other.
 	 */
@@ -202,7 +203,11 @@ static int open_tree_copy(const char *path, int userns_fd, bool with_submounts,
 
 	if (fd < 0)
 		return set_failure(reterr, NSB_STEP_OPEN_TREE, (int)-fd, index);
-	err = sys_mount_setattr((int)fd, "", AT_EMPTY_PATH_ | recursive, &attr);
+	err = sys_mount_setattr((int)fd, "", AT_EMPTY_PATH_ | mapped, &attr);
+	if (err >= 0 && mapped != recursive) {
+		attr.attr_set = attr.userns_fd = 0;
+		err = sys_mount_setattr((int)fd, "", AT_EMPTY_PATH_ | recursive, &attr);
+	}
 	if (err < 0) {
 		close((int)fd);
 		return set_failure(reterr, NSB_STEP_IDMAP, (int)-err, index);
@@ -213,7 +218,7 @@ static int open_tree_copy(const char *path, int userns_fd, bool with_submounts,
 int nsb_can_idmap(const char *path, int userns_fd)
 {
 	struct nsb_failure failure = { 0 };
-	int fd = open_tree_copy(path, userns_fd, false, &failure, 0);
+	int fd = open_tree_copy(path, userns_fd, false, false, &failure, 0);
 
 	if (fd < 0)
 		return -failure.err;
@@ -268,10 +273,11 @@ static int queue_messages(const struct nsb_spawn_args *args, int control_fd,
 		const struct nsb_tree *tree = &args->trees[n];
 		const int userns_fds[] = { [NSB_IDMAP_NONE] = -1,
 					   [NSB_IDMAP_ROOT] = args->userns_fd,
-					   [NSB_IDMAP_BIND] = args->bind_userns_fd };
+					   [NSB_IDMAP_BIND] = args->bind_userns_fd,
+					   [NSB_IDMAP_OWN] = tree->userns_fd };
 
 		trees[n] = open_tree_copy(tree->path, userns_fds[tree->idmap], tree->recursive,
-					  reterr, n);
+					  tree->idmap != NSB_IDMAP_OWN || tree->map_all, reterr, n);
 		if (trees[n] < 0) {
 			err = -1;
 			goto out;

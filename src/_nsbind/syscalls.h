@@ -221,6 +221,7 @@ struct sys_statfs {
 #define E_2BIG        7
 #define E_BADFD       77
 #define E_OPNOTSUPP   95
+#define E_TIMEDOUT    110
 
 #define SIG_KILL     9
 #define SIG_CHLD     17

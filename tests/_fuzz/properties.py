@@ -19,7 +19,7 @@ import _bpf
 import _seccomp_model as model
 from _elves import abi, elf, isa
 from pycontain import _native, _seccomp, _syscalls
-from pycontain._cgroup import _files, _hierarchy, _limits
+from pycontain._cgroup import _cpus, _files, _hierarchy
 from pycontain._cli import _run
 from pycontain._configure import configured
 from pycontain._contract._elf import BadElfError, read_elf
@@ -60,8 +60,8 @@ def check_user(text: str) -> None:
 
 def check_cpuset(text: str) -> None:
     with contextlib.suppress(ConfigError):
-        cpus = _limits.parse_cpuset(text)
-        assert _limits.parse_cpuset(_limits.format_cpuset(cpus)) == cpus
+        cpus = _cpus.parse_cpuset(text)
+        assert _cpus.parse_cpuset(_cpus.format_cpuset(cpus)) == cpus
 
 
 def check_environment(env: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pycontain._cgroup import Limits, parse_cpuset
-from pycontain._cgroup._limits import format_cpuset
+from pycontain._cgroup._cpus import format_cpuset
 from pycontain.config import IoLimit
 from pycontain.errors import ConfigError
 

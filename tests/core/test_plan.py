@@ -171,9 +171,10 @@ BROKEN = {
     "size too large": _header(1, len(WHOLE) + 1) + WHOLE[16:],
     "size too small": _header(1, len(WHOLE) - 1) + WHOLE[16:],
     "payload without a descriptor": _header(1, len(WHOLE), 1) + WHOLE[16:],
-    "ops beyond the end": WHOLE[:16] + struct.pack("=II", 2, 0xFFFFFFF0) + WHOLE[24:],
-    "too many ops": WHOLE[:16] + struct.pack("=I", 0xFFFFFFFF) + WHOLE[20:],
-    "ops in the header": WHOLE[:16] + struct.pack("=II", 1, 4) + WHOLE[24:],
+    "unknown flags": WHOLE[:16] + struct.pack("=I", 1 << 31) + WHOLE[20:],
+    "ops beyond the end": WHOLE[:24] + struct.pack("=II", 2, 0xFFFFFFF0) + WHOLE[32:],
+    "too many ops": WHOLE[:24] + struct.pack("=I", 0xFFFFFFFF) + WHOLE[28:],
+    "ops in the header": WHOLE[:24] + struct.pack("=II", 1, 4) + WHOLE[32:],
     "all ones": _header(1, 200) + b"\xff" * 184,
     "zeros": _header(1, 200) + b"\0" * 184,
 }

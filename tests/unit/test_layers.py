@@ -16,13 +16,14 @@ EXTENSION = "_nsbind"
 # may import each other without cycles. Within a level a module may import those before it.
 LEVELS = {
     0: (
-        *("_cause", "errors", "_statedir", "denial", "result", "enforcement"),
+        *("_error_base", "_command_errors", "_cause", "errors"),
+        *("_statedir", "denial", "result", "enforcement"),
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "_contract"),
         *("config", "_remedies", "_calls"),
     ),
     1: (
         *("_cgroup", "_userland", "_native", "_fallbacks", "_host", "_hints"),
-        *("_patience", "_processes"),
+        *("_patience", "_processes", "_terminal"),
     ),
     2: (
         *(
@@ -44,10 +45,10 @@ LEVELS = {
         *("_process", "_files", "_layers", "_unpack", "_pull", "_push", "_root"),
         *("_stored", "_writable"),
     ),
-    5: ("_configure", "_job", "_popen"),
-    6: ("sandbox", "_aio", "images", "_trace", "contract", "_findings", "host"),
+    5: ("_oci", "_configure", "_job", "_popen"),
+    6: ("oci", "sandbox", "_aio", "images", "_trace", "contract", "_findings", "host"),
     7: ("",),
-    8: ("_cli", "selftest", "__main__"),
+    8: ("_cli", "_oci_cli", "selftest", "__main__"),
 }
 PLACE = {name: place for place, name in enumerate(itertools.chain(*LEVELS.values()))}
 

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make the groups of a container."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from typing import TYPE_CHECKING
+
+from pycontain._cgroup._counters import Dir
+from pycontain.errors import UnsupportedError
+
+from . import _devices, _homes, _path, _resources
+from ._group import Cgroup
+
+if TYPE_CHECKING:
+    from pycontain._oci._spec import Config
+
+    from ._unit import Scope
+
+# A hierarchy that refuses a directory for these reasons is not ours to use.
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def create(
+    config: Config, container_id: str, *, systemd: bool, device_rules: bool = True
+) -> Cgroup:
+    """Make a container's groups and bring its resources into force.
+
+    Where no hierarchy lets this user make groups and nothing needs one, there are none, and `notes`
+    says why.
+
+    Args:
+        config: The container's; its cgroupsPath and resources are used.
+        container_id: For the name of a group that is given none.
+        systemd: The cgroupsPath is `slice:prefix:name`, a unit of systemd's.
+        device_rules: Bound the device nodes that can be used.
+
+    Raises:
+        ConfigError: A path or a value that cannot be right.
+        UnsupportedError: A controller that is needed is absent, the group is in use, or the kernel
+            refused it or a value. Nothing that was made remains.
+    """
+    linux = config.linux
+    needed = _resources.controllers(linux.resources) | _homes.COUNTED
+    with contextlib.ExitStack() as undo:
+        if systemd:
+            from . import _unit  # noqa: PLC0415 - rarely needed
+
+            scope, path = _unit.start(config, container_id)
+            undo.callback(scope.stop)
+        else:
+            scope, path = None, _path.parse(linux.cgroups_path, container_id)
+        cgroup = _make(path, scope, undo)
+        undo.callback(cgroup.close)
+        cgroup.apply(linux.resources, needed)
+        if device_rules and _devices.enforceable():
+            v1 = cgroup.paths.get("devices")
+            _devices.apply(linux.resources.devices, Dir(1, v1) if v1 else None, cgroup.dir(""))
+        elif device_rules:
+            cgroup.notes += (_devices.NOT_ENFORCED,)
+        cgroup.open()
+        undo.pop_all()
+    return cgroup
+
+
+def _make(path: _path.Path, scope: Scope | None, undo: contextlib.ExitStack) -> Cgroup:
+    paths: dict[str, str] = {}
+    above: list[str] = []
+    homes, notes = _homes.homes(path)
+    for home in homes:
+        try:
+            made = _homes.make(home, scope.keeper_pid if scope else 0)
+        except UnsupportedError:
+            raise
+        except OSError as error:
+            refusal = _homes.refused(home, error)
+            if scope is not None or error.errno not in _NOT_OURS:
+                raise refusal from error
+            notes.append(str(refusal))
+            continue
+        undo.callback(made.undo, home)
+        paths |= dict.fromkeys(home.keys, home.path)
+        above += made.above
+    return Cgroup(paths, above=above, notes=notes, scope=scope)

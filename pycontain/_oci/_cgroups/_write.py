@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write settings into a group, with errors that name the configuration's field."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pycontain._cgroup import _files, _remedy
+from pycontain.errors import PycontainError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pycontain._cgroup._counters import Dir
+
+NO_LIMIT = -1
+"""In the specification, and in v1's files; v2 has `max`."""
+
+
+class Setting(NamedTuple):
+    """A text for a file of a group, and the field of `linux.resources` that it is from."""
+
+    file: str
+    text: str
+    field: str
+
+
+def or_max(value: int) -> str:
+    """Return what a file of v2 takes for a limit."""
+    return "max" if value < 0 else str(value)
+
+
+def put(group: Dir, setting: Setting) -> None:
+    """Write one setting. Raises UnsupportedError with field, file and remedy."""
+    try:
+        _files.write(f"{group.path}/{setting.file}", setting.text)
+    except OSError as error:
+        raise refused(group, setting, error) from error
+
+
+def put_all(group: Dir, settings: Iterable[Setting]) -> None:
+    """Write settings that bound each other, in an order in which the kernel takes them.
+
+    What it calls invalid (such as a memory limit above that with swap, cgroup-v1/memory.rst) is
+    tried again after the others.
+
+    Raises:
+        UnsupportedError: As `put`.
+    """
+    left = list(settings)
+    while left:
+        again: list[tuple[Setting, OSError]] = []
+        for setting in left:
+            try:
+                _files.write(f"{group.path}/{setting.file}", setting.text)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise refused(group, setting, error) from error
+                again.append((setting, error))
+        if len(again) == len(left):
+            raise refused(group, *again[0]) from again[0][1]
+        left = [setting for setting, _ in again]
+
+
+def refused(group: Dir, setting: Setting, error: OSError) -> UnsupportedError:
+    """Turn the kernel's refusal of a setting into an error."""
+    path = f"{group.path}/{setting.file}"
+    if error.errno == errno.ENOENT and os.path.isdir(group.path):
+        why, remedy = "this kernel has no such file", "leave the field out"
+    else:
+        why, remedy = f"{error.strerror}", _remedy.remedy(error.errno)
+    text = f"linux.resources.{setting.field}: cannot write {setting.text!r} to {path}: {why}"
+    return UnsupportedError(error.errno, f"{text}: {remedy}")
+
+
+@contextlib.contextmanager
+def reported(doing: str) -> Iterator[None]:
+    """Turn what the kernel refuses besides settings into errors of ours."""
+    try:
+        yield
+    except PycontainError:
+        raise
+    except OSError as error:
+        text = f"{doing}: {error.filename}: {error.strerror}: {_remedy.remedy(error.errno)}"
+        raise UnsupportedError(error.errno, text) from error
+
+
+def unsupported(field: str, why: str, remedy: str) -> UnsupportedError:
+    """Return the error for a field that these groups have nothing for."""
+    return UnsupportedError(errno.EOPNOTSUPP, f"linux.resources.{field}: {why}: {remedy}")

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The creation of a container's first process, up to where it waits for its start."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+
+from pycontain import _native
+from pycontain._native import Event
+from pycontain.errors import ConfigError, SpawnError, UnsupportedError
+
+from . import _command, _hooks
+from ._console import send_console
+from ._init import Init
+from ._labels import label_ops
+from ._lower import Lowered
+from ._namespaces import Joins, clone_flags
+from ._options import PROPAGATIONS
+from ._status import SOCKET
+from ._userns import UserNamespaces
+from ._value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from ._cgroups import Cgroup
+    from ._spec import Config, Process
+
+
+class Streams(Value):
+    """The descriptors that a process gets.
+
+    Attributes:
+        stdin, stdout, stderr: The caller's 0, 1 and 2 if None.
+        preserve_fds: How many after these, from 3 on.
+        listening: How many of a service manager's before those (sd_listen_fds(3)).
+        console_socket: Where the pty goes; "": nowhere.
+    """
+
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+    preserve_fds: int = 0
+    listening: int = 0
+    console_socket: str = ""
+
+    def fds(self, *, terminal: bool) -> dict[int, int]:
+        """Return number inside and descriptor of each.
+
+        Raises:
+            ConfigError: One that is to be preserved is not open.
+        """
+        given = (self.stdin, self.stdout, self.stderr)
+        found = {} if terminal else {n: n if fd is None else fd for n, fd in enumerate(given)}
+        for number in range(3, 3 + self.preserve_fds + self.listening):
+            found[number] = number
+        for number, fd in found.items():
+            try:
+                os.fstat(fd)
+            except OSError:
+                raise ConfigError(f"preserve_fds: descriptor {number} is not open") from None
+        return found
+
+
+def listen(directory: int) -> socket.socket:
+    """Return a listening socket in a directory, through its descriptor: names may be long."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    try:
+        sock.bind(f"/proc/self/fd/{directory}/{SOCKET}")
+        sock.listen(4)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def spawn(  # noqa: PLR0913 - all that a process of a container is made of
+    *,
+    setup: bytes,
+    command: bytes,
+    command_fds: list[int],
+    cgroup: Cgroup,
+    namespaces: int = 0,
+    userns_fd: int = -1,
+    joins: Joins,
+    trees: tuple[_native.Tree, ...] = (),
+    paths: list[str],
+    program: str,
+) -> Init:
+    """Start `_init`, as our child; where it joins namespaces, through a keeper.
+
+    Raises:
+        SpawnError: A step before its execution failed; nothing is left.
+    """
+    from pycontain._keeper import Keeper  # noqa: PLC0415 - only where namespaces are joined
+
+    keeper = None
+    if joins.rows:
+        if userns_fd >= 0:
+            joins.add_fd(userns_fd, "user")
+            userns_fd = -1
+        keeper = Keeper()
+    try:
+        pid1 = _native.spawn(
+            namespaces=namespaces,
+            flags=_native.spawn_flags(),
+            userns_fd=userns_fd,
+            cgroup_fd=-1 if cgroup.cgroup_fd is None else cgroup.cgroup_fd,
+            tasks_fds=(),
+            trees=_native.Trees(trees),
+            setup=setup,
+            command=command,
+            command_fds=command_fds,
+            keeper_fd=-1 if keeper is None else keeper.fileno(),
+            joins=joins.rows,
+        )
+    except _native.NativeError as error:
+        step, number, index = error.failure
+        of_a_tree = step.name in ("OPEN_TREE", "IDMAP") and index < len(trees)
+        path = trees[index].path if of_a_tree else None
+        raise SpawnError(step.name, number, os.strerror(number), path) from None
+    finally:
+        if keeper is not None:
+            keeper.close()
+    return Init(pid1, paths, program)
+
+
+class Creation:
+    """What is needed until the process waits for its start; `close` gives it back.
+
+    Args:
+        config: The container's.
+        bundle, rootfs: Absolute paths.
+        cgroup: Its groups, open.
+        streams: Its descriptors.
+        pivot: Enter the root by pivot_root(2).
+        keyring: Name of the session keyring; "": none of its own.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        bundle: str,
+        rootfs: str,
+        cgroup: Cgroup,
+        streams: Streams,
+        *,
+        pivot: bool = True,
+        keyring: str = "",
+    ) -> None:
+        assert config.process is not None  # noqa: S101 - the caller checked
+        self.config = config
+        self.process: Process = config.process
+        self.bundle = bundle
+        self.rootfs = rootfs
+        self.cgroup = cgroup
+        self.streams = streams
+        _check_supported(config)
+        self.users = UserNamespaces(config)
+        self.joins = Joins()
+        try:
+            self.joins.add_paths(config)
+            self.lowered = self._lower(pivot=pivot, keyring=keyring)
+        except BaseException:
+            self.close()
+            raise
+
+    def _lower(self, *, pivot: bool, keyring: str) -> Lowered:
+        hooks = self.config.hooks
+        lowered = Lowered(self.config, self.bundle, self.rootfs, self.cgroup.paths)
+        if keyring:
+            lowered.add(_native.Op(_native.OpKind.KEYRING, "", keyring.encode()), "keyring")
+        lowered.root()
+        lowered.names()
+        lowered.mounts(self.users)
+        lowered.devices()
+        lowered.restrictions()
+        for op, what in label_ops(self.process):
+            lowered.add(op, what)
+        lowered.barrier("attributes")
+        if hooks.prestart or hooks.create_runtime or hooks.create_container:
+            lowered.barrier("hooks")
+        lowered.enter(pivot=pivot)
+        return lowered
+
+    def _propagation(self) -> int:
+        """How mounts spread between the host and the container while it is set up."""
+        asked = PROPAGATIONS.get(self.config.linux.rootfs_propagation, 0)
+        if "mount" not in self.lowered.namespaces:
+            return 0
+        if asked & _native.MS_SHARED:
+            return _native.MS_SHARED | _native.MS_REC
+        if asked & (_native.MS_PRIVATE | _native.MS_UNBINDABLE):
+            return _native.MS_PRIVATE | _native.MS_REC
+        return _native.MS_SLAVE | _native.MS_REC
+
+    def _attach_at(self) -> str:
+        """Where hooks expect the root, if its own root can get there."""
+        if self.users.own_fd < 0 or _is_reachable(self.rootfs):
+            return self.rootfs
+        from pycontain._plan import attach_at  # noqa: PLC0415 - rarely needed, slow to import
+
+        return attach_at()
+
+    def start(self, listener: socket.socket) -> Init:
+        """Start the set-up. Raises as `spawn`."""
+        namespaces = self.lowered.namespaces
+        fds = self.streams.fds(terminal=self.process.terminal)
+        flags = _native.EXEC_WAIT | _native.EXEC_MAKE_CWD
+        if (cgroup := namespaces.get("cgroup")) is not None and not cgroup.path:
+            flags |= _native.EXEC_MARK
+        time = namespaces.get("time")
+        setup = _command.pack_setup(
+            self.process,
+            _command.compile_filter(self.config.linux.seccomp),
+            ops=tuple(self.lowered.ops),
+            attach_at=self._attach_at(),
+            propagation=self._propagation(),
+            own_users=self.users.own_fd >= 0,
+            personality=self.config.linux.personality,
+            time_namespace=time is not None and not time.path,
+            timens_offsets=_offsets(self.config),
+        )
+        command = _command.pack_exec(
+            self.process,
+            listening=self.streams.listening,
+            flags=flags,
+            n_tasks=len(self.cgroup.tasks_fds),
+            fds=tuple(fds),
+            home=_command.home(self.rootfs, self.process.user.uid),
+        )
+        return spawn(
+            setup=setup,
+            command=command,
+            command_fds=[listener.fileno(), *self.cgroup.tasks_fds, *fds.values()],
+            cgroup=self.cgroup,
+            namespaces=clone_flags(self.config),
+            userns_fd=self.users.own_fd,
+            joins=self.joins,
+            trees=tuple(self.lowered.trees),
+            paths=self.lowered.paths,
+            program=self.process.args[0],
+        )
+
+    def follow(
+        self, init: Init, state: Mapping[str, Any], attributes: Callable[[int], None]
+    ) -> int:
+        """Serve the set-up until the process waits. Returns its pty's master, or -1.
+
+        Args:
+            init: The process.
+            state: The container's, for hooks.
+            attributes: Sets from outside what the process has no privilege for.
+
+        Raises:
+            HookError, SpawnError, ProgramNotFoundError, ProgramNotExecutableError: It failed.
+        """
+        while True:
+            report, fd = init.next()
+            if report.event == Event.READY:
+                return fd
+            match self.lowered.barriers.get(report.index):
+                case "attributes":
+                    attributes(init.pid)
+                case "hooks":
+                    self._run_hooks(init, state)
+            init.go()
+
+    def _run_hooks(self, init: Init, state: Mapping[str, Any]) -> None:
+        hooks = self.config.hooks
+        _hooks.run_hooks("prestart", hooks.prestart, state, self.bundle)
+        _hooks.run_hooks("createRuntime", hooks.create_runtime, state, self.bundle)
+        _hooks.run_hooks_inside("createContainer", hooks.create_container, state, init)
+
+    def close(self) -> None:
+        """Close all descriptors but those of the groups."""
+        self.users.close()
+        self.joins.close()
+
+
+def hand_console(streams: Streams, master: int) -> None:
+    """Send a pty to the console socket, and close it. Raises ContainerError."""
+    try:
+        if streams.console_socket:
+            send_console(streams.console_socket, master)
+    finally:
+        os.close(master)
+
+
+def _check_supported(config: Config) -> None:
+    if config.linux.intel_rdt is not None:
+        raise UnsupportedError(
+            errno.EOPNOTSUPP,
+            "linux.intelRdt: needs a processor and a kernel with resctrl, which is not managed "
+            "here: leave it out",
+        )
+
+
+def _offsets(config: Config) -> str | None:
+    """Return the text for timens_offsets (time_namespaces(7))."""
+    rows = [
+        f"{clock} {offset.secs} {offset.nanosecs}\n"
+        for clock, offset in config.linux.time_offsets.items()
+    ]
+    return "".join(rows) or None
+
+
+def _is_reachable(path: str) -> bool:
+    """Whether anybody can get to a directory."""
+    while path != "/":
+        if not os.stat(path).st_mode & stat.S_IXOTH:
+            return False
+        path = os.path.dirname(path)
+    return True

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A container's living process, which its number alone does not tell."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+
+from pycontain import _native
+
+from ._status import is_alive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._state import Record
+
+
+class Handle:
+    """A pidfd of a living process; owns it."""
+
+    def __init__(self, record: Record) -> None:
+        """Open that of a container's first one. Raises ProcessLookupError: it has ended."""
+        if record.pid <= 0:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        self.fd = os.pidfd_open(record.pid)
+        if not is_alive(record):  # asked only now, as the number may have been another's
+            self.close()
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def signal(self, number: int) -> None:
+        """Send a signal; a process that is gone is fine."""
+        _native.kill(self.fd, number)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for its end; whether it came in time."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
