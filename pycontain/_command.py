@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import errno
 import os
 from collections.abc import Mapping, Sequence
@@ -156,7 +155,7 @@ class Packer:
         """Leave out supplementary groups that the sandbox does not have."""
         ids = self.plan.identity
         groups = tuple(filter(ids.has_group, user.groups)) if ids.drop_groups else ()
-        return dataclasses.replace(user, groups=groups)
+        return user._replace(groups=groups)
 
     def account(self, user: int | str | None) -> Account:
         """Return the user of a command, as numbers inside; None is the default user.

@@ -6,16 +6,36 @@ from __future__ import annotations
 import os
 import resource
 
+from pycontain import _native
 from pycontain.errors import SpawnError
 
 from ._command import rlimits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._spec import Config, Process
+    from collections.abc import Callable
+
+    from ._spec import IOPriority, Process, Scheduler
+
+# <linux/sched.h>, <linux/ioprio.h>
+POLICIES = {
+    f"SCHED_{name}": number
+    for number, name in enumerate(("OTHER", "FIFO", "RR", "BATCH", "ISO", "IDLE", "DEADLINE"))
+}
+SCHEDULER_FLAGS = {
+    f"SCHED_FLAG_{name}": 1 << bit
+    for bit, name in enumerate(
+        (
+            *("RESET_ON_FORK", "RECLAIM", "DL_OVERRUN", "KEEP_POLICY", "KEEP_PARAMS"),
+            *("UTIL_CLAMP_MIN", "UTIL_CLAMP_MAX"),
+        )
+    )
+}
+IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+_IO_CLASS_SHIFT = 13
 
 
-def set_attributes(pid: int, process: Process, config: Config) -> None:
+def set_attributes(pid: int, process: Process) -> None:
     """Set what a process cannot give itself: higher limits, a lower OOM score and the like.
 
     Raises:
@@ -23,33 +43,77 @@ def set_attributes(pid: int, process: Process, config: Config) -> None:
     """
     _raise_limits(pid, process)
     if process.oom_score_adj is not None:
-        _write(pid, "oom_score_adj", str(process.oom_score_adj))
+        score = str(process.oom_score_adj)
+        _set("process.oomScoreAdj", lambda: _write(f"/proc/{pid}/oom_score_adj", score))
+    if (scheduler := process.scheduler) is not None:
+        _set("process.scheduler", lambda: _schedule(pid, scheduler))
+    if (priority := process.io_priority) is not None:
+        _set("process.ioPriority", lambda: _prioritise(pid, priority))
+
+
+def set_affinity(pid: int, process: Process) -> None:
+    """Put a process of `exec` on the processors that it is to run on. Raises SpawnError."""
+    if process.exec_cpu_affinity is None:
+        return
+    for text in process.exec_cpu_affinity:
+        if text:
+            cpus = _cpus(text)
+            _set("process.execCPUAffinity", lambda cpus=cpus: os.sched_setaffinity(pid, cpus))
+
+
+def _set(field: str, change: Callable[[], None]) -> None:
+    try:
+        change()
+    except OSError as error:
+        number = error.errno or 0
+        raise SpawnError("ATTRIBUTES", number, os.strerror(number), field) from None
 
 
 def _raise_limits(pid: int, process: Process) -> None:
-    """Raise hard limits; it takes on the exact values itself, when it needs no more of them."""
-    for number, _soft, hard in rlimits(process):
-        soft, current = resource.prlimit(pid, number)
-        wanted = _signed(hard)
+    """Raise hard limits; it takes on the exact values itself, once it needs no more of them."""
+    for row, (number, _, hard) in zip(process.rlimits, rlimits(process), strict=True):
+        soft, current = resource.getrlimit(number)  # inherited; to ask it may take privileges
+        wanted = -1 if hard >= 2**64 - 1 else hard
         if current == resource.RLIM_INFINITY or 0 <= wanted <= current:
             continue
-        try:
-            resource.prlimit(pid, number, (soft, wanted))
-        except (OSError, ValueError) as error:
-            number = getattr(error, "errno", None) or 1
-            raise SpawnError("RLIMIT", number, str(error)) from None
+        limits = (soft, wanted)
+        _set(
+            f"process.rlimits: {row.type}",
+            lambda number=number, limits=limits: _limit(pid, number, limits),
+        )
 
 
-def _signed(value: int) -> int:
-    """Return a limit as Python's module has it: -1 is RLIM_INFINITY."""
-    return -1 if value >= 2**64 - 1 else value
+def _limit(pid: int, number: int, limits: tuple[int, int]) -> None:
+    resource.prlimit(pid, number, limits)
 
 
-def _write(pid: int, name: str, text: str) -> None:
-    try:
-        with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
-            file.write(text)
-    except OSError as error:
-        raise SpawnError(
-            "ATTRIBUTES", error.errno or 0, os.strerror(error.errno or 0), f"process.{name}"
-        ) from None
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def _schedule(pid: int, scheduler: Scheduler) -> None:
+    _native.set_scheduler(
+        pid,
+        policy=POLICIES[scheduler.policy],
+        nice=scheduler.nice,
+        priority=scheduler.priority,
+        flags=sum(SCHEDULER_FLAGS[flag] for flag in scheduler.flags),
+        runtime=scheduler.runtime,
+        deadline=scheduler.deadline,
+        period=scheduler.period,
+    )
+
+
+def _prioritise(pid: int, priority: IOPriority) -> None:
+    number = IO_CLASSES[priority.class_] << _IO_CLASS_SHIFT | priority.priority
+    _native.set_io_priority(pid, number)
+
+
+def _cpus(text: str) -> set[int]:
+    """Return the processors of a list such as 0-3,7 (cpuset(7))."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return found

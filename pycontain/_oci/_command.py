@@ -88,9 +88,7 @@ def capability_sets(process: Process) -> Sets:
     """Return the masks. Ambient ones that the kernel would refuse are left out (capabilities(7))."""
     if process.capabilities is None:
         return Sets()
-    masks = {
-        name: _capabilities.mask(getattr(process.capabilities, name)) for name in Sets._fields
-    }
+    masks = {name: _capabilities.mask(getattr(process.capabilities, name)) for name in Sets._fields}
     masks["ambient"] &= masks["permitted"] & masks["inheritable"]
     masks["effective"] &= masks["permitted"]
     return Sets(**masks)
@@ -180,6 +178,7 @@ def pack_exec(
     n_tasks: int = 0,
     fds: tuple[int, ...] = (),
     home: str = "",
+    listening: int = 0,
 ) -> bytes:
     """Pack the request for its command.
 
@@ -189,10 +188,13 @@ def pack_exec(
         n_tasks: How many v1 groups it joins.
         fds: The numbers that descriptors have inside.
         home: HOME, if the process names none.
+        listening: How many of fds are sockets of a service manager.
     """
     env = process.env
     if home and not any(row.startswith("HOME=") for row in env):
         env = (*env, f"HOME={home}")
+    if listening:
+        env = (*env, f"LISTEN_FDS={listening}", "LISTEN_PID=1")
     rows, columns = process.console_size or (0, 0)
     flags |= _native.EXEC_SESSION | _native.EXEC_OWN_STDIO
     if process.terminal:

@@ -17,10 +17,11 @@ from pycontain.errors import (
 )
 
 from . import _cgroups, _command, _hooks
-from ._attributes import set_attributes
+from ._attributes import set_affinity, set_attributes
 from ._bundle import Bundle
 from ._create import Creation, Streams, hand_console, listen, spawn
 from ._init import Channel, Init, failure_error
+from ._labels import label_ops
 from ._living import Handle
 from ._lower import find_rootfs
 from ._namespaces import Joins
@@ -167,6 +168,7 @@ class Container:
             stdout=stdout,
             stderr=stderr,
             preserve_fds=preserve_fds,
+            listening=int(os.environ.get("LISTEN_FDS", "0") or 0),
             console_socket=console_socket or "",
         )
         record = Record(
@@ -190,7 +192,9 @@ class Container:
             container._create(config, record, streams, pid_file)
         return container
 
-    def _create(self, config: Config, record: Record, streams: Streams, pid_file: str | None) -> None:
+    def _create(
+        self, config: Config, record: Record, streams: Streams, pid_file: str | None
+    ) -> None:
         manager = record.options["cgroup_manager"]
         if manager == "disabled":
             cgroup = _cgroups.Cgroup({})
@@ -229,13 +233,11 @@ class Container:
         finally:
             creation.close()
 
-    def _follow(
-        self, creation: Creation, init: Init, record: Record, pid_file: str | None
-    ) -> None:
+    def _follow(self, creation: Creation, init: Init, record: Record, pid_file: str | None) -> None:
         master = creation.follow(
             init,
             {**state(self._entry, record), "status": "creating", "pid": init.pid},
-            lambda pid: set_attributes(pid, creation.process, creation.config),
+            lambda pid: set_attributes(pid, creation.process),
         )
         start = process_start(init.pid)
         assert start is not None  # noqa: S101 - it waits
@@ -301,7 +303,7 @@ class Container:
             report, _ = channel.receive()
             if report is not None and report.event == Event.DONE:
                 os.unlink(SOCKET, dir_fd=self._entry.fd)
-                report = self._await_exec(channel, config)
+                report = self._await_exec(channel, record.pid, config)
             elif report is None:
                 raise ContainerError("the container's process died before it was started")
             if report is not None:
@@ -313,16 +315,18 @@ class Container:
         finally:
             channel.close()
 
-    def _await_exec(self, channel: Channel, config: Config) -> _native.Report | None:
-        """Return the failure of the exec, or None: it ends the connection."""
-        filter_ = config.linux.seccomp
-        if filter_ is not None and _command.compile_filter(filter_).notifies:
-            listener = channel.receive_listener()
-            if listener >= 0:
-                from ._listener import hand_listener  # noqa: PLC0415 - rarely needed
+    def _await_exec(self, channel: Channel, pid: int, config: Config) -> _native.Report | None:
+        """Return the failure of the exec, or None: it ends the connection.
 
-                hand_listener(self.state(), config, listener)
-        report, _ = channel.receive()
+        Raises:
+            ContainerError: Nobody takes the listener of its filter.
+        """
+        report, listener = channel.receive()
+        if listener >= 0:
+            from ._listener import hand_listener  # noqa: PLC0415 - rarely needed
+
+            hand_listener(self.state(), pid, config.linux.seccomp or {}, listener)
+            report, _ = channel.receive()
         return report
 
     def _state_of(self, record: Record, now: str) -> dict[str, Any]:
@@ -341,7 +345,10 @@ class Container:
     def _poststart(self, config: Config, record: Record) -> None:
         try:
             _hooks.run_hooks(
-                "poststart", config.hooks.poststart, self._state_of(record, "running"), record.bundle
+                "poststart",
+                config.hooks.poststart,
+                self._state_of(record, "running"),
+                record.bundle,
             )
         except _hooks.HookError as error:
             self.warn(str(error))
@@ -384,9 +391,16 @@ class Container:
                         f"process {record.pid} of container {self.id} does not end: "
                         "it is in an uninterruptible wait"
                     )
+            self._reap()
         except ProcessLookupError:
+            self._reap()
             if cgroup.paths:  # others, where it had no PID namespace of its own
                 cgroup.kill(signals.SIGKILL)
+
+    def _reap(self) -> None:
+        """No zombie is left where we are the parent."""
+        if self._process is not None:
+            self._process.wait(0)
 
     def delete(self, *, force: bool = False) -> None:
         """Remove what is left of it.
@@ -536,10 +550,12 @@ class Container:
     ) -> ExecProcess:
         config = self.config()
         fds = streams.fds(terminal=process.terminal)
+        labels = label_ops(process)
         own_users = any(flag == _native.CLONE_NEW["user"] for _, flag in joins.rows)
         setup = _command.pack_setup(
             process,
             _command.compile_filter(config.linux.seccomp),
+            ops=tuple(op for op, _ in labels),
             own_users=own_users,
             personality=config.linux.personality,
         )
@@ -556,7 +572,7 @@ class Container:
                 command_fds=[nobody.fileno(), *groups.tasks_fds, *fds.values()],
                 cgroup=groups,
                 joins=joins,
-                paths=[],
+                paths=[what for _, what in labels],
                 program=process.args[0],
             )
         try:
@@ -570,13 +586,14 @@ class Container:
         self, init: Init, config: Config, process: Process, streams: Streams, pid_file: str | None
     ) -> None:
         _report, master = init.next()
-        set_attributes(init.pid, process, config)
+        set_attributes(init.pid, process)
+        set_affinity(init.pid, process)
         if master >= 0:
             hand_console(streams, master)
         if pid_file:
             write_pid_file(pid_file, init.pid)
         init.go()
-        report = self._await_exec(init, config)
+        report = self._await_exec(init, init.pid, config)
         if report is not None:
             raise init.error(report)
 

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 
 from pycontain import _native
 from pycontain._native import Event
-from pycontain.errors import ConfigError, SpawnError
+from pycontain.errors import ConfigError, SpawnError, UnsupportedError
 
 from . import _command, _hooks
 from ._console import send_console
 from ._init import Init
+from ._labels import label_ops
 from ._lower import Lowered
 from ._namespaces import Joins, clone_flags
 from ._options import PROPAGATIONS
@@ -36,6 +38,7 @@ class Streams(Value):
     Attributes:
         stdin, stdout, stderr: The caller's 0, 1 and 2 if None.
         preserve_fds: How many after these, from 3 on.
+        listening: How many of a service manager's before those (sd_listen_fds(3)).
         console_socket: Where the pty goes; "": nowhere.
     """
 
@@ -43,6 +46,7 @@ class Streams(Value):
     stdout: int | None = None
     stderr: int | None = None
     preserve_fds: int = 0
+    listening: int = 0
     console_socket: str = ""
 
     def fds(self, *, terminal: bool) -> dict[int, int]:
@@ -53,8 +57,7 @@ class Streams(Value):
         """
         given = (self.stdin, self.stdout, self.stderr)
         found = {} if terminal else {n: n if fd is None else fd for n, fd in enumerate(given)}
-        listening = int(os.environ.get("LISTEN_FDS", "0") or 0)
-        for number in range(3, 3 + max(self.preserve_fds, 0) + listening):
+        for number in range(3, 3 + self.preserve_fds + self.listening):
             found[number] = number
         for number, fd in found.items():
             try:
@@ -157,6 +160,7 @@ class Creation:
         self.rootfs = rootfs
         self.cgroup = cgroup
         self.streams = streams
+        _check_supported(config)
         self.users = UserNamespaces(config)
         self.joins = Joins()
         try:
@@ -176,6 +180,8 @@ class Creation:
         lowered.mounts(self.users)
         lowered.devices()
         lowered.restrictions()
+        for op, what in label_ops(self.process):
+            lowered.add(op, what)
         lowered.barrier("attributes")
         if hooks.prestart or hooks.create_runtime or hooks.create_container:
             lowered.barrier("hooks")
@@ -222,6 +228,7 @@ class Creation:
         )
         command = _command.pack_exec(
             self.process,
+            listening=self.streams.listening,
             flags=flags,
             n_tasks=len(self.cgroup.tasks_fds),
             fds=tuple(fds),
@@ -283,6 +290,15 @@ def hand_console(streams: Streams, master: int) -> None:
             send_console(streams.console_socket, master)
     finally:
         os.close(master)
+
+
+def _check_supported(config: Config) -> None:
+    if config.linux.intel_rdt is not None:
+        raise UnsupportedError(
+            errno.EOPNOTSUPP,
+            "linux.intelRdt: needs a processor and a kernel with resctrl, which is not managed "
+            "here: leave it out",
+        )
 
 
 def _offsets(config: Config) -> str | None:

@@ -27,7 +27,10 @@ class Channel:
         self._socket = sock
 
     def receive(self) -> tuple[Report | None, int]:
-        """Return the next report, None at the end, and a descriptor that came along, or -1."""
+        """Return the next report, None at the end, and a descriptor that came along, or -1.
+
+        The listener of a filter comes without a report.
+        """
         size = socket.CMSG_SPACE(4)
         try:
             data, items, _, _ = self._socket.recvmsg(
@@ -38,10 +41,6 @@ class Channel:
         fds = [int.from_bytes(item[2][:4], "little") for item in items]
         report = _native.parse_report(data) if len(data) == _native.REPORT_SIZE else None
         return report, fds[0] if fds else -1
-
-    def receive_listener(self) -> int:
-        """Return the listener of a filter, which comes alone."""
-        return self.receive()[1]
 
     def send(self, message: bytes, fds: Sequence[int] = ()) -> None:
         """Send a request. Raises OSError: nobody is there."""

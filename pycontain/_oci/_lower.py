@@ -186,7 +186,9 @@ class Lowered:
     def _show(self, path: str, target: str, options: Options, what: str) -> None:
         source, fd = self.source(path)
         flags = _native.OP_RECURSIVE | _native.OP_TOP
-        self.add(_with(Op(OpKind.BIND, target, source, flags, fd), options), what)
+        op = _with(Op(OpKind.BIND, target, source, flags, fd), options)
+        propagation = options.propagation or (_native.MS_PRIVATE | _native.MS_REC,)
+        self.add(op._replace(propagation=propagation), what)
 
     @property
     def host_devices(self) -> bool:

@@ -273,6 +273,8 @@ class Entry:
             ContainerNotFoundError: The container has been removed meanwhile.
             BlockingIOError: Another process has it, without `wait`.
         """
+        if self.fd < 0:
+            raise _absent(self.id)
         fcntl.flock(self.fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         if os.fstat(self.fd).st_nlink == 0:
             raise _absent(self.id)
@@ -304,6 +306,8 @@ class Entry:
 
     def read_file(self, name: str) -> bytes:
         """Return what a file of the entry holds. Raises ContainerNotFoundError."""
+        if self.fd < 0:
+            raise _absent(self.id)
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
         except FileNotFoundError:

@@ -292,7 +292,9 @@ struct nsb_setup {
 	uint32_t landlock_paths; /* consecutive NUL-terminated strings */
 	uint32_t hand_listener;  /* 1: audit is the filter itself, and who answers is the caller */
 	uint32_t trace; /* 1: audit asks about every call; those that seccomp permits go on */
+	uint32_t landlock_net;     /* LANDLOCK_ACCESS_NET_*: denied */
 	uint32_t personality; /* of personality(2) */
+	uint32_t reserved;
 	uint64_t landlock_handled; /* LANDLOCK_ACCESS_FS_*; 0: no Landlock */
 	uint64_t landlock_scoped;  /* LANDLOCK_SCOPE_* */
 	uint64_t landlock_below_root;
@@ -381,7 +383,8 @@ enum nsb_open_flag {
 	NSB_OPEN_MKDIR = 2,   /* make a directory and its parents */
 	NSB_OPEN_PARENTS = 4, /* make missing parents */
 	NSB_OPEN_DIRECTORY = 8,
-	NSB_OPEN_UNLINK = 16 /* remove the file, link or empty directory */
+	NSB_OPEN_UNLINK = 16, /* remove the file, link or empty directory */
+	NSB_OPEN_UPPER = 32   /* the writable layer of the root, whatever the path */
 };
 
 /* Descriptors: reply socket, on which the opened regular file or directory is sent. */
@@ -497,6 +500,22 @@ int nsb_can_idmap(const char *path, int userns_fd);
 
 /* One message with its descriptors. Returns 0 or a negative errno. */
 int nsb_send(int control_fd, const void *message, size_t size, const int32_t *fds, uint32_t n_fds);
+
+/* What sched_setattr(2) takes, but for its size. */
+struct nsb_scheduler {
+	uint32_t policy;
+	int32_t nice;
+	uint64_t flags;
+	uint32_t priority;
+	uint64_t runtime; /* nanoseconds */
+	uint64_t deadline;
+	uint64_t period;
+};
+
+/* Set the scheduling, and the I/O priority (ioprio_set(2)), of a process. Each returns 0 or a
+ * negative errno. */
+int nsb_set_scheduler(int pid, const struct nsb_scheduler *scheduler);
+int nsb_set_io_priority(int pid, int priority);
 
 /* SIGKILL by pidfd. Returns 0 or a negative errno. */
 int nsb_kill(int pidfd, int signal);

@@ -36,6 +36,7 @@ struct landlock_policy {
 	uint64_t handled, scoped, below_root, below_paths;
 	const char *paths;
 	uint32_t n_paths;
+	uint32_t net;
 };
 
 /* What every command of this sandbox shares, kept from the set-up message. */
@@ -92,7 +93,7 @@ struct outcome set_up(struct message *message, const struct nsb_setup *setup,
 		      struct policy *policy, struct start *start);
 
 /* init_become.c */
-_Noreturn void become(struct message *message, const struct nsb_setup *setup);
+_Noreturn void become_command(struct message *message, const struct nsb_setup *setup);
 
 /* init_join.c */
 long join_namespaces(const int *fds, const uint32_t *types, uint32_t n, uint32_t *ret_index);
@@ -169,6 +170,8 @@ void open_request(struct message *message);
 
 /* init_volume.c */
 void volume_add(int fd);
+long upper_add(int fd);
+long upper_open(void);
 long volumes_compact(int first);
 bool volume_full(void);
 

@@ -147,7 +147,7 @@ static int wait_for_start(void)
 	}
 }
 
-_Noreturn void become(struct message *message, const struct nsb_setup *setup)
+_Noreturn void become_command(struct message *message, const struct nsb_setup *setup)
 {
 	static struct policy policy;
 	int reply_fd;
@@ -167,7 +167,10 @@ _Noreturn void become(struct message *message, const struct nsb_setup *setup)
 		reply_fd = wait_for_start();
 	}
 	start.audit_socks[1] = reply_fd;
-	if (limit(&start) && (!filters_first(&start) || give_up_privileges(&start)) && seal(&start))
+	/* Signals before the filter, which need not allow anything but the exec then. */
+	if (limit(&start) && unblock_signals(&start) &&
+	    (!filters_first(&start) || give_up_privileges(&start)) && seal(&start))
 		execute(&start);
-	give_up(reply_fd);
+	send_failure(reply_fd, start.outcome);
+	sys_exit(127); /* all that is seen where the filter does not allow to say it */
 }

@@ -294,15 +294,19 @@ bool program_exists(struct start *start)
 	return !step_failed(start, NSB_STEP_PROGRAM, verdict, index);
 }
 
+bool unblock_signals(struct start *start)
+{
+	static const uint64_t no_signals = 0;
+
+	return !step_failed(start, NSB_STEP_EXEC, sys_sigmask(&no_signals), 0);
+}
+
 /* The first errno that is not "no such path" decides, as in execvpe(3). */
 void execute(struct start *start)
 {
-	static const uint64_t no_signals = 0;
 	long verdict = -E_NOENT;
 	uint32_t index = 0;
 
-	if (step_failed(start, NSB_STEP_EXEC, sys_sigmask(&no_signals), 0))
-		return;
 	for (uint32_t i = 0; i < start->request->n_paths; i++) {
 		long err = sys3(__NR_execve, start->paths[i], start->argv, start->envp);
 

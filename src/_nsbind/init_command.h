@@ -44,6 +44,7 @@ bool give_up_privileges(struct start *start);
 bool seal(struct start *start);
 bool restrict_privileges(struct start *start);
 bool program_exists(struct start *start);
+bool unblock_signals(struct start *start);
 void execute(struct start *start);
 
 /* init_hook.c */

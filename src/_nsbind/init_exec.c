@@ -87,7 +87,7 @@ static int command_main(void *argument)
 	struct start *start = argument;
 
 	if (join_groups(start) && session(start) && place_fds(start) && limit(start) &&
-	    restrict_privileges(start))
+	    restrict_privileges(start) && unblock_signals(start))
 		execute(start);
 	return 127;
 }

@@ -28,7 +28,7 @@ long op_mount(struct builder *builder, const struct nsb_op *op)
 	struct place place = in_root(builder, op);
 	struct filesystem filesystem = { message_string(builder->message, op->type), source,
 					 source + text_length(source) + 1, op->attr };
-	long target, fd, err;
+	long target, fd, err, covered = -1;
 
 	if (!filesystem.type || filesystem.options >= builder->message->bytes + builder->message->size)
 		return -E_PROTO;
@@ -42,10 +42,17 @@ long op_mount(struct builder *builder, const struct nsb_op *op)
 		sys_close((int)target);
 		return -E_NAMETOOLONG;
 	}
+	if (op->flags & NSB_OP_COPY_UP)
+		covered = sys3(__NR_fcntl, target, F_DUPFD_CLOEXEC_, 0);
 	fd = filesystem_attach(&filesystem, (int)target, &place);
+	err = fd < 0 ? fd : 0;
+	if (covered >= 0) {
+		err = err ? err : copy_tree((int)covered, (int)fd);
+		sys_close((int)covered);
+	}
 	if (fd < 0)
 		return fd;
-	err = change_mount(builder, op, (int)fd, false);
+	err = err ? err : change_mount(builder, op, (int)fd, false);
 	sys_close((int)fd);
 	return err;
 }

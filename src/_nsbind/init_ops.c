@@ -238,17 +238,33 @@ static long overlay_attach(struct builder *builder, int target_fd, const struct 
 				 place);
 }
 
+/* For a caller that asks for it. */
+static long keep_upper(const struct builder *builder, uint32_t number)
+{
+	char name[16];
+	long err, fd = sys_openat(builder->stage_fd, stage_name(name, 'u', number),
+				  O_PATH_ | O_DIRECTORY_ | O_NOFOLLOW_ | O_CLOEXEC_, 0);
+
+	if (fd < 0)
+		return fd;
+	err = upper_add((int)fd);
+	sys_close((int)fd);
+	return err;
+}
+
 static long op_root_overlay(struct builder *builder, const struct nsb_op *op)
 {
 	struct place place = { builder->stage_fd, "root", false };
+	uint32_t number = builder->n_overlays;
 	long err = sys3(__NR_mkdirat, builder->stage_fd, "root", 0700);
 	long target = err ? err : place_open(&place, O_DIRECTORY_);
 	long fd = target < 0 ? target : overlay_attach(builder, (int)target, &place, op->attr);
 
 	builder->root_fd = (int)fd;
-	if (fd >= 0)
-		own_device_add((int)fd);
-	return fd;
+	if (fd < 0)
+		return fd;
+	own_device_add((int)fd);
+	return keep_upper(builder, number);
 }
 
 static long op_overlay(struct builder *builder, const struct nsb_op *op)
@@ -509,6 +525,22 @@ static long op_read_only(struct builder *builder, const struct nsb_op *op)
 	return bind_on_itself(builder, &place, op->attr);
 }
 
+/* Of the very file system that the descriptor is of, whatever may be mounted on its files. */
+static long write_kernel_text(int proc_fd, const char *path, const char *text)
+{
+	long fd = sys_openat2(proc_fd, path, (unsigned)(O_WRONLY_ | O_CLOEXEC_),
+			      RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS),
+	     n;
+
+	if (fd == -E_NOSYS)
+		return write_text(proc_fd, path, text);
+	if (fd < 0)
+		return fd;
+	n = sys_write((int)fd, text, text_length(text));
+	sys_close((int)fd);
+	return n < 0 ? n : 0;
+}
+
 /* Through the procfs that we mounted ourselves; whatever lies on /proc of the image is never
  * written to. */
 static long op_sysctl(struct builder *builder, const struct nsb_op *op)
@@ -523,7 +555,7 @@ static long op_sysctl(struct builder *builder, const struct nsb_op *op)
 						   O_PATH_ | O_DIRECTORY_ | O_CLOEXEC_, 0);
 	if (sys2(__NR_fstatfs, builder->proc_fd, &stat) < 0 || stat.type != PROC_SUPER_MAGIC_)
 		return -E_PROTO;
-	return write_text(builder->proc_fd, target_of(builder, op), source_of(builder, op));
+	return write_kernel_text(builder->proc_fd, target_of(builder, op), source_of(builder, op));
 }
 
 static long op_hostname(struct builder *builder, const struct nsb_op *op)

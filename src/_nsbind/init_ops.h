@@ -48,6 +48,9 @@ long op_attributes(struct builder *builder, const struct nsb_op *op);
 long op_node(struct builder *builder, const struct nsb_op *op);
 long op_console(struct builder *builder, const struct nsb_op *op);
 
+/* init_copy.c */
+long copy_tree(int from, int to);
+
 /* init_filesystem.c */
 long op_mount(struct builder *builder, const struct nsb_op *op);
 

@@ -135,7 +135,7 @@ static struct outcome read_policy(const struct message *message, const struct ns
 			      setup->landlock_below_root, setup->landlock_below_paths,
 			      message_strings(message, setup->landlock_paths,
 					      setup->n_landlock_paths),
-			      setup->n_landlock_paths },
+			      setup->n_landlock_paths, setup->landlock_net },
 		.effective = setup->effective,
 		.permitted = setup->permitted,
 		.inheritable = setup->inheritable,
@@ -164,13 +164,13 @@ static struct outcome check_plan(const struct builder *builder)
 static long make_parent_private(char *path)
 {
 	size_t n = text_length(path);
-	long err = -E_INVAL;
+	long err = sys_mount(NULL, path, NULL, MS_PRIVATE_, NULL);
 
-	while (n && err == -E_INVAL) {
-		err = sys_mount(NULL, path, NULL, MS_PRIVATE_, NULL);
+	while (n && err == -E_INVAL) { /* not a mount point */
 		while (n && path[--n] != '/')
 			;
 		path[n ? n : 1] = '\0';
+		err = sys_mount(NULL, path, NULL, MS_PRIVATE_, NULL);
 	}
 	return err;
 }
