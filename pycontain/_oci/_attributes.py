@@ -73,10 +73,7 @@ def _set(field: str, change: Callable[[], object]) -> None:
 def _raise_limits(pid: int, process: Process) -> None:
     """Raise hard limits; it takes on the exact values itself, once it needs no more of them."""
     for row, (number, _, hard) in zip(process.rlimits, rlimits(process), strict=True):
-        try:
-            soft, current = resource.prlimit(pid, number)
-        except PermissionError:  # of another user, without CAP_SYS_RESOURCE: it does what it can
-            return
+        soft, current = resource.getrlimit(number)  # inherited; to ask it may take privileges
         wanted = -1 if hard >= 2**64 - 1 else hard
         if current == resource.RLIM_INFINITY or 0 <= wanted <= current:
             continue

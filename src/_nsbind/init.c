@@ -361,8 +361,8 @@ _Noreturn void init_main(void)
 	outcome = set_up(&message, setup, &policy, NULL);
 	if (outcome.step)
 		give_up(outcome);
-	/* Of the set-up only its volumes stay open: no later command can find a way to the host
-	 * through us. */
+	/* Of the set-up only its volumes stay open, the root's writable layer among them: no later
+	 * command can find a way to the host through us. */
 	n = volumes_compact(NSB_CONTROL_FD + 1);
 	if (n < 0 || (n = close_from((unsigned)n)) < 0)
 		give_up(failed(NSB_STEP_FDS, n, 0));

@@ -36,6 +36,7 @@ struct landlock_policy {
 	uint64_t handled, scoped, below_root, below_paths;
 	const char *paths;
 	uint32_t n_paths;
+	uint32_t net;
 };
 
 /* What every command of this sandbox shares, kept from the set-up message. */
@@ -169,6 +170,8 @@ void open_request(struct message *message);
 
 /* init_volume.c */
 void volume_add(int fd);
+long upper_add(int fd);
+long upper_open(void);
 long volumes_compact(int first);
 bool volume_full(void);
 
