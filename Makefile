@@ -33,6 +33,12 @@ build: ## install what building needs and build in place
 demo: build ## run a real Python program in a sandbox: result, verdict, enforcement
 	@$(BIN)/python examples/demo.py
 
+.PHONY: demo-images
+demo-images: build ## busybox and two releases of Debian, made by mmdebstrap, on this host's kernel
+	@$(SETUP) vm
+	@roots=$$(PYTHONPATH=scripts $(BIN)/python -m portability.archives busybox bookworm trixie) && \
+		$(BIN)/python examples/distributions.py $$roots
+
 .PHONY: test
 test: ## the suite in all lanes; the last line adds them up
 	@$(SETUP) test clients analysis vm
