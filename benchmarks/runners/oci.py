@@ -202,7 +202,7 @@ class PodmanRuntime(Runner):
         own_mounts()
         if self.runtime is Crun:
             hide_unified()
-        base = Path(site.work, f"{self.name}-{os.getpid()}")
+        base = Path(site.work, f"p{os.getpid()}")  # it wants short names
         places = [f"--{name}={base / name}" for name in ("root", "runroot", "tmpdir")]
         own = ("--cgroup-manager=cgroupfs", "--events-backend=file", "--storage-driver=overlay")
         runtime = f"--runtime={shutil.which(self.runtime.program or '')}"
