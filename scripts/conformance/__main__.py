@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check runtimes here and in a machine with cgroup v2 alone, and write docs/conformance.md.
 
-    PYTHONPATH=scripts python -m conformance [--machine here|v2]... [--kernel KERNEL] [--output FILE]
+    PYTHONPATH=scripts python -m conformance [--machine here|v2]... [--kernel K] [--output FILE]
 
 A machine that was not asked for keeps what its last run said (build/conformance/rows.json).
 """

@@ -106,7 +106,10 @@ options() { # of the mount at a place
 has() { # the mount at $1 has each of the options
 	place=$1; shift
 	for word; do
-		case ,$(options "$place"), in *,"$word",*) ;; *) echo "no $word: $(options "$place")" ;; esac
+		case ,$(options "$place"), in
+			*,"$word",*) ;;
+			*) echo "no $word: $(options "$place")" ;;
+		esac
 	done
 	echo ok
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the checks with a runtime, here, and print what came of each as JSON.
 
-    python -m conformance.guest NAME=COMMAND... [AREA...]
+python -m conformance.guest NAME=COMMAND... [AREA...]
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ def _v2() -> str:
 
 def _file(v1: str, v2: str) -> str:
     """Look for a file that a group other than the first has."""
-    for controller in GROUPS.glob(f"{v1.split('/')[0]}"):
-        if any(controller.glob(f"**/{v1.split('/')[1]}")):
-            return ""
+    controller, name = v1.split("/")
+    if any((GROUPS / controller).glob(f"**/{name}")):
+        return ""
     return "" if any(GROUPS.glob(f"*/{v2}")) else f"no {v2}"
 
 
