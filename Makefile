@@ -33,9 +33,15 @@ build: ## install what building needs and build in place
 demo: build ## run a real Python program in a sandbox: result, verdict, enforcement
 	@$(BIN)/python examples/demo.py
 
+.PHONY: demo-images
+demo-images: build ## busybox and two releases of Debian, made by mmdebstrap, on this host's kernel
+	@$(SETUP) vm
+	@roots=$$(PYTHONPATH=scripts $(BIN)/python -m portability.archives busybox bookworm trixie) && \
+		$(BIN)/python examples/distributions.py $$roots
+
 .PHONY: test
 test: ## the suite in all lanes; the last line adds them up
-	@$(SETUP) test analysis vm
+	@$(SETUP) test clients analysis vm
 	@$(LANES) --kernel $(KERNEL) $(if $(ARGS),-- $(ARGS))
 
 # One lane each; their names are those of scripts/lanes.py.
@@ -49,7 +55,7 @@ test-fork: ## lane: cloning without shared memory
 test-nosys: ## lane: no clone3, openat2 and new mount API
 test-faults: ## lane: each system call of the core fails (PYCONTAIN_FAULTS_WHOLE=1: with each errno)
 $(LANE_TARGETS): test-%:
-	@$(SETUP) test
+	@$(SETUP) test $(if $(filter root,$*),clients)
 	@$(LANES) $* $(if $(ARGS),-- $(ARGS))
 
 .PHONY: analyze
@@ -118,6 +124,11 @@ security-report: ## docs/security-report.md: attacks in some lanes, faults, fuzz
 portability: ## docs/portability.md: images on several kernels, as root and as a user; some twenty minutes
 	@$(SETUP) test vm
 	@PYTHONPATH=scripts $(BIN)/python -m portability $(ARGS)
+
+.PHONY: conformance
+conformance: ## docs/conformance.md: the OCI runtime beside crun and runc, here and with cgroup v2; some ten minutes
+	@$(SETUP) test vm
+	@PYTHONPATH=scripts $(BIN)/python -m conformance $(ARGS)
 
 .PHONY: bench
 bench: ## benchmarks against the competitors, into docs/

@@ -161,6 +161,7 @@ def build(work: Path) -> None:
         "payload": (*PROGRAM_FLAGS, str(HERE / "payload.c")),
         "true": ("-std=gnu11", "-Os", "-static", str(HERE / "true.c")),
         "probe": ("-std=gnu11", "-Os", "-static", str(HERE / "probe.c")),
+        "filtered": ("-std=gnu11", "-O2", str(HERE / "filtered.c")),
     }
     for target, options in builds.items():
         subprocess.run([compiler, *options, "-o", str(work / target)], check=True)

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import filters
 from benchmarks.measure import (
     RunnerFailedError,
     Samples,
@@ -39,6 +40,9 @@ LIMIT_THREADS = (1, 8, 64)
 LIMIT_TURNS = 40
 SANDBOXES = 200
 IMPORT_TURNS = 40
+FILTER_TURNS = 60
+FILTER_CALLS = 10000
+FILTERS = (filters.NONE, filters.OURS, "libseccomp", "libseccomp, as a tree")
 # Started as programs, their cost cannot depend on the caller's heap: one stands for all.
 HEAP_RUNNERS = (
     FLOOR,
@@ -291,6 +295,27 @@ def _importtime(statement: str) -> int:
     return int(lines[-1]) if lines and statement != "pass" else 0
 
 
+def filtered(site: Site, _names: tuple[str, ...], *, call: str) -> dict[str, Samples]:
+    """Make a system call FILTER_CALLS times under each program; cases are those of FILTERS."""
+    made, tried = filters.programs(), filters.CALLS[call]
+    results = {}
+    for number, case in enumerate(FILTERS):
+        Path(site.work, f"filter-{number}").write_bytes(made[case])
+        steps = filters.instructions(made[case], tried)
+        results[case] = Samples(extra={"instructions": steps, "program": len(made[case]) // 8})
+    order = random.Random(3)
+    for turn in range(-1, FILTER_TURNS):  # the first one is not counted
+        for number, case in order.sample(list(enumerate(FILTERS)), len(FILTERS)):
+            path = f"{site.work}/filter-{number}" if made[case] else ""
+            command = [f"{site.work}/filtered", path, tried.number, tried.argument, FILTER_CALLS]
+            done = subprocess.run([*map(str, command)], capture_output=True, check=True)
+            if turn >= 0:
+                results[case].seconds.append(int(done.stdout) / 1e9)
+    for samples in results.values():
+        samples.extra["turns"] = list(samples.seconds)
+    return results
+
+
 WORKLOADS: dict[str, Callable[[Site, tuple[str, ...]], dict[str, Samples]]] = {
     "oneshot": oneshot,
     "oneshot_idle": oneshot_idle,
@@ -306,4 +331,5 @@ WORKLOADS: dict[str, Callable[[Site, tuple[str, ...]], dict[str, Samples]]] = {
     },
     "footprint": footprint,
     "import": imports,
+    **{f"filter_{call}": functools.partial(filtered, call=call) for call in filters.CALLS},
 }

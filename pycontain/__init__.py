@@ -46,10 +46,11 @@ if TYPE_CHECKING:
     from subprocess import DEVNULL, PIPE, STDOUT
     from typing import Any
 
-    from . import contract, images, profile
+    from . import contract, host, images, profile
     from ._aio import AsyncPopen, AsyncSandbox, run_async
     from ._collect import Collected, Leftover, gc
     from ._living import LivingSandbox, sandboxes
+    from ._writable import Change
     from .config import Bind, IoLimit, Overlay, Tmpfs
     from .denial import Denial, Denials
     from .enforcement import Control
@@ -68,6 +69,7 @@ __all__ = [
     "AsyncSandbox",
     "Bind",
     "CalledProcessError",
+    "Change",
     "Collected",
     "ConfigError",
     "Control",
@@ -116,6 +118,7 @@ __all__ = [
     "Usage",
     "contract",
     "gc",
+    "host",
     "images",
     "profile",
     "run",
@@ -129,6 +132,7 @@ _LATE = {
     **dict.fromkeys(("DEVNULL", "PIPE", "STDOUT"), "subprocess"),
     **dict.fromkeys(("CalledProcessError", "TimeoutExpired"), ".errors"),
     **dict.fromkeys(("AsyncPopen", "AsyncSandbox", "run_async"), "._aio"),
+    "Change": "._writable",
     **dict.fromkeys(("Collected", "Leftover", "gc"), "._collect"),
     **dict.fromkeys(("LivingSandbox", "sandboxes"), "._living"),
     **dict.fromkeys(("Bind", "IoLimit", "Overlay", "Tmpfs"), ".config"),
@@ -141,7 +145,7 @@ _LATE = {
 
 del TYPE_CHECKING
 
-_MODULES = ("contract", "images", "profile")
+_MODULES = ("contract", "host", "images", "profile")
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from . import _native, _policy, _seccomp, _syscalls
+from . import _fallbacks, _native, _policy, _remedies, _seccomp, _syscalls
 from ._native import DeniedCall, Report
 from ._seccomp import Arg, Decision, Filter
 from .config import SandboxConfig
@@ -19,9 +19,6 @@ from .errors import ConfigError, UnsupportedError
 _BY: Final = (
     "seccomp user notifications: what the filter refuses, and not what Landlock, file modes, "
     "capabilities or limits do"
-)
-_LISTENER_TAKEN: Final = (
-    "a filter around this process has the only listener: start it outside of that audit"
 )
 
 
@@ -43,7 +40,6 @@ class Audit(NamedTuple):
     traces: bool = False
 
 
-_CONTINUES: Final = (5, 5, 0)
 NOT_ASKED: Final = Control(in_force=False, why="not asked for", remedy="audit=True")
 
 
@@ -65,7 +61,8 @@ def prepare(config: SandboxConfig, rules: Filter) -> Audit:
         return Audit(NOT_ASKED, rules)
     if problem := _native.listener_problem():
         why = f"the kernel grants no seccomp listener: {os.strerror(problem)}"
-        remedy = _LISTENER_TAKEN if problem == errno.EBUSY else "Linux 5.0 or later"
+        taken = problem == errno.EBUSY
+        remedy = _remedies.LISTENER_TAKEN if taken else _remedies.LISTENER
         return Audit(Control(in_force=False, why=why, remedy=remedy), rules)
     actions = [rules.default, rules.unknown, rules.foreign, *(rule.action for rule in rules.rules)]
     by = _BY
@@ -95,7 +92,7 @@ def _all_asked(rules: Filter) -> bytes:
         rules, native.audit_arch, native.numbers[hands], (0,) * 6
     ).action.permits:
         raise ConfigError(f"trace: the profile refuses {hands}, by which the tracer is told")
-    if Machine.here().kernel < _CONTINUES:
+    if not _fallbacks.follows_calls(Machine.here().kernel):
         raise UnsupportedError(
             errno.EOPNOTSUPP, "trace: system calls cannot be followed before Linux 5.5"
         )

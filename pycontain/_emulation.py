@@ -15,13 +15,13 @@ import os
 import shutil
 from typing import Final, NamedTuple
 
+from . import _fallbacks
 from ._contract._architectures import BY_NAME, Architecture, magic_and_mask
 from ._contract._elf import BadElfError, read_elf
 from ._contract._machine import Machine
 from .enforcement import Control
 from .errors import ConfigError, UnsupportedError
 
-_OWN_BINFMT: Final = (6, 7, 0)
 _REGISTER_MAX: Final = 1920  # MAX_REGISTER_LENGTH of fs/binfmt_misc.c
 
 
@@ -47,7 +47,7 @@ def prepare(name: str, machine: Machine) -> Emulation:
     architecture = BY_NAME.get(name)
     if architecture is None:
         raise ConfigError(f"emulate: no QEMU for {name}; known are {', '.join(sorted(BY_NAME))}")
-    if machine.kernel >= _OWN_BINFMT:
+    if _fallbacks.has_own_binfmt(machine.kernel):
         program = _program(architecture)
         by = f"{program}, registered in a binfmt_misc of the sandbox's own user namespace"
         return Emulation(Control(in_force=True, by=by), _entry(architecture, program))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from . import _native, _userland
+from . import _fallbacks, _native, _userland
 from ._contract._check import Kind, Problem, error_of, problems
 from ._contract._machine import Machine
 from ._contract._program import Open, look
@@ -21,9 +21,9 @@ from .errors import PycontainError
 if TYPE_CHECKING:
     from ._runtime import Runtime
 
-# What the kernel does not see itself: the loader or the C library gives up, or the processor does.
+# What the kernel does not see itself: the loader, the C library or the processor gives up, or a
+# filter has calls of one architecture only.
 AHEAD: Final = frozenset((Kind.PLATFORM, Kind.CPU, Kind.KERNEL))
-LATE: Final = frozenset((Kind.CPU, Kind.KERNEL))
 ALL: Final = frozenset(Kind)
 _ASK_TIMEOUT_S: Final = 1.0
 
@@ -79,7 +79,7 @@ def _living_root(runtime: Runtime) -> Open:
             report, fd = runtime.ask(message, _ASK_TIMEOUT_S)
         except TimeoutError:
             raise _BlindError from None
-        if report.errno == errno.ELOOP and not _native.available(_native.Probe.OPENAT2):
+        if report.errno == errno.ELOOP and not _fallbacks.follows_links():
             raise _BlindError  # PID 1 follows no link then
         if report.event == Event.FAILED or fd is None:
             raise OSError(report.errno, os.strerror(report.errno), path)
@@ -110,6 +110,14 @@ def problem(
         return _first(config, open_file, name, kinds)
     except (OSError, PycontainError):
         return None
+
+
+def contradicts(found: Problem, number: int) -> bool:
+    """Whether execve(2) has seen the program that a problem says is not there.
+
+    Files that a set-up makes itself are in no directory of the host.
+    """
+    return found.kind is Kind.PROGRAM and number not in (errno.ENOENT, errno.ENOTDIR)
 
 
 def error(found: Problem, config: SandboxConfig, number: int = errno.ENOEXEC) -> PycontainError:

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import Final
 
+from . import _remedies
+from ._cause import BlockedBy, Cause
 from .errors import SpawnError
 
 ANY: Final = 0
+# Of this process, which would be in the way of whatever looks for the cause.
+_SHORTAGES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR))
 
 _NO_MOUNT_POINT: Final = (
     "The mount point is missing in a read-only root or inside another mount of yours, where "
@@ -29,9 +34,7 @@ HINTS: Final[dict[tuple[str, int], str]] = {
     ("CLONE", errno.ENOSPC): (
         "A limit of /proc/sys/user/max_*_namespaces is reached; raise it or close sandboxes"
     ),
-    ("CLONE", errno.EAGAIN): (
-        "The process limit is reached (RLIMIT_NPROC, pids.max or kernel.pid_max)"
-    ),
+    ("CLONE", errno.EAGAIN): _remedies.PROCESSES,
     **dict.fromkeys(
         [(step, errno.ENOSPC) for step in ("ROOT", "MKDIR", "SYMLINK", "FILE", "BIND", "OVERLAY")],
         "The root itself does not fit: give it more with disk= and inodes=",
@@ -39,9 +42,7 @@ HINTS: Final[dict[tuple[str, int], str]] = {
     ("CLONE_NAMESPACES", errno.ENOSPC): (
         "A limit of /proc/sys/user/max_*_namespaces is reached; raise it or close sandboxes"
     ),
-    ("CLONE_NAMESPACES", errno.EAGAIN): (
-        "The process limit is reached (RLIMIT_NPROC, pids.max or kernel.pid_max)"
-    ),
+    ("CLONE_NAMESPACES", errno.EAGAIN): _remedies.PROCESSES,
     **dict.fromkeys(
         [("EXEC", errno.E2BIG), ("EXEC", errno.ENOMEM), ("START", errno.ENOMEM)],
         "Give more memory=, or fewer arguments: they count too",
@@ -63,9 +64,7 @@ HINTS: Final[dict[tuple[str, int], str]] = {
         "This file system cannot be idmapped; copy the directory to ext4, xfs, btrfs or, from "
         "Linux 6.3 on, tmpfs"
     ),
-    ("EXEC_INIT", errno.EACCES): (
-        "vm.memfd_noexec forbids to execute sealed memory; set it to 0 or 1"
-    ),
+    ("EXEC_INIT", errno.EACCES): _remedies.MEMFD,
     ("ID_MAP", errno.EPERM): (
         "The user id cannot be mapped; an LSM or an outer container forbids it"
     ),
@@ -74,17 +73,12 @@ HINTS: Final[dict[tuple[str, int], str]] = {
     ("ROOT", errno.EPERM): (
         "A user namespace may not mount tmpfs here; an LSM or an outer container forbids it"
     ),
-    ("OVERLAY", errno.EPERM): (
-        "overlayfs in a user namespace needs Linux 5.11, and so do images; a directory goes "
-        "without it by read_only=True"
-    ),
+    ("OVERLAY", errno.EPERM): _remedies.OVERLAY_VERSION,
     ("OVERLAY", errno.EACCES): (
         "The sandbox's ids may not read the layers, and an idmapped mount, by which they could, "
         "needs Linux 5.12"
     ),
-    ("OVERLAY", errno.ENODEV): (
-        "The kernel has no overlayfs; load the module `overlay` or use read_only=True"
-    ),
+    ("OVERLAY", errno.ENODEV): _remedies.OVERLAY_MODULE,
     ("OVERLAY", errno.EINVAL): (
         "The root's file system cannot be an overlay layer; use read_only=True or copy it"
     ),
@@ -122,10 +116,8 @@ HINTS: Final[dict[tuple[str, int], str]] = {
     ("LOOPBACK", errno.EPERM): (
         "The network namespace was made without its capabilities, as AppArmor's userns rule does"
     ),
-    ("BINFMT", errno.ENODEV): (
-        "The kernel has no binfmt_misc; load the module binfmt_misc, or leave out emulate=True"
-    ),
-    ("BINFMT", errno.EPERM): "binfmt_misc of a user namespace needs Linux 6.7",
+    ("BINFMT", errno.ENODEV): _remedies.BINFMT_MODULE,
+    ("BINFMT", errno.EPERM): _remedies.BINFMT_VERSION,
     ("BINFMT", errno.EACCES): "The sandbox's user may not execute QEMU, or an LSM forbids it",
     ("PTY", errno.ENOENT): "The sandbox has no /dev/pts",
     ("START", errno.EAGAIN): "The sandbox's process limit is reached",
@@ -169,7 +161,27 @@ def hint(step: str, number: int) -> str | None:
     return HINTS.get((step, number)) or HINTS.get((step, ANY))
 
 
+def _cause(step: str, number: int) -> Cause | None:
+    with contextlib.suppress(OSError, ImportError):  # without descriptors nothing can be loaded
+        from . import _host  # noqa: PLC0415 - only failures need it
+
+        return _host.cause_of_step(step, number)
+    return None
+
+
+def spawn_error(step: str, number: int, path: str | None = None) -> SpawnError:
+    """Return the exception for a failed step, with who stands in the way if that can be seen.
+
+    What fails for want of a primitive is tried again in a throw-away child (`_host`), which takes
+    some milliseconds; so the remedy is for what this host refuses, and not for all that might be.
+    """
+    cause = None if number in _SHORTAGES else _cause(step, number)
+    advice = hint(step, number)
+    if cause is not None and (advice is None or cause.blocked_by is not BlockedBy.UNKNOWN):
+        advice = f"It is {cause}"
+    return SpawnError(step, number, os.strerror(number), path, advice, cause)
+
+
 def refused(step: str, error: OSError) -> SpawnError:
     """Return the exception for a call of ours that the kernel refused."""
-    number = error.errno or 0
-    return SpawnError(step, number, os.strerror(number), error.filename, hint(step, number))
+    return spawn_error(step, error.errno or 0, error.filename)

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from . import _native, _ranges
+from . import _hints, _native, _ranges
 from ._ranges import Range, ranges
 from .errors import UnsupportedError
 
@@ -165,9 +165,10 @@ def call_map_helpers(pid: int, uid_map: str, gid_map: str) -> None:
 _granted = _Cache(functools.partial(_native.make_user_namespace, call_map_helpers))
 
 
-def _effective_capabilities() -> int:
+def _status(name: str) -> int:
+    """Return a field of this thread that is a hexadecimal number, 0 if there is none."""
     status = Path("/proc/thread-self/status").read_text(encoding="ascii", errors="replace")
-    match = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
+    match = re.search(rf"^{name}:\s*([0-9a-f]+)", status, re.MULTILINE)
     return int(match[1], 16) if match else 0
 
 
@@ -182,7 +183,7 @@ def _maps_range(kind: str) -> bool:
 def can_map() -> bool:
     """Whether the caller may map any id of its own user namespace."""
     needed = 1 << CAP_SETUID | 1 << CAP_SETGID | 1 << CAP_SYS_ADMIN
-    return _effective_capabilities() & needed == needed
+    return _status("CapEff") & needed == needed
 
 
 def can_map_range() -> bool:
@@ -216,8 +217,13 @@ def _subids_map(own: int, inside: int, first: int) -> list[str]:
     return [str(number) for number in fields]
 
 
+def keeps_privileges() -> bool:
+    """Whether set-user-ID programs, such as newuidmap(1), have no effect (no_new_privs)."""
+    return bool(_status("NoNewPrivs"))
+
+
 def subids() -> tuple[int, int] | None:
-    """Return the first granted uid and gid if newuidmap(1) and newgidmap(1) are there."""
+    """Return the first granted uid and gid if newuidmap(1) and newgidmap(1) can give them."""
     uid = os.geteuid()
     first_uid, first_gid = (
         _subid_range(Path("/etc/subuid"), uid),
@@ -227,6 +233,7 @@ def subids() -> tuple[int, int] | None:
         first_uid is None
         or first_gid is None
         or not (shutil.which("newuidmap") and shutil.which("newgidmap"))
+        or keeps_privileges()
     ):
         return None
     return first_uid, first_gid
@@ -312,17 +319,11 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except _native.NativeError as error:
-        number = error.failure.errno
-        raise UnsupportedError(
-            number, f"no user namespace: {os.strerror(number)}. {_remedy(number)}"
-        ) from None
+        raise _refused(error.failure.errno) from None
 
 
-def _remedy(number: int) -> str:
-    if number == errno.ENOSPC:
-        return "Raise the limit in /proc/sys/user/max_user_namespaces"
-    return (
-        "See that /proc/sys/user/max_user_namespaces is not 0, that "
-        "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns "
-        "allow it, and that no outer container's filter forbids it"
-    )
+def _refused(number: int) -> UnsupportedError:
+    made = _hints.spawn_error("CLONE", number)
+    error = UnsupportedError(number, f"no user namespace: {made.strerror}. {made.hint}")
+    error.cause = made.cause
+    return error

@@ -138,6 +138,7 @@ OPEN_MKDIR: Final[int] = lib.NSB_OPEN_MKDIR
 OPEN_PARENTS: Final[int] = lib.NSB_OPEN_PARENTS
 OPEN_DIRECTORY: Final[int] = lib.NSB_OPEN_DIRECTORY
 OPEN_UNLINK: Final[int] = lib.NSB_OPEN_UNLINK
+OPEN_UPPER: Final[int] = lib.NSB_OPEN_UPPER
 
 SPAWN_FORK: Final[int] = lib.NSB_SPAWN_FORK
 SPAWN_CLONE2: Final[int] = lib.NSB_SPAWN_CLONE2
@@ -239,11 +240,13 @@ class Landlock(NamedTuple):
 
     Attributes:
         handled: What is denied where it is not granted.
+        net: What is denied of TCP.
         scoped: What ends at the border of the domain.
         below_root, below_paths: What is granted below the root, and below `paths`.
     """
 
     handled: int
+    net: int
     scoped: int
     below_root: int
     below_paths: int
@@ -430,6 +433,7 @@ def pack_setup(setup: Setup) -> bytes:
     head.rlimits = message.array(rlimits)
     if setup.landlock is not None:
         head.landlock_handled, head.landlock_scoped = setup.landlock.handled, setup.landlock.scoped
+        head.landlock_net = setup.landlock.net
         head.landlock_below_root = setup.landlock.below_root
         head.landlock_below_paths = setup.landlock.below_paths
         head.n_landlock_paths = len(setup.landlock.paths)
@@ -733,17 +737,17 @@ def send(control_fd: int, message: bytes, fds: Sequence[int]) -> None:
 def set_scheduler(pid: int, **fields: int) -> None:
     """Set a process's scheduling: the fields of struct nsb_scheduler. Raises OSError."""
     scheduler = ffi.new("struct nsb_scheduler *", fields)
-    _raise(lib.nsb_set_scheduler(pid, scheduler))
+    _check(lib.nsb_set_scheduler(pid, scheduler))
 
 
 def set_io_priority(pid: int, priority: int) -> None:
     """Set a process's I/O priority, its class shifted by 13 (ioprio_set(2)). Raises OSError."""
-    _raise(lib.nsb_set_io_priority(pid, priority))
+    _check(lib.nsb_set_io_priority(pid, priority))
 
 
-def _raise(error: int) -> None:
-    if error < 0:
-        raise OSError(-error, os.strerror(-error))
+def _check(result: int) -> None:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
 
 
 def kill(pidfd: int, number: int) -> None:
@@ -831,7 +835,9 @@ def _sealed_init() -> int:
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
         fd = os.memfd_create("pycontain-init", flags | _MFD_EXEC)
-    except OSError:  # EINVAL: Linux < 6.3 knows no MFD_EXEC
+    except OSError as error:  # Linux < 6.3 knows no MFD_EXEC
+        if error.errno != errno.EINVAL:
+            raise
         fd = os.memfd_create("pycontain-init", flags)
     try:
         with open(path, "rb") as file:

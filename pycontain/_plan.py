@@ -18,10 +18,12 @@ from typing import Final
 from . import (
     _audit,
     _capabilities,
+    _fallbacks,
     _landlock,
     _native,
     _patience,
     _policy,
+    _remedies,
     _seccomp,
     _userland,
 )
@@ -134,7 +136,7 @@ class _Builder:
         """
         if self.ids.mapping != "range":
             return os.fsencode(path), -1
-        cloned = all(map(_native.available, (_native.Probe.OPEN_TREE, _native.Probe.MOUNT_SETATTR)))
+        cloned = _fallbacks.shows_trees()
         problem = errno.ENOSYS
         if cloned:
             problem = _native.can_idmap(path, self.userns_fds[idmap])
@@ -144,7 +146,7 @@ class _Builder:
             self.notes[f"idmap {path}"] = Control(
                 in_force=False,
                 why=f"{os.strerror(problem)}: its files show as nobody's",
-                remedy="it needs Linux 5.12 and a file system such as ext4, xfs, btrfs or tmpfs",
+                remedy=_remedies.IDMAP,
             )
         if not cloned:
             return os.fsencode(path), -1

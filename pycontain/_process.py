@@ -47,8 +47,9 @@ ASK_TIMEOUT_S: Final = 1.0
 _BLOCK: Final = 512  # getrusage(2) counts in these
 # How a program ends that cannot write: by its own decision, or on a mapped page.
 _DISK_SIGNALS: Final = frozenset({signals.SIGABRT, signals.SIGBUS})
-# An instruction that the processor lacks; a loader that gives up, of the processor or the kernel.
-_MISFITS: Final = frozenset({-signals.SIGILL, 127})
+# An instruction that the processor lacks; a loader that gives up, of the processor or the kernel; a
+# 32-bit program, whose calls the filter does not know: not even the one that would end it.
+_MISFITS: Final = frozenset({-signals.SIGILL, 127, -signals.SIGSEGV, -signals.SIGSYS})
 _CLOCK_ONLY: Final[Mapping[str, str]] = MappingProxyType({"wall_s": "CLOCK_MONOTONIC"})
 _SOURCES: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -9,6 +9,7 @@ import os
 from ._image._config import ImageConfig
 from ._image._descriptor import Descriptor
 from ._image._exchange import is_place, load
+from ._image._manifest import Manifest
 from ._image._platform import Platform
 from ._image._reference import Reference
 from ._image._root import ImageRoot
@@ -79,10 +80,12 @@ def _unpacked(store: Store, target: Descriptor, platform: Platform | None, name:
         layers = unpack_all(
             store, lease, sources(manifest, config), lambda layer: store.chunks(layer.blob)
         )
-    return _described(store, layers, config, name)
+    return _described(store, layers, config, manifest, name)
 
 
-def _described(store: Store, layers: list[Layer], config: ImageConfig, name: str) -> ImageRoot:
+def _described(
+    store: Store, layers: list[Layer], config: ImageConfig, manifest: Manifest, name: str
+) -> ImageRoot:
     directory = os.path.join(store.path, "layers")
     # A layer may come twice; overlayfs takes a directory once, and its lower place shows nothing
     # that the upper one does not.
@@ -93,4 +96,5 @@ def _described(store: Store, layers: list[Layer], config: ImageConfig, name: str
         directory=directory,
         layers=tuple(paths),
         config=config,
+        manifest=manifest,
     )

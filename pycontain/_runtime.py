@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from . import _audit, _groups, _native
+from . import _audit, _groups, _hints, _native
 from ._hints import hint, refused
 from ._identity import Lease
 from ._image._use import Use, uses
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 # Nothing in a kill waits for anything outside the kernel, but see `Runtime.kill`.
 KILL_TIMEOUT_S: Final = 10.0
 PAUSE_TIMEOUT_S: Final = 5.0
+# What a step's index is of, where that is no op.
+_PATHS: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("RECEIVE", "TIME_NAMESPACE", "PROPAGATION", "SET_ID", "BOUNDING_SET"), ()),
+    "ID_MAP": ("/proc/self/setgroups", "/proc/self/uid_map", "/proc/self/gid_map"),
+}
 
 _living: weakref.WeakSet[Runtime] = weakref.WeakSet()
 
@@ -48,10 +53,7 @@ os.register_at_fork(after_in_child=_forget_in_child)
 
 def spawn_error(failure: Failure, path: str | None) -> SpawnError:
     """Return the exception for a failed step."""
-    name = failure.step.name
-    return SpawnError(
-        name, failure.errno, os.strerror(failure.errno), path, hint(name, failure.errno)
-    )
+    return _hints.spawn_error(failure.step.name, failure.errno, path)
 
 
 class Reply:
@@ -342,7 +344,7 @@ class Runtime:
             )
         report = _native.parse_report(data)
         if report.event == Event.FAILED:
-            paths = self.plan.op_paths
+            paths = _PATHS.get(report.failure.step.name, self.plan.op_paths)
             raise spawn_error(
                 report.failure, paths[report.index] if report.index < len(paths) else None
             )

@@ -19,9 +19,16 @@ def runtime_directory() -> str:
     in the temporary directory.
 
     Raises:
-        UnsupportedError: The directory belongs to somebody else, or others may write to it.
+        UnsupportedError: The directory belongs to somebody else, or others may write to it; or
+            nothing can be written.
     """
-    directory = next(_places())
+    directory = next(_places(), "")
+    if not directory:
+        raise UnsupportedError(
+            errno.EROFS,
+            "no directory for state files can be written: mount a tmpfs on /run or /tmp (docker "
+            "run --tmpfs /run), or name a directory in TMPDIR",
+        )
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory, 0o700)
     if not is_private(directory):
@@ -45,7 +52,8 @@ def _places() -> Iterator[str]:
         yield f"{base}/pycontain"
     import tempfile  # noqa: PLC0415 - slow to import, and rarely needed
 
-    yield f"{tempfile.gettempdir()}/pycontain-{user}"
+    with contextlib.suppress(FileNotFoundError):  # all is read-only
+        yield f"{tempfile.gettempdir()}/pycontain-{user}"
 
 
 def is_own(directory: str) -> bool:

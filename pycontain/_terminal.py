@@ -39,7 +39,7 @@ def raw_terminal(fd: int) -> Iterator[None]:
         yield
         return
     before = termios.tcgetattr(fd)
-    tty.setraw(fd, termios.TCSADRAIN)  # what has been typed is kept
+    tty.setraw(fd, termios.TCSANOW)  # what was typed before is for the command
     try:
         yield
     finally:

@@ -80,14 +80,16 @@ class Vet:
 
         config = self._packer.plan.config
         found = _explain.problem(config, runtime, self._name(), _explain.ALL)
-        return None if found is None else _explain.error(found, config, number)
+        if found is None or _explain.contradicts(found, number):
+            return None
+        return _explain.error(found, config, number)
 
     def crashed(self, runtime: Runtime | None) -> str | None:
         """Return what of a program that did not run well does not fit this host."""
         from . import _explain  # noqa: PLC0415 - only failures need it
 
         config = self._packer.plan.config
-        found = _explain.problem(config, runtime, self._name(), _explain.LATE)
+        found = _explain.problem(config, runtime, self._name(), _explain.AHEAD)
         return None if found is None else str(found)
 
     def _name(self) -> Name:

@@ -47,6 +47,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ._cause import Cause
     from ._command_errors import CalledProcessError as CalledProcessError  # noqa: PLC0414
     from ._command_errors import TimeoutExpired as TimeoutExpired  # noqa: PLC0414
 
@@ -63,18 +64,27 @@ class SpawnError(PycontainError, OSError):
         errno: The system's error number.
         path: The path that the step was about, or None.
         hint: What to do about it, or None.
+        cause: Who stands in the way, as `pycontain.host.probe` finds it, or None.
     """
 
     def __init__(
-        self, step: str, errno: int, strerror: str, path: str | None = None, hint: str | None = None
+        self,
+        step: str,
+        errno: int,
+        strerror: str,
+        path: str | None = None,
+        hint: str | None = None,
+        cause: Cause | None = None,
     ) -> None:
         super().__init__(errno, strerror)
         self.step = step
         self.path = path
         self.hint = hint
+        self.cause = cause
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.step, self.errno, self.strerror, self.path, self.hint)
+        fields = (self.step, self.errno, self.strerror, self.path, self.hint, self.cause)
+        return type(self), fields
 
     def __str__(self) -> str:
         """One sentence: the step, the errno, the path, the remedy. Hostile names are escaped."""
@@ -84,7 +94,13 @@ class SpawnError(PycontainError, OSError):
 
 
 class UnsupportedError(PycontainError, OSError):
-    """This host, or this user on it, cannot do what was asked."""
+    """This host, or this user on it, cannot do what was asked.
+
+    Attributes:
+        cause: Who stands in the way, as `pycontain.host.probe` finds it, or None.
+    """
+
+    cause: Cause | None = None
 
 
 class CpuLevelError(UnsupportedError):

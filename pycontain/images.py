@@ -10,21 +10,14 @@ Each user has a store of their own, root has another: $PYCONTAIN_STORE, else /va
 from __future__ import annotations
 
 import builtins
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from . import profile as profiles
-from ._contract._machine import Machine
-from ._contract._report import Contract, check_image
 from ._image import _exchange
-from ._image._archive import Format, Loaded
+from ._image._archive import Format
 from ._image._config import ImageConfig
-from ._image._descriptor import Descriptor
 from ._image._find import Entry, find
-from ._image._manifest import Manifest
 from ._image._platform import Platform
 from ._image._reference import Reference
 from ._image._registry._credentials import Credentials
@@ -32,10 +25,9 @@ from ._image._store import Store, Swept, Usage
 from ._image._use import uses
 from ._pull import LayerProgress, OnProgress, Progress
 from ._pull import pull as _pull
-from ._root import image_root
+from ._stored import Image, described, loaded, present
 from ._unpack import open_store
-from .errors import ConfigError, InvalidReferenceError, PlatformError, UnsupportedImageError
-from .profile import Profile
+from .errors import ConfigError, InvalidReferenceError
 
 __all__ = [
     "Image",
@@ -55,46 +47,6 @@ __all__ = [
     "remove",
     "save",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """An image in the store.
-
-    Attributes:
-        name: What it is called, the short way.
-        digest: Of the manifest or index that the name stands for.
-        id: Of its configuration, for the chosen platform.
-        config: What it is made for, and what was noted about it.
-        size: Bytes of its layers, as they came.
-    """
-
-    name: str
-    digest: str
-    id: str
-    config: ImageConfig
-    size: int
-
-    def check(
-        self,
-        machine: Machine | None = None,
-        args: Sequence[str] | None = None,
-        *,
-        profile: str | Profile = profiles.default,
-    ) -> Contract:
-        """Return whether a command of the image fits a machine, before anything is executed.
-
-        Args:
-            machine: None: this one; others are made with `contract.Machine.of`.
-            args: The command; None: what the image is made for.
-            profile: Whose filter and privileges it would have.
-
-        Raises:
-            ImageNotFoundError: It is no longer in the store, and cannot be pulled.
-            ImageError, StoreError: It cannot be used.
-        """
-        root = image_root(self.name, str(self.config.platform))
-        return check_image(root, args, machine=machine, profile=profile)
 
 
 def pull(
@@ -135,7 +87,7 @@ def pull(
         credentials=_credentials(username, password),
         on_progress=progress,
     )
-    return _image(store, reference, target, wanted)
+    return described(store, reference, target, wanted)
 
 
 def _credentials(username: str | None, password: str | None) -> Credentials | None:
@@ -190,7 +142,7 @@ def list() -> builtins.list[Image]:  # noqa: A001 - as in `docker image list`
     """
     store = open_store()
     return [
-        image for name in store.names() for image in _present(store, name.reference, name.target)
+        image for name in store.names() for image in present(store, name.reference, name.target)
     ]
 
 
@@ -209,7 +161,7 @@ def inspect(ref: str, platform: str | None = None) -> Image:
     store = open_store()
     wanted = None if platform is None else Platform.parse(platform)
     entry = find(store, ref)
-    return _image(store, _named(entry, ref) or entry.references[0], entry.target, wanted)
+    return described(store, _named(entry, ref) or entry.references[0], entry.target, wanted)
 
 
 def remove(ref: str) -> Swept:
@@ -250,7 +202,7 @@ def load(
         OSError: It cannot be read.
     """
     store = open_store()
-    return [_loaded(store, image) for image in _exchange.load(store, source, name=name)]
+    return [loaded(store, image) for image in _exchange.load(store, source, name=name)]
 
 
 def save(
@@ -305,7 +257,7 @@ def import_rootfs(
     """
     store = open_store()
     made = _exchange.import_rootfs(store, source, name, platform=platform, **config)
-    return _loaded(store, made)
+    return loaded(store, made)
 
 
 def prune(*, unused: bool = False) -> Swept:
@@ -338,40 +290,3 @@ def _named(entry: Entry, text: str) -> Reference | None:
     except InvalidReferenceError:
         return None
     return reference if reference in entry.references else None
-
-
-def _loaded(store: Store, image: Loaded) -> Image:
-    """Return what was loaded, for this machine's platform or another one that is there."""
-    try:
-        return _image(store, image.reference, image.target, None)
-    except PlatformError:
-        for there in _present(store, image.reference, image.target):
-            return there
-        raise
-
-
-def _present(store: Store, reference: Reference, target: Descriptor) -> Iterator[Image]:
-    """Yield the images of a name that are there; an index may have what is none beside them."""
-    for descriptor in store.present(target):
-        document = store.document(descriptor)
-        with contextlib.suppress(UnsupportedImageError):
-            if isinstance(document, Manifest):
-                yield _described(store, reference, target, document)
-
-
-def _image(
-    store: Store, reference: Reference, target: Descriptor, platform: Platform | None
-) -> Image:
-    manifest = store.manifest(target, platform=platform, what=reference.familiar)
-    return _described(store, reference, target, manifest)
-
-
-def _described(store: Store, reference: Reference, target: Descriptor, manifest: Manifest) -> Image:
-    config = store.config(manifest)
-    return Image(
-        name=reference.familiar,
-        digest=str(target.digest),
-        id=str(config.digest),
-        config=config,
-        size=sum(layer.size for layer in manifest.layers),
-    )

@@ -38,6 +38,8 @@ class Profile:
         masked_paths: Paths that look empty.
         readonly_paths: Paths that cannot be written.
         proc_subset: Whether /proc shows processes only (`subset=pid`, proc(5)).
+        alone: Whether Landlock also denies TCP (Linux 6.7), and signals and abstract sockets
+            between the commands of one sandbox (Linux 6.12).
         user: Numeric id of the default user and its group.
         umask: The file mode creation mask that commands start with.
         memory: Bytes of all commands together, where control groups can be had and the caller does
@@ -57,6 +59,7 @@ class Profile:
     masked_paths: tuple[str, ...] = _policy.MASKED
     readonly_paths: tuple[str, ...] = _policy.READ_ONLY
     proc_subset: bool = False
+    alone: bool = False
     user: int = 1000
     umask: int = 0o022
     memory: int | None = None
@@ -124,6 +127,7 @@ judge: Final = Profile(
     name="judge",
     seccomp=_policy.JUDGE,
     proc_subset=True,
+    alone=True,
     rlimits={**_policy.LIMITS, "SIGPENDING": (64, 64)},
     memory=256 << 20,
     pids=64,

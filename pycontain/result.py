@@ -98,7 +98,8 @@ class Result(subprocess.CompletedProcess[Any]):
         denials: The system calls that were refused until the command ended; None without `audit`,
             and where its sandbox ended before it could tell.
         explanation: What of the program does not fit this host, where it ended as such programs do
-            (SIGILL, or the status 127 of a loader), such as a level of x86-64; else None.
+            (SIGILL, SIGSEGV, SIGSYS, or the status 127 of a loader), such as a level of x86-64;
+            else None.
     """
 
     def __init__(  # noqa: PLR0913 - what a command leaves behind

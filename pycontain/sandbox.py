@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from subprocess import PIPE
 from types import TracebackType
-from typing import Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from . import _groups
 from ._command import Argument, Options, check_size
@@ -28,6 +28,10 @@ from .denial import Denials
 from .enforcement import Control
 from .errors import SandboxClosedError
 from .result import Reason, Result, Stats
+
+if TYPE_CHECKING:
+    from ._stored import Image
+    from ._writable import Change, CommitOptions
 
 
 def _finish(job: Job[Pump], command: Command) -> Result:
@@ -268,6 +272,53 @@ class Sandbox(Configured):
         """
         runtime = self.runtime
         return runtime.denials_of(runtime.ask(pack_denials(0))[0])
+
+    def diff(self) -> tuple[Change, ...]:
+        """Return what the sandbox has changed of its image or directory, parents first.
+
+        Its processes are stopped meanwhile, where `pause` can. What is mounted is not part of it,
+        nor are the files that are the sandbox's own: /etc/hosts, for one.
+
+        Raises:
+            UnsupportedError: The root has no writable layer: it is the host's user land.
+            LimitExceededError, StoreError: It is too much, or cannot be read.
+        """
+        from . import _writable  # noqa: PLC0415 - few sandboxes need it
+
+        return _writable.diff(self.runtime)
+
+    def commit(
+        self,
+        name: str,
+        *,
+        author: str = "",
+        comment: str = "",
+        **options: Unpack[CommitOptions],
+    ) -> Image:
+        """Make an image of the sandbox's image with what has been changed since, a layer on top.
+
+        Its processes are stopped meanwhile, where `pause` can; else nothing should write. What is
+        mounted, the image's volumes and the sandbox's own /etc/hosts and /etc/hostname are left
+        out; so are sockets. The same content gives the same layer, whoever owns the sandbox; with
+        SOURCE_DATE_EPOCH in the environment no time in the image is later than that.
+
+        Args:
+            name: What to call the image.
+            author, comment: For its history.
+            options: What it says of its commands: cmd, entrypoint, env, labels, user, working_dir,
+                exposed_ports, volumes, stop_signal; of the image below where it is not said.
+
+        Raises:
+            ConfigError, InvalidReferenceError: A name or value that cannot be right.
+            UnsupportedError: The sandbox has no image.
+            LayerError: A file cannot be stored, since its name begins with ".wh.", or it changed
+                while it was read.
+            ImageNotFoundError: The image below has been removed.
+            StoreError: The store is full or cannot be written.
+        """
+        from . import _writable  # noqa: PLC0415 - few sandboxes need it
+
+        return _writable.committed(self.runtime, name, author, comment, options)
 
     def __enter__(self) -> Self:
         """Start it."""

@@ -39,6 +39,9 @@ TITLES = {
     },
     "footprint": "Living sandboxes",
     "import": "An interpreter that starts, imports and ends",
+    "filter_number": "10,000 system calls that the filter allows by their number",
+    "filter_argument": "10,000 system calls that it allows by an argument",
+    "filter_refused": "10,000 system calls that it refuses",
 }
 METHOD = """\
 All runners of a workload take short turns in random order within one run, each in a process of its
@@ -217,7 +220,7 @@ def _workload_table(results: Results, workload: str) -> list[str]:
     cases = results.workloads[workload]
     extras = [
         name
-        for name in ("per_second", *MEMORY, "importtime_us")
+        for name in ("per_second", *MEMORY, "importtime_us", "program", "instructions")
         if any(name in found["extra"] for found in cases.values())
     ]
     bases = (OURS, f"{OURS} 20 MB", f"{OURS}, no limits")

@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 0x100000
+MNT_DETACH = 2
 SEARCH, READ = 0o001, 0o004  # for others; for the owner, six bits higher
 NAME = "pycontain-test"
 # Far above what a distribution hands out, and 64 Ki of them.
@@ -32,6 +33,14 @@ def mount(source: str, target: str | Path, kind: str = "", flags: int = 0, data:
     if libc.mount(*arguments, ctypes.c_ulong(flags), os.fsencode(data)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(target))
+
+
+def unmount(target: str) -> None:
+    """Unmount lazily, as the system call does."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.umount2(os.fsencode(target), MNT_DETACH) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), target)
 
 
 def blocked(path: Path, uid: int) -> Path | None:
@@ -93,6 +102,22 @@ def grant_ids(uid: int) -> None:
             mount(copy.name, path, flags=MS_BIND)
 
 
+def open_fuse() -> None:
+    """Let everybody open /dev/fuse, as udev does (50-udev-default.rules), which not all hosts have.
+
+    The node is another one, in this mount namespace only.
+    """
+    if not Path("/dev/fuse").exists() or Path("/dev/fuse").stat().st_mode & 0o006 == 0o006:
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        mount("tmpfs", folder, "tmpfs", data="mode=755,size=4k")
+        node = Path(folder, "fuse")
+        os.mknod(node, stat.S_IFCHR, Path("/dev/fuse").stat().st_rdev)
+        node.chmod(0o666)
+        mount(str(node), "/dev/fuse", flags=MS_BIND)
+        unmount(folder)
+
+
 def delegate(uid: int) -> None:
     """Move to a group of cgroup v2 within one that the user owns, as systemd's Delegate=yes does.
 
@@ -141,6 +166,7 @@ def main() -> None:
     if options.uid is not None:
         here = Path.cwd()
         expose([path.resolve() for path in options.need], options.uid)
+        open_fuse()
         if options.subids:
             grant_ids(options.uid)
         if options.delegate:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Makes everything a target needs: missing Debian packages, the virtual environment, the build in place.
 #
-#   scripts/setup.sh [test] [analysis] [vm] [lint] [dist] [bench]     more than what building and the demo need
+#   scripts/setup.sh [test] [clients] [analysis] [vm] [lint] [dist] [bench]     more than what building and the demo need
 #
 # Without what machines need (vm), their lanes are skipped; all the rest is a must.
 # Does nothing when nothing changed. PYTHON chooses the interpreter, VENV the directory.
@@ -123,7 +123,7 @@ main() {
 			(install_packages vm) || say "no machines: their lanes will say so"
 		else
 			purposes+=("$purpose")
-			[[ $purpose == analysis ]] || groups+=("$purpose")
+			[[ $purpose == analysis || $purpose == clients ]] || groups+=("$purpose")
 		fi
 	done
 	install_packages "${purposes[@]}"

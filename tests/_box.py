@@ -89,6 +89,9 @@ def started(
     try:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == line
+        if not args:  # it is known by its name
+            name = Path(f"/proc/{process.pid}/comm")
+            assert settles(lambda: name.read_text() == "sleep\n")
         yield process
     finally:
         process.kill_all()

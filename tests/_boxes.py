@@ -58,28 +58,42 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return made.stdout
 
 
+@contextlib.contextmanager
+def store_at(path: str) -> Iterator[str]:
+    """Let the images be in a store of this path until the end of the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYCONTAIN_STORE", path)
+        yield path
+        with contextlib.suppress(StoreError):
+            store = open_store()
+            for name in store.names():
+                store.untag(name.reference)
+            uses().let_go()
+            store.gc()  # its files may be of ids that only the library can remove
+
+
 @pytest.fixture(autouse=True)
-def store_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    path = str(tmp_path / "store")
-    monkeypatch.setenv("PYCONTAIN_STORE", path)
-    yield path
-    with contextlib.suppress(StoreError):
-        store = open_store()
-        for name in store.names():
-            store.untag(name.reference)
-        uses().let_go()
-        store.gc()  # its files may be of ids that only the library can remove
+def store_path(tmp_path: Path) -> Iterator[str]:
+    with store_at(str(tmp_path / "store")) as path:
+        yield path
+
+
+def add_box(
+    name: str, busybox: bytes, *layers: bytes, platform: str = "linux/amd64", **config: Any
+) -> Manifest:
+    """Put an image over busybox into the store."""
+    store = open_store()
+    with store.lease() as lease:
+        manifest = add_image(store, lease, [busybox, *layers], platform=platform, **config)
+        store.tag(Reference.parse(name), manifest.descriptor)
+    return manifest
 
 
 @pytest.fixture
 def add(busybox: bytes) -> Add:
     """Return a function that puts an image over busybox into the store."""
 
-    def add(name: str, *layers: bytes, platform: str = "linux/amd64", **config: Any) -> Manifest:
-        store = open_store()
-        with store.lease() as lease:
-            manifest = add_image(store, lease, [busybox, *layers], platform=platform, **config)
-            store.tag(Reference.parse(name), manifest.descriptor)
-        return manifest
+    def add(name: str, *layers: bytes, **options: Any) -> Manifest:
+        return add_box(name, busybox, *layers, **options)
 
     return add

@@ -208,7 +208,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("L3", False, "values with separators in them", (_CONFIG + "l3_",), "sysctls and annotations cannot be given"),
     Entry("L4", False, "names of sandboxes", (_CONFIG + "l3_l4_",), "nobody gives them: they are made of numbers"),
     Entry("L5", False, "state directories of others", ("cgroup/test_state.py::test_", "cli/test_gc.py::test_a_state_directory", "sandbox/test_living_limits.py::test_a_place_behind")),
-    Entry("L6", False, "`enforcement` says what is not so"),
+    Entry("L6", False, "`enforcement` says what is not so", ("sandbox/test_enforcement.py::test_",)),
     Entry("M1", True, "each call of the core fails", ("faults/test_errors.py::test_an_error", "faults/test_python_calls.py::test_")),
     Entry("M2", True, "death at each call", ("faults/test_kills.py::test_nothing_survives", "faults/test_kills.py::test_the_death")),
     Entry("M3", False, "an error while another is cleaned up", ("faults/test_kills.py::test_a_second_error",)),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 COMPARE = {"!=": 1, "<": 2, "<=": 3, "==": 4, ">=": 5, ">": 6, "&==": 7}
-_BAD_ARCH = 2  # SCMP_FLTATR_ACT_BADARCH
+_BAD_ARCH, _OPTIMIZE = 2, 8  # SCMP_FLTATR_ACT_BADARCH, SCMP_FLTATR_CTL_OPTIMIZE
 
 
 class _Comparison(ctypes.Structure):
@@ -41,12 +41,24 @@ class Oracle:
         if arch != native:
             self._check(library.seccomp_arch_add(self._context, ctypes.c_uint32(arch)))
             self._check(library.seccomp_arch_remove(self._context, ctypes.c_uint32(native)))
-        self._check(library.seccomp_attr_set(self._context, _BAD_ARCH, ctypes.c_uint32(bad_arch)))
+        self._set(_BAD_ARCH, bad_arch)
+
+    def _set(self, attribute: int, value: int) -> None:
+        self._check(
+            self._library.seccomp_attr_set(self._context, attribute, ctypes.c_uint32(value))
+        )
+
+    def search_by_tree(self) -> None:
+        """Look numbers up in a binary tree (libseccomp 2.5) instead of one by one."""
+        self._set(_OPTIMIZE, 2)
 
     @staticmethod
     def _check(result: int) -> None:
         if result < 0:
             raise OSError(-result, os.strerror(-result))
+
+    def knows(self, name: str) -> bool:
+        return bool(self._library.seccomp_syscall_resolve_name(name.encode()) != -1)
 
     def add(self, action: int, name: str, conditions: Iterable[Condition] = ()) -> None:
         # A pseudo number of the call, for the library translates from the native architecture.

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from subprocess import PIPE
 from types import TracebackType
-from typing import Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from pycontain import _groups
 from pycontain._command import Argument, Options, check_size
@@ -31,15 +31,19 @@ from ._files import AsyncFiles
 from ._popen import AsyncPopen
 from ._runtime import AsyncRuntime
 
+if TYPE_CHECKING:
+    from pycontain._stored import Image
+    from pycontain._writable import Change, CommitOptions
+
 
 class AsyncSandbox(Configured):
     """`Sandbox` for an event loop: the same names and options, with methods to await.
 
     Use it with `async with`, or await `start` and `close`, in one event loop. Everything waits for
     descriptors with the loop's `add_reader`: there is no signal handler and no child watcher, and
-    a thread only where `start` pulls an image that is given by its name. (Cancelling that pull
-    leaves it to end by itself.) A task that is cancelled in `run` or in the start of `popen` is
-    cancelled when everything of its command is dead.
+    a thread only where `start` pulls an image that is given by its name, and in `diff` and
+    `commit`. (Cancelling these leaves them to end by themselves.) A task that is cancelled in `run`
+    or in the start of `popen` is cancelled when everything of its command is dead.
 
     Only the clone of PID 1 itself, a fraction of a millisecond in `start`, holds the loop up.
 
@@ -151,6 +155,27 @@ class AsyncSandbox(Configured):
     async def update(self, **limits: Unpack[LiveLimits]) -> None:
         """Change limits while commands run; see `Sandbox.update`."""
         self._update(self.runtime, limits)
+
+    async def diff(self) -> tuple[Change, ...]:
+        """Return what the sandbox has changed of its root; see `Sandbox.diff`."""
+        from pycontain import _writable  # noqa: PLC0415 - few sandboxes need it
+
+        return await asyncio.to_thread(_writable.diff, self.runtime)
+
+    async def commit(
+        self,
+        name: str,
+        *,
+        author: str = "",
+        comment: str = "",
+        **options: Unpack[CommitOptions],
+    ) -> Image:
+        """Make an image of what the sandbox has become; see `Sandbox.commit`."""
+        from pycontain import _writable  # noqa: PLC0415 - few sandboxes need it
+
+        return await asyncio.to_thread(
+            _writable.committed, self.runtime, name, author, comment, options
+        )
 
     @overload
     def stats(self) -> Coroutine[Any, Any, Stats]: ...

@@ -15,7 +15,7 @@ from pycontain.errors import (
     PycontainError,
 )
 
-from . import _images, _inventory, _profile, _run, _trace
+from . import _doctor, _images, _inventory, _profile, _run, _trace
 from ._common import FAILED, NOT_EXECUTABLE, NOT_FOUND, SIGNALED, complain
 
 
@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pycontain {pycontain.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for family in (_run, _trace, _images, _inventory, _profile):
+    for family in (_run, _trace, _images, _inventory, _profile, _doctor):
         family.add_to(commands)
     return parser
 

@@ -49,6 +49,8 @@ def _describe(profile: Profile) -> dict[str, Any]:
         "rlimits": {name: list(pair) for name, pair in profile.rlimits.items()},
         "masked_paths": list(profile.masked_paths),
         "readonly_paths": list(profile.readonly_paths),
+        "proc_subset": profile.proc_subset,
+        "alone": profile.alone,
         "seccomp": {
             "default": str(profile.seccomp.default),
             "rules": [

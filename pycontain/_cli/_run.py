@@ -157,6 +157,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     add("--disk", metavar="SIZE", default="64M", help="room for what is written; default: 64M")
     add("--inodes", metavar="N", type=int, default=16384, help="files written; default: 16384")
+    add(
+        "--commit",
+        metavar="NAME",
+        help="make an image of what it leaves behind, if its status is 0 or it had a terminal",
+    )
     add("--audit", action="store_true", help="say which system calls the filter refused, and why")
     add("--json", action="store_true", help="print output, verdict, usage and controls as JSON")
     add("-i", "--interactive", action="store_true", help="hand standard input on; else it is empty")
@@ -195,6 +200,8 @@ def _run(args: argparse.Namespace) -> int:
     check_positive(args.timeout, "--timeout")
     options = _options(args)
     image, command = _image(args)
+    if args.commit is not None:
+        _check_name(args.commit, image)
     if image is not None:
         command = list(image.config.arguments(command or None, entrypoint=_entrypoint(args)))
     if not args.json:
@@ -204,6 +211,9 @@ def _run(args: argparse.Namespace) -> int:
     with pycontain.Sandbox(image, wall_limit=args.timeout, **options) as sandbox:
         result = sandbox.run(command, stdin=0 if args.interactive else None, text=True)
         enforcement = dict(sandbox.enforcement)
+        committed = None
+        if args.commit is not None and result.returncode == 0:
+            committed = sandbox.commit(args.commit)
     print_json({
         "args": command,
         "returncode": result.returncode,
@@ -214,6 +224,7 @@ def _run(args: argparse.Namespace) -> int:
         "usage": _usage(result.usage),
         "enforcement": {name: _control(row) for name, row in enforcement.items()},
         **({"audit": _audit(result.denials)} if args.audit else {}),
+        **({"committed": committed.digest} if committed is not None else {}),
         **({"explanation": result.explanation} if result.explanation else {}),
     })  # fmt: skip
     return TIMED_OUT if result.reason == pycontain.Reason.WALL_LIMIT else _status(result.returncode)
@@ -266,6 +277,16 @@ def _image(args: argparse.Namespace) -> tuple[ImageRoot | None, list[str]]:
     return None, words
 
 
+def _check_name(name: str, image: ImageRoot | None) -> None:
+    """See that there can be an image of that name, before anything is run for it."""
+    from pycontain._image._reference import Reference  # noqa: PLC0415 - few need it
+
+    if image is None:
+        raise ConfigError("--commit: of which image? Name one: pycontain run --commit NAME IMAGE")
+    if Reference.parse(name).digest is not None:
+        raise ConfigError(f"--commit: {name!r}: the digest of a new image cannot be chosen")
+
+
 def _entrypoint(args: argparse.Namespace) -> tuple[str, ...] | None:
     return None if args.entrypoint is None else tuple(filter(None, (args.entrypoint,)))
 
@@ -307,6 +328,11 @@ def _run_attached(args: argparse.Namespace, command: list[str], options: dict[st
             complain(f"not done after {args.timeout:g} s: killed")
             return TIMED_OUT
         status = _status(process.wait())
+        if args.commit is not None:
+            if status == 0 or args.tty:
+                sandbox.commit(args.commit)
+            else:
+                complain(f"not committed: the command ended with status {status}")
         if process.reason not in _OWN_ENDS:
             complain(f"ended by {process.reason}")
         if process.explanation is not None:

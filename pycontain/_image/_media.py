@@ -48,6 +48,8 @@ _LAYERS: dict[str, Compression | None] = {
     f"{_DOCKER_FOREIGN}.zstd": "zstd",
 }
 
+_SUFFIXES: Final[dict[Compression, str]] = {"none": "", "gzip": "+gzip", "zstd": "+zstd"}
+
 MAGIC_MAX: Final = 6
 _MAGIC: Final[dict[Compression, bytes]] = {
     "gzip": b"\x1f\x8b",
@@ -101,6 +103,23 @@ def layer_type(media_type: str) -> LayerType:
         raise unsupported(media_type, "layer")
     foreign = media_type.startswith((_NONDISTRIBUTABLE, _DOCKER_FOREIGN))
     return LayerType(compression=_LAYERS[media_type], foreign=foreign)
+
+
+def oci_layer(media_type: str, head: bytes) -> str:
+    """Return the OCI type of a layer.
+
+    Args:
+        media_type: Its type, OCI's or Docker's.
+        head: Its first `MAGIC_MAX` bytes, for a type that does not say how it is compressed.
+
+    Raises:
+        UnsupportedImageError: Not a layer that can be unpacked, or compressed as none may be.
+    """
+    kind = layer_type(media_type)
+    compression = kind.compression or sniff(head)
+    if compression not in _SUFFIXES:
+        raise unsupported(f"{media_type} ({compression})", "layer")
+    return (_NONDISTRIBUTABLE if kind.foreign else OCI_LAYER) + _SUFFIXES[compression]
 
 
 def unsupported(media_type: str, role: str) -> UnsupportedImageError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._config import ImageConfig
+    from ._manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class ImageRoot:
         directory: Holds the layers, on the host.
         layers: Directories below it, topmost first.
         config: What the image says of its commands.
+        manifest: Its layers as they came.
     """
 
     name: str
@@ -27,6 +29,7 @@ class ImageRoot:
     directory: str
     layers: tuple[str, ...]
     config: ImageConfig = field(compare=False)
+    manifest: Manifest = field(compare=False)
 
     @property
     def paths(self) -> tuple[str, ...]:

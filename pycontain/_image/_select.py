@@ -43,7 +43,12 @@ def select(
     if found is not None:
         return found
     offered = tuple(dict.fromkeys(map(str, search.offered)))
-    offers = f"it is for {', '.join(offered)}" if offered else "it is for no platform at all"
+    offers = "it is for no platform at all"
+    if offered:
+        offers = (
+            f"it is for {', '.join(offered)}; name one by platform=, with emulate=True to run what "
+            "this machine cannot"
+        )
     raise PlatformError(
         f"{what} has nothing for {machine}: {offers}", wanted=str(machine), offered=offered
     )

@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from ._limits import Limits
 from ._records import LayerReport, LayerWarning
-from ._verbs import Extraction, Packing, empty
+from ._verbs import Extraction, Packing, changes, empty
 
-__all__ = ["Extraction", "LayerReport", "LayerWarning", "Limits", "Packing", "empty"]
+__all__ = ["Extraction", "LayerReport", "LayerWarning", "Limits", "Packing", "changes", "empty"]

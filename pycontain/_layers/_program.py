@@ -14,12 +14,12 @@ import functools
 import os
 import resource
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
-from pycontain import _capabilities, _native, _seccomp
+from pycontain import _capabilities, _fallbacks, _native, _seccomp
 from pycontain._command import Options, Packer
 from pycontain._identity import Identity, Lease, image_identity
 from pycontain._image._user import User
@@ -90,10 +90,10 @@ class _Sources:
     def __init__(self, ids: Identity, count: int) -> None:
         # A clone of the mount that the descriptor is in can be made by whoever may mount there.
         self._cloned = (
-            ids.mapping == "whole"
-            and count <= _TREES_MAX
-            and all(map(_native.available, (_native.Probe.OPEN_TREE, _native.Probe.MOUNT_SETATTR)))
+            ids.mapping in ("whole", "range") and count <= _TREES_MAX and _fallbacks.shows_trees()
         )
+        # The files of layers have other ids than a sandbox's range.
+        self._idmap = Idmap.ROOT if ids.mapping == "range" else Idmap.NONE
         self.trees: list[_native.Tree] = []
 
     def bind(self, fd: int, target: str, attr: int) -> Op:
@@ -101,7 +101,7 @@ class _Sources:
         if not self._cloned:
             source = os.readlink(os.fsencode(path))
             return Op(OpKind.BIND, target, source, _native.OP_RECURSIVE, attr=attr)
-        self.trees.append(_native.Tree(path, Idmap.NONE, recursive=True))
+        self.trees.append(_native.Tree(path, self._idmap, recursive=True))
         return Op(OpKind.BIND, target, b"", _native.OP_RECURSIVE, len(self.trees) - 1, attr=attr)
 
 
@@ -117,20 +117,42 @@ def _rlimits(limits: Limits) -> tuple[tuple[int, int, int], ...]:
     return tuple(rows)
 
 
+class Lowers(NamedTuple):
+    """The layers below, topmost first.
+
+    Attributes:
+        fds: Their directories.
+        names: They are these directories in the only one of `fds`.
+    """
+
+    fds: Sequence[int] = ()
+    names: Sequence[str] | None = None
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return len(self.fds if self.names is None else self.names)
+
+    def ops(self, sources: _Sources) -> Iterator[Op]:
+        """Yield what shows them in /lower."""
+        at = "/lower" if self.names is None else "/parent"
+        for number, fd in enumerate(self.fds):
+            yield sources.bind(fd, f"{at}/{number}", _RESTRICTED | MOUNT_RDONLY)
+        for number, name in enumerate(self.names or ()):
+            yield Op(OpKind.SYMLINK, f"/lower/{number}", os.fsencode(f"/parent/0/{name}"))
+
+
 def _plan(
-    ids: Identity, target_fd: int | None, parents: Sequence[int], limits: Limits, *, read_only: bool
+    ids: Identity, target_fd: int | None, lowers: Lowers, limits: Limits, *, read_only: bool
 ) -> Plan:
-    sources = _Sources(ids, 1 + len(parents))
+    sources = _Sources(ids, 1 + len(lowers.fds))
     attr = _RESTRICTED | (MOUNT_RDONLY if read_only else 0)
     bound = [] if target_fd is None else [sources.bind(target_fd, "/tree", attr)]
     ops = [
         Op(OpKind.ROOT_TMPFS, "", b"size=4m,nr_inodes=2048,mode=755", attr=_RESTRICTED),
         Op(OpKind.FILE, "/layer", _program(), mode=0o555),
         *bound,
-        *(
-            sources.bind(fd, f"/lower/{number}", _RESTRICTED | MOUNT_RDONLY)
-            for number, fd in enumerate(parents)
-        ),
+        *lowers.ops(sources),
         Op(OpKind.KEYRING),
         Op(OpKind.READ_ONLY, "", attr=MOUNT_RDONLY),
         Op(OpKind.PIVOT_ROOT),
@@ -201,7 +223,7 @@ class Program:
     Args:
         verb: What it does.
         target_fd: The directory it works on.
-        parents: The layers below, topmost first, read-only.
+        lowers: The layers below, read-only.
         limits: Of the archive.
         options: More arguments.
         streams: Its standard input and output, which this closes; None: /dev/null.
@@ -217,7 +239,7 @@ class Program:
         self,
         verb: str,
         target_fd: int,
-        parents: Sequence[int],
+        lowers: Lowers,
         limits: Limits,
         options: Sequence[str] = (),
         *,
@@ -234,14 +256,14 @@ class Program:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         fds = tuple(null if fd is None else fd for fd in streams)
         try:
-            _check_directories((target_fd, *parents))
+            _check_directories((target_fd, *lowers.fds))
             found = os.fstat(target_fd)
             device = os.major(found.st_dev) << 32 | os.minor(found.st_dev)
             bound, handed = (target_fd, ()) if owner is None else (None, (target_fd,))
             self._start(
-                _plan(self._ids, bound, parents, limits, read_only=read_only),
+                _plan(self._ids, bound, lowers, limits, read_only=read_only),
                 [
-                    *("layer", verb, *arguments(limits), f"lowers={len(parents)}"),
+                    *("layer", verb, *arguments(limits), f"lowers={lowers.total}"),
                     *(f"device={device}", f"inode={found.st_ino}", f"handed={len(handed)}"),
                     f"squash={int(self._ids.mapping == 'single')}",
                     *options,

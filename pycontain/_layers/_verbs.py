@@ -15,7 +15,7 @@ from pycontain._runtime import Runtime
 from pycontain.errors import StoreError
 
 from ._limits import Limits
-from ._program import Program, pipe
+from ._program import Lowers, Program, pipe
 from ._records import LayerReport
 
 
@@ -51,7 +51,7 @@ class Extraction:
             self._program = Program(
                 "extract",
                 target_fd,
-                parents,
+                Lowers(parents),
                 limits or Limits(),
                 (f"strict={int(strict)}", f"sync={int(sync)}"),
                 streams=(theirs, None),
@@ -151,15 +151,14 @@ class Packing:
             self._program = Program(
                 "pack",
                 source_fd,
-                (),
+                Lowers(),
                 limits or Limits(),
                 (f"overlay={int(overlay)}", f"root={int(root)}", f"clamp={clamp}"),
                 streams=(left_out, theirs),
                 read_only=True,
                 owner=owner,
             )
-            with contextlib.suppress(BrokenPipeError), open(excluded, "wb", closefd=False) as file:
-                file.write(b"".join(map(_excluded, exclude)))
+            _give_excluded(excluded, exclude)
         except BaseException:
             os.close(self._stdout)
             raise
@@ -203,8 +202,62 @@ class Packing:
         self.close()
 
 
-def _excluded(path: str) -> bytes:
-    return os.fsencode(posixpath.normpath("/" + path.lstrip("/"))) + b"\0"
+def _give_excluded(fd: int, paths: Sequence[str]) -> None:
+    """Write the paths that the program is to leave out."""
+    normal = (posixpath.normpath("/" + path.lstrip("/")) for path in paths)
+    with contextlib.suppress(BrokenPipeError), open(fd, "wb", closefd=False) as file:
+        file.write(b"".join(os.fsencode(path) + b"\0" for path in normal))
+
+
+def changes(
+    source_fd: int,
+    directory_fd: int,
+    parents: Sequence[str],
+    *,
+    exclude: Sequence[str] = (),
+    limits: Limits | None = None,
+    owner: Runtime | None = None,
+) -> tuple[tuple[str, bytes], ...]:
+    """Return what a layer of overlayfs changes of those below: "A", "M" or "D", and the path.
+
+    Added, modified (another kind, mode or owner, or a file that was opened for writing), deleted.
+    Parents come before what is in them; of a directory that is deleted nothing else is said.
+
+    Args:
+        source_fd: The layer, as in `Packing`.
+        directory_fd, parents: The layers below: paths in a directory, topmost first.
+        exclude, limits, owner: As in `Packing`.
+
+    Raises:
+        LimitExceededError, StoreError: It is too much, or cannot be read.
+        SpawnError, UnsupportedError: There can be no sandbox for it.
+    """
+    stdout, theirs = pipe()
+    left_out, excluded = pipe()
+    try:
+        program = Program(
+            "changes",
+            source_fd,
+            Lowers((directory_fd,), parents),
+            limits or Limits(),
+            ("overlay=1",),
+            streams=(left_out, theirs),
+            read_only=True,
+            owner=owner,
+        )
+        try:
+            _give_excluded(excluded, exclude)
+            os.close(excluded)
+            excluded = -1
+            found = b"".join(iter(lambda: os.read(stdout, 1 << 20), b""))
+            program.result()
+        finally:
+            program.close()
+    finally:
+        os.close(stdout)
+        if excluded >= 0:
+            os.close(excluded)
+    return tuple((row[:1].decode(), row[1:]) for row in found.split(b"\0")[:-1])
 
 
 def empty(directory_fd: int, *, limits: Limits | None = None) -> None:
@@ -214,7 +267,7 @@ def empty(directory_fd: int, *, limits: Limits | None = None) -> None:
         StoreError: The file system refused.
         SpawnError, UnsupportedError: There can be no sandbox for it.
     """
-    program = Program("remove", directory_fd, (), limits or Limits())
+    program = Program("remove", directory_fd, Lowers(), limits or Limits())
     try:
         program.result()
     finally:

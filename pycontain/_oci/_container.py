@@ -8,7 +8,6 @@ import signal as signals
 import socket
 
 from pycontain import _native
-from pycontain._native import Event
 from pycontain.errors import (
     ConfigError,
     ContainerError,
@@ -281,14 +280,17 @@ class Container:
         """
         with self._entry.lock():
             record = self._entry.read()
-            now = status(self._entry, record)
-            if now == "stopped":
-                raise ContainerStateError("cannot start a container that has stopped")
-            if now != "created":
-                raise ContainerStateError(f"cannot start an already {now} container")
+            self._check_created(record)
             config = self.config()
             self._start(config, record)
         self._poststart(config, record)
+
+    def _check_created(self, record: Record) -> None:
+        now = status(self._entry, record)
+        if now == "stopped":
+            raise ContainerStateError("cannot start a container that has stopped")
+        if now != "created":
+            raise ContainerStateError(f"cannot start an already {now} container")
 
     def _start(self, config: Config, record: Record) -> None:
         channel = Channel(self._connect())
@@ -299,21 +301,23 @@ class Container:
                 self._state_of(record, "created"),
                 channel,
             )
-            channel.go()
-            report, _ = channel.receive()
-            if report is not None and report.event == Event.DONE:
-                os.unlink(SOCKET, dir_fd=self._entry.fd)
-                report = self._await_exec(channel, record.pid, config)
-            elif report is None:
-                raise ContainerError("the container's process died before it was started")
-            if report is not None:
-                assert config.process is not None  # noqa: S101 - it was created
-                raise failure_error(report, (), config.process.args[0])
+            self._go(channel, config, record)
         except BaseException:
             self._kill_now(record)
             raise
         finally:
             channel.close()
+
+    def _go(self, channel: Channel, config: Config, record: Record) -> None:
+        channel.go()
+        report, _ = channel.receive()
+        if report is None:
+            raise ContainerError("the container's process died before it was started")
+        os.unlink(SOCKET, dir_fd=self._entry.fd)
+        failure = self._await_exec(channel, record.pid, config)
+        if failure is not None:
+            assert config.process is not None  # noqa: S101 - it was created
+            raise failure_error(failure, (), config.process.args[0])
 
     def _await_exec(self, channel: Channel, pid: int, config: Config) -> _native.Report | None:
         """Return the failure of the exec, or None: it ends the connection.

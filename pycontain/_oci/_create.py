@@ -57,8 +57,8 @@ class Streams(Value):
         """
         given = (self.stdin, self.stdout, self.stderr)
         found = {} if terminal else {n: n if fd is None else fd for n, fd in enumerate(given)}
-        for number in range(3, 3 + self.preserve_fds + self.listening):
-            found[number] = number
+        more = range(3, 3 + self.preserve_fds + self.listening)
+        found |= {number: number for number in more}
         for number, fd in found.items():
             try:
                 os.fstat(fd)
@@ -293,9 +293,17 @@ def hand_console(streams: Streams, master: int) -> None:
 
 
 def _check_supported(config: Config) -> None:
+    """Refuse what would silently be left out. Raises UnsupportedError."""
     if config.linux.net_devices:
         raise UnsupportedError(
-            errno.EOPNOTSUPP, "linux.netDevices: not supported: move them with ip(8), by a hook"
+            errno.EOPNOTSUPP,
+            "linux.netDevices: interfaces are not moved: let a createRuntime hook do it "
+            "(ip link set NAME netns PID)",
+        )
+    if config.linux.mount_label:
+        raise UnsupportedError(
+            errno.EOPNOTSUPP,
+            "linux.mountLabel: mounts get no SELinux context here: leave it empty",
         )
     if config.linux.intel_rdt is not None:
         raise UnsupportedError(

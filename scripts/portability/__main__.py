@@ -87,7 +87,7 @@ def run_on(kernel: str, names: Sequence[str]) -> tuple[str, list[dict[str, Any]]
             said = machine.said("output")
         rows = _parsed(said)
         if not rows:
-            print(said[-2000:], file=sys.stderr)
+            raise UnavailableError(f"the machine ran nothing: {said.strip()[-300:]}")
         return equipment.kernel.version, rows
 
 
@@ -102,8 +102,8 @@ def main() -> int:
     options = parser.parse_args()
     if os.geteuid():
         sys.exit("portability: it needs root, who becomes the ordinary user too")
-    names = options.image or list(RECIPES)
-    recipes.make(names)
+    absent = recipes.make(options.image or list(RECIPES))
+    names = [name for name in options.image or RECIPES if name not in absent]
     known: dict[str, Any] = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     for kernel in options.kernel or KERNELS:
         print(f"portability: {kernel}", file=sys.stderr, flush=True)
@@ -111,6 +111,7 @@ def main() -> int:
             version, rows = run_here(names) if kernel == "here" else run_on(kernel, names)
         except UnavailableError as error:
             print(f"portability: {kernel}: {error}", file=sys.stderr)
+            absent[kernel] = str(error)
             continue
         fresh = {(row["image"], row["uid"]) for row in rows}
         old = known.get(kernel, {}).get("rows", [])
@@ -118,7 +119,7 @@ def main() -> int:
         known[kernel] = {"version": version, "rows": kept + rows}
         ROWS.write_text(json.dumps(known, indent=1) + "\n")
     ordered = {kernel: known[kernel] for kernel in KERNELS if kernel in known}
-    options.output.write_text(report.page(ordered), encoding="utf-8")
+    options.output.write_text(report.page(ordered, absent), encoding="utf-8")
     return 0 if report.agree(ordered) else 1
 
 

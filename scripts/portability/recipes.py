@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machine.images import KEYRING, MIRROR
-from machine.shell import call
+from machine.shell import UnavailableError, call
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parents[1] / "build/portability"
@@ -114,16 +115,31 @@ RECIPES = {
 }
 
 
-def make(names: list[str]) -> None:
-    """Make what is not there yet."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+def archive(name: str) -> Path:
+    """Return the archive of a root directory, which is made if it is not there yet.
+
+    Raises:
+        UnavailableError: What it is made from cannot be had here.
+    """
+    target = FOLDER / f"{name}.tar"
+    if not target.exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        print(f"portability: making {target.name}", file=sys.stderr, flush=True)
+        partial = target.with_suffix(f".{os.getpid()}.partial.tar")
+        RECIPES[name].make(partial)
+        partial.rename(target)
+    return target
+
+
+def make(names: list[str]) -> dict[str, str]:
+    """Make what is not there yet; return why an image cannot be had, by its name."""
+    absent = {}
     for name in names:
-        target = FOLDER / f"{name}.tar"
-        if not target.exists():
-            print(f"portability: making {target.name}", file=sys.stderr, flush=True)
-            partial = target.with_suffix(".partial.tar")
-            RECIPES[name].make(partial)
-            partial.rename(target)
+        try:
+            archive(name)
+        except UnavailableError as error:
+            absent[name] = str(error)
     for workload in ("workload.sh", "workload.py"):
         shutil.copy(HERE / workload, FOLDER / workload)
     shutil.copy("/usr/bin/qemu-aarch64-static", FOLDER)
+    return absent

@@ -38,8 +38,8 @@ def agree(known: Mapping[str, Any]) -> bool:
     return all(len(_digests(known, image)) <= 1 for image in RECIPES)
 
 
-def page(known: Mapping[str, Any]) -> str:
-    """Return the page."""
+def page(known: Mapping[str, Any], absent: Mapping[str, str]) -> str:
+    """Return the page; `absent`: kernels and images that could not be had, and why."""
     columns = _users(known)
     sentences: dict[str, str] = {}
     heads = [f"{kernel} {'user' if uid else 'root'}" for kernel, uid in columns]
@@ -55,6 +55,7 @@ def page(known: Mapping[str, Any]) -> str:
     verdict = "the same" if agree(known) else "**not the same**"
     lines += ["", f"Wherever an image ran, its output is {verdict}. Kernels: {versions}.", ""]
     lines += [f"* {letter}: {sentence}" for sentence, letter in sentences.items()]
+    lines += [f"* {name} could not be had: {_one_line(why)}" for name, why in absent.items()]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -63,6 +64,10 @@ def _cell(row: Mapping[str, Any], sentences: dict[str, str]) -> str:
         return f"`{row['digest'][:8]}`"
     if "error" not in row:
         return "-"
-    sentence = " ".join(str(row["error"]).split()).replace("|", "\\|")
+    sentence = _one_line(str(row["error"]))
     sentence = sentence.replace(f"{row['image']}:latest", "IMAGE")
     return sentences.setdefault(sentence, chr(ord("A") + len(sentences)))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Layers of images: a static program without libc that turns a tar stream into a directory for
- * overlayfs (extract), such a directory into a tar stream (pack), or makes a directory empty
- * (remove). It runs in a sandbox of its own (pycontain/_layers), in which there is nothing but what
+ * overlayfs (extract), such a directory into a tar stream (pack), says what it changes of the layers
+ * below (changes), or makes a directory empty (remove). It runs in a sandbox of its own (pycontain/_layers), in which there is nothing but what
  * it works on:
  *
  *     /tree     the directory
- *     /lower/N  the layers below it, topmost first, read-only
- *     0, 1      tar in, tar out
+ *     /lower/N  the layers below it, or links to them, topmost first, read-only
+ *     0, 1      tar in, tar or changes out
  *     3         records of what was done, or of what is wrong (report.c)
  *
  * It does one thing and ends, so whatever goes wrong ends it at once: fail() does not return.
@@ -214,7 +214,8 @@ void times_now(void);
 /* lower.c: the layers below, as one */
 void lowers_open(void);
 long lower_open(const char *path, struct statx *stat); /* a negative errno if it is not there */
-bool lower_copy(const char *path, size_t length);      /* into the tree, not for directories */
+void lower_names(const char *path, struct region *list);
+bool lower_copy(const char *path, size_t length); /* into the tree, not for directories */
 
 /* place.c: room in the tree for an entry */
 int place_parent(const char *path);                 /* with the directories that are missing */
@@ -231,6 +232,17 @@ bool is_opaque(int fd);
 bool below_opaque(const char *path, size_t length);
 void whiteouts_drop_hidden(void);
 
+/* walk.c: all below /tree */
+extern char walk_path[PATH_SIZE + 1]; /* of what is visited; one more slash fits behind it */
+extern size_t walk_length;
+struct walker {
+	void (*directory)(int fd); /* "/" is the first */
+	void (*opaque)(int fd);    /* of the same directory: it hides what is below */
+	void (*deleted)(const char *name);
+	void (*other)(int directory, const char *name, const struct statx *stat);
+};
+void walk_tree(const struct walker *by);
+
 /* tar_write.c */
 struct header {
 	const char *name, *link;
@@ -246,6 +258,7 @@ void output_done(size_t size);
 void output_bytes(const char *bytes, uint64_t size); /* NULL: zeros */
 void output_padding(uint64_t size);
 void output_end(void);
+void output_flush(void);
 
 /* pack_xattrs.c */
 void pack_xattrs(int fd); /* records for the next header */
@@ -254,5 +267,6 @@ char overlay_flag(int fd, const char *name);
 /* The verbs. */
 void extract(void);
 void pack(void);
+void changes(void);
 void directory_empty(int fd);
 void remove_at(int directory, const char *name, uint32_t kind);

@@ -20,7 +20,7 @@ void lowers_open(void)
 		long fd;
 
 		(void)number_append(at, name + sizeof name, i);
-		fd = sys_openat(AT_FDCWD_, name, DIRECTORY_FLAGS | O_NOFOLLOW_, 0);
+		fd = sys_openat(AT_FDCWD_, name, DIRECTORY_FLAGS, 0);
 		if (fd < 0)
 			fail("os", fd, "lower");
 		lowers[i] = (int)fd;
@@ -40,6 +40,14 @@ static long open_last(int directory, const char *name, struct statx *stat)
 	return sys_openat(directory, name, O_PATH_ | O_NOFOLLOW_ | O_CLOEXEC_, 0);
 }
 
+/* Whether what was found, a negative errno or a descriptor, hides what is below. */
+static bool hides(long fd, const struct statx *stat)
+{
+	if (fd >= 0 && (stat->stx_mode & S_TYPE) == S_DIRECTORY)
+		return is_opaque((int)fd);
+	return fd != -E_NOENT || stat->stx_mode;
+}
+
 /* *ret_hidden: layers below this one do not matter, found or not. */
 static long look_in(int layer, const char *path, struct statx *stat, bool *ret_hidden)
 {
@@ -54,14 +62,13 @@ static long look_in(int layer, const char *path, struct statx *stat, bool *ret_h
 			length++;
 		if (length >= sizeof part)
 			return -E_NOENT;
-		memcpy(part, path, length);
-		part[length] = '\0';
+		memcpy(part, length ? path : ".", length ? length : 1);
+		part[length ? length : 1] = '\0';
 		path += length;
 		*ret_hidden = *ret_hidden || is_opaque(fd);
 		if (!*path) {
 			next = open_last(fd, part, stat);
-			if (next != -E_NOENT || stat->stx_mode)
-				*ret_hidden = true;
+			*ret_hidden = *ret_hidden || hides(next, stat);
 		} else {
 			next = sys_openat(fd, part, DIRECTORY_FLAGS | O_NOFOLLOW_, 0);
 			/* Something else than a directory, such as a whiteout. */
@@ -87,6 +94,36 @@ long lower_open(const char *path, struct statx *stat)
 		fd = look_in(lowers[i], path, stat, &hidden);
 	}
 	return fd;
+}
+
+static void add_names(struct region *list, int directory)
+{
+	static struct names names;
+	const struct directory_entry *entry;
+
+	names_of(&names, directory);
+	while ((entry = names_next(&names))) {
+		size_t size = text_length(entry->name) + 1;
+
+		memcpy(region_add(list, size), entry->name, size);
+	}
+}
+
+/* The names that the directory has in any layer, also those that others delete; some twice. */
+void lower_names(const char *path, struct region *list)
+{
+	bool hidden = false;
+
+	for (uint64_t i = 0; i < options.lowers && !hidden; i++) {
+		struct statx stat = { 0 };
+		long fd = look_in(lowers[i], path, &stat, &hidden);
+
+		if (fd < 0)
+			continue;
+		if ((stat.stx_mode & S_TYPE) == S_DIRECTORY)
+			add_names(list, (int)fd);
+		sys_close((int)fd);
+	}
 }
 
 static void copy_data(int from, int to)

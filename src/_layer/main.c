@@ -54,6 +54,8 @@ _Noreturn void layer_main(const long *stack)
 		extract();
 	} else if (text_equal(verb, "pack")) {
 		pack();
+	} else if (text_equal(verb, "changes")) {
+		changes();
 	} else if (text_equal(verb, "remove")) {
 		tree_open(false);
 		directory_empty(root_fd);

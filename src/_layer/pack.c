@@ -1,70 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * A directory becomes a layer's archive. Names are sorted in each directory, parents come first,
- * deletions before what else there is in the same directory. Whoever changes the tree meanwhile gets
- * an archive that fits neither before nor after, but nothing from outside the tree.
- */
+/* A directory becomes a layer's archive. */
 #include "layer.h"
 
-enum { TYPE_UNKNOWN = 0, TYPE_CHARACTER = 2, TYPE_REGULAR = 8, FIRST_SLOTS = 1024 };
-
-static char path[PATH_SIZE + 1]; /* of what is packed now; a directory gets one more slash */
-static size_t path_length;
-
-/* Names that are still to be packed, the next one last. */
-struct pending {
-	uint32_t parent; /* length of the path of their directory */
-	uint32_t size;
-};
-static struct region pending;
-
-static void push(size_t parent, const char *name)
-{
-	struct pending item = { (uint32_t)parent, (uint32_t)text_length(name) + 1 };
-	char *at = region_add(&pending, item.size + sizeof item);
-
-	memcpy(at, name, item.size);
-	memcpy(at + item.size, &item, sizeof item);
-}
-
-static bool pop(size_t *ret_parent)
-{
-	struct pending item;
-
-	if (pending.used == 0)
-		return false;
-	memcpy(&item, pending.base + pending.used - sizeof item, sizeof item);
-	pending.used -= item.size + sizeof item;
-	*ret_parent = item.parent;
-	path_length = path_add(path, item.parent, pending.base + pending.used, item.size - 1);
-	if (path_length == 0 || path_length >= options.path) {
-		path[item.parent] = '\0';
-		report_entry(path + 1, item.parent - 1);
-		fail_limit("path");
-	}
-	return true;
-}
-
-/* Paths that are left out, with all that is below them: NUL-terminated, on the input. */
-static struct region excluded;
-
-static void read_excluded(void)
-{
-	size_t n;
-	const char *bytes;
-
-	while ((bytes = stream_take(UINT64_MAX, &n)))
-		memcpy(region_add(&excluded, n), bytes, n);
-	*(char *)region_add(&excluded, 1) = '\0';
-}
-
-static bool is_excluded(void)
-{
-	for (size_t at = 0; at + 1 < excluded.used; at += text_length(excluded.base + at) + 1)
-		if (text_equal(excluded.base + at, path))
-			return true;
-	return false;
-}
+enum { FIRST_SLOTS = 1024 };
 
 /* The first name of each file that has several. */
 struct first {
@@ -121,7 +59,7 @@ static const char *earlier_name(const struct statx *stat)
 	first->device = device;
 	first->inode = stat->stx_ino;
 	first->name = first_names.used;
-	memcpy(region_add(&first_names, path_length), path + 1, path_length);
+	memcpy(region_add(&first_names, walk_length), walk_path + 1, walk_length);
 	n_firsts++;
 	return NULL;
 }
@@ -133,7 +71,7 @@ static void header_of(const struct statx *stat, char type, struct header *ret)
 	if (mtime > 0 && (uint64_t)mtime > options.clamp)
 		mtime = (int64_t)options.clamp;
 	*ret = (struct header){
-		.name = path + 1,
+		.name = walk_path + 1,
 		.type = type,
 		.mode = stat->stx_mode & 07777,
 		.uid = stat->stx_uid,
@@ -265,178 +203,86 @@ static void pack_special(const struct statx *stat, uint32_t kind)
 /* An entry for a name in the directory that is packed now. */
 static void pack_marker(const char *marker, const char *name)
 {
-	struct header header = { .name = path + 1, .type = '0' };
-	size_t length = path_add(path, path_length, marker, text_length(marker));
+	struct header header = { .name = walk_path + 1, .type = '0' };
+	size_t length = path_add(walk_path, walk_length, marker, text_length(marker));
 	size_t name_length = text_length(name);
 
 	if (length == 0 || length + name_length >= options.path)
 		fail_limit("path");
-	memcpy(path + length, name, name_length + 1);
-	report_entry(path + 1, length + name_length - 1);
+	memcpy(walk_path + length, name, name_length + 1);
+	report_entry(walk_path + 1, length + name_length - 1);
 	output_header(&header);
-	path[path_length] = '\0';
-}
-
-/* A name in the directory, after a byte with its type. */
-static struct region found, sorted;
-
-static bool is_deleted(int directory, const char *name, bool by_attribute)
-{
-	struct statx stat;
-	bool deleted;
-	char type = name[-1];
-	long fd;
-
-	if (type == TYPE_CHARACTER || type == TYPE_UNKNOWN) {
-		if (kind_of(directory, name, &stat) && is_whiteout(&stat))
-			return true;
-	}
-	if (!by_attribute || (type != TYPE_REGULAR && type != TYPE_UNKNOWN))
-		return false;
-	fd = sys_openat(directory, name, O_RDONLY_ | O_NOFOLLOW_ | O_NONBLOCK_ | O_CLOEXEC_, 0);
-	if (fd < 0)
-		return false;
-	deleted = sys_statx((int)fd, "", AT_EMPTY_PATH_, &stat) == 0 && stat.stx_size == 0 &&
-		  sys4(__NR_fgetxattr, fd, OVERLAY "whiteout", &stat, 0) >= 0;
-	sys_close((int)fd);
-	return deleted;
-}
-
-static size_t sort_names(int directory)
-{
-	static struct names names;
-	const struct directory_entry *entry;
-	size_t n = 0;
-	const char *at;
-
-	region_empty(&found);
-	region_empty(&sorted);
-	names_of(&names, directory);
-	while ((entry = names_next(&names))) {
-		size_t size = text_length(entry->name) + 1;
-		char *to = region_add(&found, size + 1);
-
-		to[0] = (char)entry->type;
-		memcpy(to + 1, entry->name, size);
-		n++;
-	}
-	at = found.base + 1;
-	for (size_t i = 0; i < n; i++, at += text_length(at) + 2)
-		memcpy(region_add(&sorted, sizeof at), &at, sizeof at);
-	text_sort((const char **)(void *)sorted.base, n);
-	return n;
-}
-
-/* Deletions first, then the others are left for later. */
-static void pack_children(int directory)
-{
-	char opaque = overlay_flag(directory, OPAQUE);
-	size_t n = sort_names(directory);
-	const char **names = (const char **)(void *)sorted.base;
-
-	if (opaque == 'y') {
-		counts.opaque++;
-		pack_marker(OPAQUE_MARKER, "");
-	}
-	for (size_t i = 0; options.overlay && i < n; i++) {
-		if (!is_deleted(directory, names[i], opaque == 'x'))
-			continue;
-		check_name(names[i]);
-		if (opaque != 'y') {
-			counts.whiteouts++;
-			pack_marker(WHITEOUT, names[i]);
-		}
-		names[i] = NULL;
-	}
-	while (n-- > 0)
-		if (names[n])
-			push(path_length, names[n]);
+	walk_path[walk_length] = '\0';
 }
 
 static void pack_directory(int fd)
 {
 	struct statx stat;
 	struct header header;
+	char last = walk_path[walk_length];
 	long err = sys_statx(fd, "", AT_EMPTY_PATH_, &stat);
 
 	if (err < 0)
 		fail("os", err, "stat");
 	if (overlay_flag(fd, OVERLAY "redirect"))
 		fail("redirected", 0, "redirect");
-	if (path_length > 1 || options.root) {
-		char last = path[path_length];
-
-		counts.directories++;
-		header_of(&stat, '5', &header);
-		pack_xattrs(fd);
-		if (path_length == 1) {
-			header.name = "./";
-			counts.root = 1;
-		} else {
-			path[path_length] = '/';
-			path[path_length + 1] = '\0';
-		}
-		output_header(&header);
-		path[path_length] = last;
+	if (walk_length == 1 && !options.root)
+		return;
+	counts.directories++;
+	header_of(&stat, '5', &header);
+	pack_xattrs(fd);
+	if (walk_length == 1) {
+		header.name = "./";
+		counts.root = 1;
+		report_entry(header.name, 2);
+	} else {
+		check_name(base_of(walk_path));
+		walk_path[walk_length] = '/';
+		walk_path[walk_length + 1] = '\0';
 	}
-	pack_children(fd);
+	output_header(&header);
+	walk_path[walk_length] = last;
 }
 
-static void pack_subdirectory(int directory, const char *name)
+static void pack_opaque(int fd)
 {
-	long fd = sys_openat(directory, name, DIRECTORY_FLAGS | O_NOFOLLOW_, 0);
-
-	if (fd == -E_NOENT || fd == -E_NOTDIR || fd == -E_LOOP) {
-		warn("changed", fd);
-		return;
-	}
-	if (fd < 0)
-		fail("os", fd, "open");
-	pack_directory((int)fd);
-	sys_close((int)fd);
+	(void)fd;
+	counts.opaque++;
+	pack_marker(OPAQUE_MARKER, "");
 }
 
-static void pack_name(size_t parent)
+static void pack_deleted(const char *name)
 {
-	int directory = directory_at(path, parent);
-	const char *name = base_of(path);
-	struct statx stat;
-	uint32_t kind;
-
-	if (is_excluded())
-		return;
-	report_entry(path + 1, path_length - 1);
-	if (counts.entries > options.entries)
-		fail_limit("entries");
 	check_name(name);
-	kind = directory < 0 ? 0 : kind_of(directory, name, &stat);
-	if (kind == 0)
-		warn("changed", 0);
-	else if (kind == S_DIRECTORY)
-		pack_subdirectory(directory, name);
-	else if (kind == S_REGULAR)
+	counts.whiteouts++;
+	pack_marker(WHITEOUT, name);
+}
+
+static void pack_other(int directory, const char *name, const struct statx *stat)
+{
+	uint32_t kind = stat->stx_mode & S_TYPE;
+
+	check_name(name);
+	if (kind == S_REGULAR)
 		pack_file(directory, name);
 	else if (kind == S_LINK)
-		pack_symbolic_link(directory, name, &stat);
+		pack_symbolic_link(directory, name, stat);
 	else if (kind == S_SOCKET)
 		warn("socket", 0);
 	else
-		pack_special(&stat, kind);
+		pack_special(stat, kind);
 }
 
 void pack(void)
 {
-	size_t parent;
+	static const struct walker packer = {
+		.directory = pack_directory,
+		.opaque = pack_opaque,
+		.deleted = pack_deleted,
+		.other = pack_other,
+	};
 
-	tree_open(false);
-	read_excluded();
-	path[0] = '/';
-	path_length = 1;
-	if (options.root)
-		report_entry("./", 2);
-	pack_directory(root_fd);
-	while (pop(&parent))
-		pack_name(parent);
+	walk_tree(&packer);
 	report_part("", 0);
 	output_end();
 }

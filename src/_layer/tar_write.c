@@ -29,7 +29,7 @@ static char buffer[BUFFER_SIZE];
 static size_t used;
 static struct region records;
 
-static void flush(void)
+void output_flush(void)
 {
 	for (size_t done = 0; done < used;) {
 		long n = sys_write(OUTPUT_FD, buffer + done, used - done);
@@ -44,7 +44,7 @@ static void flush(void)
 char *output_room(size_t *ret_size)
 {
 	if (used == sizeof buffer)
-		flush();
+		output_flush();
 	*ret_size = sizeof buffer - used;
 	return buffer + used;
 }
@@ -80,7 +80,7 @@ void output_padding(uint64_t size)
 void output_end(void)
 {
 	output_bytes(NULL, 2ull * BLOCK);
-	flush();
+	output_flush();
 }
 
 /* false: it does not fit, and the field is 0 */

@@ -291,8 +291,10 @@ struct nsb_setup {
 	uint32_t n_landlock_paths;
 	uint32_t landlock_paths; /* consecutive NUL-terminated strings */
 	uint32_t hand_listener;  /* 1: audit is the filter itself, and who answers is the caller */
-	uint32_t trace;       /* 1: audit asks about every call; those that seccomp permits go on */
-	uint32_t personality; /* of personality(2) */
+	uint32_t trace; /* 1: audit asks about every call; those that seccomp permits go on */
+	uint32_t landlock_net; /* LANDLOCK_ACCESS_NET_*: denied */
+	uint32_t personality;  /* of personality(2) */
+	uint32_t reserved;
 	uint64_t landlock_handled; /* LANDLOCK_ACCESS_FS_*; 0: no Landlock */
 	uint64_t landlock_scoped;  /* LANDLOCK_SCOPE_* */
 	uint64_t landlock_below_root;
@@ -381,7 +383,8 @@ enum nsb_open_flag {
 	NSB_OPEN_MKDIR = 2,   /* make a directory and its parents */
 	NSB_OPEN_PARENTS = 4, /* make missing parents */
 	NSB_OPEN_DIRECTORY = 8,
-	NSB_OPEN_UNLINK = 16 /* remove the file, link or empty directory */
+	NSB_OPEN_UNLINK = 16, /* remove the file, link or empty directory */
+	NSB_OPEN_UPPER = 32   /* the writable layer of the root, whatever the path */
 };
 
 /* Descriptors: reply socket, on which the opened regular file or directory is sent. */

@@ -154,7 +154,7 @@ long receive_into(int fd, struct message *message, char *buffer)
 	return start->size == message->size ? 1 : -E_PROTO;
 }
 
-long receive_from(int fd, struct message *message)
+long receive_on(int fd, struct message *message)
 {
 	return receive_into(fd, message, inline_buffer);
 }
@@ -287,7 +287,7 @@ static void serve(struct message *message, const struct policy *policy)
 static bool serve_next(const struct policy *policy)
 {
 	struct message message;
-	long n = receive_from(NSB_CONTROL_FD, &message);
+	long n = receive_on(NSB_CONTROL_FD, &message);
 
 	if (n == 0)
 		return false;
@@ -361,8 +361,8 @@ _Noreturn void init_main(void)
 	outcome = set_up(&message, setup, &policy, NULL);
 	if (outcome.step)
 		give_up(outcome);
-	/* Of the set-up only its volumes stay open: no later command can find a way to the host
-	 * through us. */
+	/* Of the set-up only its volumes stay open, the root's writable layer among them: no later
+	 * command can find a way to the host through us. */
 	n = volumes_compact(NSB_CONTROL_FD + 1);
 	if (n < 0 || (n = close_from((unsigned)n)) < 0)
 		give_up(failed(NSB_STEP_FDS, n, 0));

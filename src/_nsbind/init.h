@@ -36,6 +36,7 @@ struct landlock_policy {
 	uint64_t handled, scoped, below_root, below_paths;
 	const char *paths;
 	uint32_t n_paths;
+	uint32_t net;
 };
 
 /* What every command of this sandbox shares, kept from the set-up message. */
@@ -66,7 +67,7 @@ const char *message_string(const struct message *message, uint32_t offset);
 const char *message_strings(const struct message *message, uint32_t offset, uint32_t count);
 int take_fd(struct message *message, uint32_t index);
 /* Until the next call; 0: the socket has ended */
-long receive_from(int fd, struct message *message);
+long receive_on(int fd, struct message *message);
 long receive_into(int fd, struct message *message, char *buffer); /* of NSB_INLINE_MAX bytes */
 void message_release(struct message *message);
 long send_long_report(int fd, const void *report, size_t size, int attached_fd, int pid_to_tell);
@@ -169,6 +170,8 @@ void open_request(struct message *message);
 
 /* init_volume.c */
 void volume_add(int fd);
+long upper_add(int fd);
+long upper_open(void);
 long volumes_compact(int first);
 bool volume_full(void);
 

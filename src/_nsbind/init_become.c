@@ -16,12 +16,7 @@ static const uint64_t ending_signals = ~(0x7full << 16 | 1ull << 27);
 
 static char command_buffer[NSB_INLINE_MAX] __attribute__((aligned(16)));
 static struct message request;
-static struct start start = { .pty_master = -1,
-			      .pty_slave = -1,
-			      .audit_socks = { -1, -1 },
-			      .cgroup_fd = -1,
-			      .control_fd = NSB_CONTROL_FD,
-			      .listener_fd = -1 };
+static struct start start;
 
 static _Noreturn void give_up(int fd)
 {
@@ -150,7 +145,13 @@ _Noreturn void become_command(struct message *message, const struct nsb_setup *s
 	static struct policy policy;
 	int reply_fd;
 
-	start.policy = &policy;
+	start = (struct start){ .policy = &policy,
+				.pty_master = -1,
+				.pty_slave = -1,
+				.audit_socks = { -1, -1 },
+				.cgroup_fd = -1,
+				.control_fd = NSB_CONTROL_FD,
+				.listener_fd = -1 };
 	if (!take_request() || !join_groups(&start))
 		give_up(start.control_fd);
 	start.outcome = set_up(message, setup, &policy, &start);
@@ -168,7 +169,7 @@ _Noreturn void become_command(struct message *message, const struct nsb_setup *s
 	/* Signals before the filter, which need not allow anything but the exec then. */
 	if (limit(&start) && unblock_signals(&start) &&
 	    (!filters_first(&start) || give_up_privileges(&start)) && seal(&start))
-		execute(&start);
+		execute_program(&start);
 	send_failure(reply_fd, start.outcome);
 	sys_exit(127); /* all that is seen where the filter does not allow to say it */
 }

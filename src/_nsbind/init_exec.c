@@ -88,7 +88,7 @@ static int command_main(void *argument)
 
 	if (join_groups(start) && session(start) && place_fds(start) && limit(start) &&
 	    restrict_privileges(start) && unblock_signals(start))
-		execute(start);
+		execute_program(start);
 	return 127;
 }
 

@@ -111,6 +111,8 @@ static long open_path(const char *path, const struct nsb_open *request)
 		return make_directory(AT_FDCWD_, path, &making);
 	if (request->flags & NSB_OPEN_UNLINK)
 		return unlink_path(path, request);
+	if (request->flags & NSB_OPEN_UPPER)
+		return upper_open();
 	fd = open_checked(path, request);
 	if (fd == -E_NOENT && request->open_flags & O_CREAT_)
 		fd = create(path, request);

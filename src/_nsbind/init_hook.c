@@ -115,7 +115,7 @@ bool serve_until_go(int fd)
 	struct message message;
 
 	for (;;) {
-		long n = receive_from(fd, &message);
+		long n = receive_on(fd, &message);
 		uint32_t kind =
 			n > 0 ? ((const struct nsb_header *)(const void *)message.bytes)->kind : 0;
 

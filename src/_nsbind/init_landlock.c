@@ -70,7 +70,7 @@ static long allow_descriptor(const struct landlock_policy *policy, int ruleset_f
 
 long landlock_ruleset(const struct landlock_policy *policy, const int *fds, uint32_t n_fds)
 {
-	struct ruleset_attr attr = { .handled_fs = policy->handled, .scoped = policy->scoped };
+	struct ruleset_attr attr = { policy->handled, policy->net, policy->scoped };
 	long ruleset = sys3(__NR_landlock_create_ruleset, &attr, sizeof attr, 0);
 	const char *path = policy->paths;
 	long err = ruleset < 0 ? ruleset : allow_path((int)ruleset, "/", policy->below_root);

@@ -237,17 +237,33 @@ static long overlay_attach(struct builder *builder, int target_fd, const struct 
 				 place);
 }
 
+/* For a caller that asks for it. */
+static long keep_upper(const struct builder *builder, uint32_t number)
+{
+	char name[16];
+	long err, fd = sys_openat(builder->stage_fd, stage_name(name, 'u', number),
+				  O_PATH_ | O_DIRECTORY_ | O_NOFOLLOW_ | O_CLOEXEC_, 0);
+
+	if (fd < 0)
+		return fd;
+	err = upper_add((int)fd);
+	sys_close((int)fd);
+	return err;
+}
+
 static long op_root_overlay(struct builder *builder, const struct nsb_op *op)
 {
 	struct place place = { builder->stage_fd, "root", false };
+	uint32_t number = builder->n_overlays;
 	long err = sys3(__NR_mkdirat, builder->stage_fd, "root", 0700);
 	long target = err ? err : place_open(&place, O_DIRECTORY_);
 	long fd = target < 0 ? target : overlay_attach(builder, (int)target, &place, op->attr);
 
 	builder->root_fd = (int)fd;
-	if (fd >= 0)
-		own_device_add((int)fd);
-	return fd;
+	if (fd < 0)
+		return fd;
+	own_device_add((int)fd);
+	return keep_upper(builder, number);
 }
 
 static long op_overlay(struct builder *builder, const struct nsb_op *op)

@@ -135,7 +135,7 @@ static struct outcome read_policy(const struct message *message, const struct ns
 			      setup->landlock_below_root, setup->landlock_below_paths,
 			      message_strings(message, setup->landlock_paths,
 					      setup->n_landlock_paths),
-			      setup->n_landlock_paths },
+			      setup->n_landlock_paths, setup->landlock_net },
 		.effective = setup->effective,
 		.permitted = setup->permitted,
 		.inheritable = setup->inheritable,

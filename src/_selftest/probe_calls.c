@@ -2,7 +2,8 @@
 /*
  * Programs of system calls. A program is one argument: calls separated by `;`, each a list of words:
  *
- *   [?][i]NUMBER WORD...   `?`: its failure does not end the program; `i`: the i386 call, int 0x80
+ *   [?][+][i]NUMBER WORD...   `?`: its failure does not end the program; `+`: it is a fork, and the
+ *                             program goes on in the child; `i`: the i386 call, int 0x80
  *
  *   123, -1, 0x7f    a number
  *   $2               the result of the third call
@@ -14,7 +15,7 @@
  */
 #include "probe.h"
 
-enum { CALLS_MAX = 16, ARENA_SIZE = 1 << 16, SECONDS = 5 };
+enum { CALLS_MAX = 32, ARENA_SIZE = 1 << 16, SECONDS = 5 };
 
 #define CLONE_NEW_      0x7e020080ul /* all eight */
 #define MS_REC_PRIVATE_ 0x44000ul
@@ -118,15 +119,29 @@ static int64_t call_i386(const uint64_t *words)
 #endif
 }
 
+/* Wait for the child in which the program goes on, and end as it ended. */
+static _Noreturn void end_with(long pid)
+{
+	int status = 0;
+
+	if (sys4(__NR_wait4, pid, &status, 0x40000000 /* __WALL */, 0) != pid)
+		sys_exit(5);
+	if (status & 0x7f)
+		(void)sys2(__NR_kill, sys0(__NR_getpid), status & 0x7f);
+	sys_exit(status >> 8 & 0xff);
+}
+
 static void run(const char *at, struct progress *progress)
 {
 	while (*at && progress->n < CALLS_MAX) {
 		uint64_t words[7] = { 0 };
-		bool optional = *at == '?', i386;
+		bool optional = *at == '?', fork, i386;
 		long self = sys0(__NR_getpid);
 		int64_t result;
 
 		at += optional;
+		fork = *at == '+';
+		at += fork;
 		i386 = *at == 'i';
 		at += i386;
 		for (size_t i = 0; i < 7 && *at && *at != ';'; i++) {
@@ -138,8 +153,12 @@ static void run(const char *at, struct progress *progress)
 			      : sys_call6((long)words[0], (long)words[1], (long)words[2],
 					  (long)words[3], (long)words[4], (long)words[5],
 					  (long)words[6]);
-		if (sys0(__NR_getpid) != self)
-			sys_exit(0); /* the call was a fork */
+		if (fork && result > 0)
+			end_with(result);
+		if (fork && result == 0)
+			(void)sys_prctl(1 /* PR_SET_PDEATHSIG */, SIG_KILL, 0, 0, 0);
+		else if (sys0(__NR_getpid) != self)
+			sys_exit(0); /* the call was a fork that nothing follows */
 		progress->results[progress->n++] = result;
 		if (result < 0 && result > -4096 && !optional)
 			return;

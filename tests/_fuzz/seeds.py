@@ -97,7 +97,7 @@ _CONTAINER = [
     Op(OpKind.PIVOT_ROOT),
     Op(OpKind.ATTRIBUTES, "", propagation=(1 << 20,)),
 ]
-_LANDLOCK = Landlock(handled=1, scoped=1, below_root=1, below_paths=1, paths=("/a", "/b"))
+_LANDLOCK = Landlock(handled=1, net=1, scoped=1, below_root=1, below_paths=1, paths=("/a", "/b"))
 
 
 def _exec(flags: int = 0, n_tasks: int = 0, fds: tuple[int, ...] = (0, 1, 2)) -> bytes:
@@ -181,6 +181,7 @@ def _requests() -> Iterator[bytes]:
         ),
         _native.pack_open(b"/" + 300 * b"n", _native.OPEN_MKDIR, 0, 0o755, 1, 1),
         _native.pack_open(300 * b"n", _native.OPEN_UNLINK, 0, 0o755, 1, 1),
+        _native.pack_open(b"/", _native.OPEN_UPPER, 0, 0, 0, 0),
         _native.pack_open(b"/..//x/", parents, 0o102, 0o755, 1, 1),
     ]
     single = [*execs, *(record(message, 1) for message in others)]

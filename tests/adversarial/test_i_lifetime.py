@@ -132,7 +132,8 @@ HUNG = """
     from pycontain import Bind, _patience, _process, _runtime
     _patience.SETUP_TIMEOUT_S = _process.KILL_TIMEOUT_S = 1.0
     for method in (_runtime.Runtime.kill, _runtime.Runtime.ask):
-        method.__defaults__ = (1.0,)
+        patience, *others = method.__defaults__
+        method.__defaults__ = (1.0, *others)
     folder, root, what = sys.argv[2:]
     path = folder + what
     options = dict(rootfs=root, mounts=[Bind(path, "/v")])

@@ -173,3 +173,47 @@ def test_another_platform_is_emulated_if_asked_for(add: Add) -> None:
     told = json.loads(done.stdout)
     assert told["stdout"] == "well\n"
     assert "qemu-aarch64" in told["enforcement"]["emulation"]["by"]
+
+
+COMMITS: dict[str, tuple[list[str], int, str, str]] = {
+    "done": (["box", "touch", "/new"], 0, "", "/new\n"),
+    "as JSON": (["--json", "box", "touch", "/new"], 0, "", "/new\n"),
+    "failed": (["box", "sh", "-c", "touch /new; exit 3"], 3, "not committed", ""),
+    "failed, as JSON": (["--json", "box", "sh", "-c", "touch /new; exit 3"], 3, "", ""),
+    "on a terminal": (["-t", "box", "sh", "-c", "touch /new; exit 3"], 3, "", "/new\n"),
+}
+
+
+@pytest.mark.parametrize("name", COMMITS)
+def test_what_a_command_leaves_behind_becomes_an_image(
+    add: Add, told: Any, tmp_path: Path, name: str
+) -> None:
+    arguments, status, text, left = COMMITS[name]
+    add("box")
+    done = run("--commit", "new:1", *arguments)
+    assert done.returncode == status
+    assert text in done.stderr
+    assert ("new:1" in told("images")) == bool(left)
+    if left:
+        assert run("new:1", "ls", "/new").stdout == left
+    if "--json" in arguments:
+        committed = json.loads(done.stdout).get("committed")
+        digest = json.loads(told("inspect", "new:1"))["digest"] if left else None
+        assert committed == digest
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (["--commit", "UPPER", "box", "true"], "UPPER"),
+        (["--commit", f"a@sha256:{'0' * 64}", "box", "true"], "digest"),
+        (["--commit", "new", "--", "true"], "Name one: pycontain run --commit NAME IMAGE"),
+    ],
+)
+def test_a_bad_name_is_told_before_the_command_runs(
+    add: Add, arguments: list[str], text: str
+) -> None:
+    add("box")
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert text in done.stderr

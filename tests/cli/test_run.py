@@ -300,6 +300,20 @@ def test_keys_reach_the_terminal_inside_and_ours_is_restored() -> None:
         assert termios.tcgetattr(master) == before
 
 
+def test_what_was_typed_before_the_start_is_not_lost() -> None:
+    master, slave = pty.openpty()
+    os.write(master, b"early\n")
+    command = [*PROGRAM, "-it", "--", "sh", "-c", "read word; echo got $word"]
+    with subprocess.Popen(command, stdin=slave, stdout=slave, start_new_session=True) as process:
+        try:
+            read_until(master, b"got early\r\n")
+            assert process.wait(DEADLINE_S) == 0
+        finally:
+            process.kill()
+    os.close(master)
+    os.close(slave)
+
+
 def test_input_ends_on_a_terminal_inside() -> None:
     done = run(
         "-i", "-t", "--", "sh", "-c", "stty -echo; echo ready; cat; echo over", data="typed\n"

@@ -42,6 +42,10 @@ PROGRAMS: dict[str, tuple[bytes, type[Exception], str]] = {
     "cut off": (elf(interpreter=b"/no/ld\0")[:-20], SpawnError, "is cut off"),
     "text": (b"echo\n", SpawnError, "a text that does not begin"),
     "script loop": (b"#!/srv/p\n", SpawnError, "more than five"),
+    "first line of 10 KB": (b"#!/" + b"a" * 10_000 + b"\n", SpawnError, "more than 256 bytes"),
+    "a.out": (b"\x0b\x01\x64\x00" + bytes(60), SpawnError, "a.out program"),
+    "very many headers": (elf(phnum=65535), SpawnError, "65535 program headers"),
+    "headers behind the end": (elf(phoff=1 << 62), SpawnError, "ends before its program headers"),
 }
 
 
@@ -179,6 +183,20 @@ def test_an_unknown_instruction_is_explained_by_the_level(
 
 
 @pytest.mark.requires("x86_64", "tmpfs_binds")
+@pytest.mark.parametrize("machine, bits, explained", [(3, 32, True), (62, 64, False)])
+def test_a_32_bit_program_is_explained_by_the_filter(
+    machine: int, bits: int, explained: bool, folder: Path
+) -> None:
+    """It cannot even end itself; a fault of a program of ours needs no such explanation."""
+    fault = b"\xcd\x80\xf4"  # int 0x80, hlt
+    program(folder / "p", elf(machine=machine, bits=bits, code=fault))
+    done = pycontain.run(["/srv/p"], mounts=[Bind(folder, "/srv")])
+    assert done.returncode == -signal.SIGSEGV
+    assert (done.explanation is not None) is explained
+    assert not explained or "secondary=('i386',)" in str(done.explanation)
+
+
+@pytest.mark.requires("x86_64", "tmpfs_binds")
 def test_a_program_that_runs_needs_no_explanation(folder: Path) -> None:
     program(folder / "p", elf(code=EXIT, notes=(isa(FUTURE),)))
     done = pycontain.run(["/srv/p"], mounts=[Bind(folder, "/srv")])
@@ -199,6 +217,13 @@ def test_an_image_is_checked_for_other_machines(add: Add) -> None:
     }.items():
         found = image.check(contract.Machine.of(*machine), ["p"])
         assert [str(problem.kind) for problem in found.problems] == kinds
+
+
+def test_a_file_that_the_set_up_makes_is_there_though_the_host_has_none() -> None:
+    with pytest.raises(ProgramNotExecutableError, match="/etc/passwd"):
+        pycontain.run(["/etc/passwd"])
+    with Sandbox() as sandbox, pytest.raises(ProgramNotExecutableError, match="/etc/passwd"):
+        sandbox.run(["/etc/passwd"])
 
 
 @pytest.mark.requires("tmpfs_binds")

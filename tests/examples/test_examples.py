@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pycontain
+from portability.recipes import archive
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -17,6 +18,12 @@ SAYS = {
     "async_judge": ("ada    accepted         3/3", "dan    wall_limit       0/3", "finn   output"),
     "compile_and_run_c": ("6 3    -> 2   right", "1 0    ->     signaled, status -8"),
     "daemon": ("a page of the sandbox's own web server", "the server runs: True", "-9 killed"),
+    "distributions": (
+        "BusyBox v",
+        "(bookworm)   ldd (Debian GLIBC 2.36",
+        "Debian GNU/Linux 13 (trixie)     ldd (Debian GLIBC 2.41",
+        "Perl v5.40",
+    ),
     "demo": ("1229 primes", "Network is unreachable", "exited, status 0", "yes seccomp"),
     "git_in_a_sandbox": ("hook runs as sandbox on sandbox", "A: first", "1 insertion"),
     "interactive_shell": ("/dev/pts/0", "50 132", "status 7"),
@@ -24,11 +31,17 @@ SAYS = {
     "run_python": ("wall_limit", "output_limit", "unreachable", "printed 'started\\n'"),
     "shell_pipeline": ("apple 3", "3 apple"),
 }
-NEEDS = {"compile_and_run_c": ["gcc"], "git_in_a_sandbox": ["git"]}
+NEEDS = {
+    "compile_and_run_c": ["gcc"],
+    "distributions": ["root", "overlay", "mmdebstrap"],
+    "git_in_a_sandbox": ["git"],
+}
+ROOTS = {"distributions": ("busybox", "bookworm", "trixie")}
 
 
 def run(name: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(EXAMPLES / f"{name}.py")]
+    roots = [f"{root}={archive(root)}" for root in ROOTS.get(name, ())]
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), *roots]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
@@ -42,7 +55,8 @@ def test_every_example_is_tested() -> None:
     [pytest.param(name, marks=pytest.mark.requires(*NEEDS.get(name, []))) for name in SAYS],
     ids=list(SAYS),
 )
-def test_an_example_runs(name: str) -> None:
+def test_an_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYCONTAIN_STORE", str(tmp_path / "store"))
     done = run(name)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.requires("root", "faults"), pytest.mark.slow]
 
 WHOLE = os.environ.get("PYCONTAIN_FAULTS_WHOLE") == "1"
+# At random instants, of each of six scenarios.
+KILLS = int(os.environ.get("PYCONTAIN_FAULTS_KILLS") or (250 if WHOLE else 20))
 EACH_CALL = {
     "one-shot": 100,
     "start": 100,
@@ -41,9 +43,8 @@ def test_nothing_survives_a_caller_that_is_killed_at_a_random_instant(
 ) -> None:
     if caller == "user" and scenario == "limited-command":
         scenario = "pty"
-    times = 250 if WHOLE else 20
-    report = drive("random_kills", scenario, caller=caller, times=times)
-    assert report["kinds"] == {"gone": times}
+    report = drive("random_kills", scenario, caller=caller, times=KILLS)
+    assert report["kinds"] == {"gone": KILLS}
 
 
 @pytest.mark.parametrize("scenario", ["one-shot", "start", "command", "limited-command"])

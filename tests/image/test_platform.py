@@ -176,7 +176,7 @@ MISMATCHES: dict[str, tuple[list[str], str]] = {
 @pytest.mark.parametrize("offered, wanted", MISMATCHES.values(), ids=MISMATCHES)
 def test_a_mismatch_names_what_is_offered(images: Images, offered: list[str], wanted: str) -> None:
     entries = [images.image(text, text) for text in offered]
-    with pytest.raises(PlatformError, match=f"for {', '.join(offered)}$") as caught:
+    with pytest.raises(PlatformError, match=f"for {', '.join(offered)}; name one by") as caught:
         images.chosen(entries, wanted)
     assert (caught.value.wanted, caught.value.offered) == (wanted, tuple(offered))
 

@@ -270,3 +270,49 @@ def test_a_manifest_that_is_not_one(shop: Shop) -> None:
     with pytest.raises(pycontain.ImageError):
         images.pull(shop.name)
     assert images.list() == []
+
+
+# Run with a small file system for the store, in namespaces of its own.
+FULL = """
+import errno, os, subprocess, sys
+from pycontain import StoreError, images
+from pycontain._unpack import open_store
+
+name, folder, size = sys.argv[1:]
+subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], check=True)
+os.environ["PYCONTAIN_STORE"] = f"{folder}/store"
+try:
+    images.pull(name)
+except StoreError as error:
+    print(errno.errorcode[error.errno])
+store = open_store()
+assert images.list() == [], images.list()
+assert store.check() == [], store.check()
+images.prune()  # only what is whole was there to stay
+assert (store.usage().blobs, store.usage().layers) == (0, 0), store.usage()
+subprocess.run(["mount", "-o", "remount,size=64m", folder], check=True)
+print(images.pull(name).name == images.list()[0].name)
+assert store.check() == [], store.check()
+"""
+
+
+@real
+@pytest.mark.requires("userns")
+@pytest.mark.parametrize("size", ["3m", "8m"], ids=["downloading", "unpacking"])
+def test_a_full_disk_leaves_nothing_and_the_next_pull_heals(
+    registry: str, add: Add, tmp_path: Path, size: str
+) -> None:
+    name = f"{registry}/full/{size}:1"
+    add(name, archive(entry("file", data=os.urandom(4 << 20))))
+    images.push(name)
+    (tmp_path / "small").mkdir()
+    done = subprocess.run(
+        [
+            *("unshare", "--map-root-user", "--mount", sys.executable, "-c", FULL),
+            *(name, str(tmp_path / "small"), size),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.split(), done.stderr) == (["ENOSPC", "True"], "")

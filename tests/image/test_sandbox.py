@@ -14,6 +14,7 @@ import pycontain
 from _archives import SYMLINK, archive, entry
 from _box import warm
 from _boxes import Add, add, busybox, store_path
+from _trees import differences, snapshot
 from pycontain import (
     AsyncSandbox,
     ConfigError,
@@ -23,6 +24,7 @@ from pycontain import (
     RegistryError,
     Sandbox,
     SandboxClosedError,
+    SpawnError,
     StoreError,
     images,
 )
@@ -78,6 +80,44 @@ def test_commands_run_as_the_configuration_says(add: Add, name: str) -> None:
     assert sh(script, image="box", **options) == output
 
 
+HOSTILE_PATHS: dict[str, tuple[dict[str, Any], str]] = {
+    "working directory through a link": ({"working_dir": "/out/made"}, "/etc/made"),
+    "working directory with dots": ({"working_dir": "/up/up/made"}, "/made"),
+    "volume through a link": ({"volumes": ("/out/made",)}, "/etc/made"),
+    "volume with dots": ({"volumes": ("/up/up/made",)}, "/made"),
+}
+LINKS = archive(
+    entry("out", SYMLINK, link="/etc"),
+    entry("up", SYMLINK, link="../../../../../../../.."),
+    entry("loop", SYMLINK, link="loop"),
+    entry("host", SYMLINK, link="/proc/1/root/tmp"),
+    entry("file", data=b"x"),
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE_PATHS)
+def test_directories_are_made_in_the_root(add: Add, name: str) -> None:
+    """Whatever links the image has on the way (CVE-2026-55686, CVE-2022-23648)."""
+    config, made = HOSTILE_PATHS[name]
+    add("box", LINKS, **config)
+    assert sh(f"test -d {made} && echo made", image="box") == "made\n"
+    assert not os.path.lexists(made)
+
+
+@pytest.mark.parametrize(
+    "path, step",
+    [
+        *(("/file", "MKDIR"), ("/file/x", "MKDIR"), ("/loop", "MKDIR"), ("/host/x", "MKDIR")),
+        ("/proc/self/fd/7", "CWD"),
+    ],
+)
+def test_working_directories_that_are_none(add: Add, path: str, step: str) -> None:
+    add("box", LINKS, working_dir=path)
+    with pytest.raises(SpawnError, match=path) as caught:
+        pycontain.run(["true"], image="box")
+    assert caught.value.step == step
+
+
 USERS = {
     "": "uid=0(root) gid=0(root)",
     "alice": "uid=1234(alice) gid=1235(alice) groups=2000(devs)",
@@ -115,6 +155,23 @@ def test_what_is_written_is_gone(add: Add, store_path: str) -> None:
     script = "rm /bin/ls; echo new > /file; mkdir /d; cat /file"
     assert sh(script, image="box") == "new\n"
     assert sh("cat /file; test -e /bin/ls; test -e /d || echo no", image="box") == "oldno\n"
+
+
+@pytest.mark.parametrize("profile", ["default", "build", "nested"])
+def test_the_stores_layers_cannot_be_changed(add: Add, store_path: str, profile: str) -> None:
+    """Whatever its user 0 may do with the root that it sees."""
+    add("box", archive(entry("d/file", data=b"old")))
+    script = (
+        "true; echo new > /d/file; chmod 0 /d /bin; chown 7 /d/file; rm -rf /etc /root; "
+        "mount -o remount,rw /; mount --bind / /home; umount -l /; mv /d /e; ln -f /bin/busybox /l"
+    )
+    sh("true", image="box")
+    before = snapshot(f"{store_path}/layers")
+    with Sandbox("box", profile=profile, user=0) as sandbox:
+        sandbox.run(["busybox", "sh", "-c", script.replace("; ", "; busybox ")])
+        assert sandbox.diff()
+        assert differences(before, snapshot(f"{store_path}/layers")) == []
+    assert differences(before, snapshot(f"{store_path}/layers")) == []
 
 
 def test_read_only(add: Add) -> None:

@@ -106,8 +106,12 @@ ERRORS: dict[str, tuple[list[str], dict[str, Any], type[Exception], str]] = {
 
 @pytest.mark.parametrize("args, fields, error, message", ERRORS.values(), ids=ERRORS)
 def test_what_cannot_be_started(
-    containers: Containers, args: list[str], fields: dict[str, Any], error: type[Exception], message: str
-) -> None:  # fmt: skip
+    containers: Containers,
+    args: list[str],
+    fields: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
     container = containers.start("sleep", "1000")
     with pytest.raises(error, match=message):
         containers.execute(container, *args, **fields)

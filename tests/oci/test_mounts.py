@@ -147,10 +147,8 @@ def test_a_tmpfs_takes_over_the_mode(containers: Containers) -> None:
 
 
 def test_a_tmpfs_with_a_copy_of_what_it_covers(containers: Containers) -> None:
-    bundle = containers.bundle(
-        "sh", "-c", "cd /full; find . | sort; cat sub/file; stat -c %a:%u:%g sub/file; echo >sub/new",
-        edit=mounts(tmpfs("/full", "tmpcopyup")),
-    )  # fmt: skip
+    script = "cd /full; find . | sort; cat sub/file; stat -c %a:%u:%g sub/file; echo >sub/new"
+    bundle = containers.bundle("sh", "-c", script, edit=mounts(tmpfs("/full", "tmpcopyup")))
     full = bundle / "rootfs/full"
     (full / "sub").mkdir(parents=True)
     (full / "sub/file").write_text("copied\n")
@@ -304,7 +302,7 @@ ROOT_PROPAGATIONS: dict[str, set[str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("word, tags", ROOT_PROPAGATIONS.items(), ids=lambda value: str(value))
+@pytest.mark.parametrize("word, tags", ROOT_PROPAGATIONS.items(), ids=str)
 def test_the_propagation_of_the_root(containers: Containers, word: str, tags: set[str]) -> None:
     def edit(config: dict[str, Any]) -> None:
         config["linux"]["rootfsPropagation"] = word

@@ -42,10 +42,8 @@ def owned_bundle(containers: Containers, *args: str, edit: Any = users) -> Path:
     for place, directories, files in os.walk(root):
         for name in (".", *directories, *files):
             os.chown(os.path.join(place, name), FIRST, FIRST, follow_symlinks=False)
-    place = containers.home
-    while place != place.parent:
-        place.chmod(place.stat().st_mode | 0o111)
-        place = place.parent
+    for above in (containers.home, *containers.home.parents):
+        above.chmod(above.stat().st_mode | 0o111)
     return bundle
 
 

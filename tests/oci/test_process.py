@@ -171,6 +171,21 @@ def test_the_execution_domain(containers: Containers) -> None:
     assert containers.sh("uname -m", edit).strip() == "i686"
 
 
+def test_what_is_not_done_is_said(containers: Containers) -> None:
+    def devices(config: dict[str, Any]) -> None:
+        config["linux"]["netDevices"] = {"eth9": {"name": "inside"}}
+
+    def cache(config: dict[str, Any]) -> None:
+        config["linux"]["intelRdt"] = {"closID": "guaranteed"}
+
+    def label(config: dict[str, Any]) -> None:
+        config["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0"
+
+    for name, edit in (("netDevices", devices), ("intelRdt", cache), ("mountLabel", label)):
+        with pytest.raises(UnsupportedError, match=f"linux.{name}: "):
+            containers.create(containers.bundle("true", edit=edit))
+
+
 @pytest.mark.parametrize(
     "field, name", [("apparmorProfile", "AppArmor"), ("selinuxLabel", "SELinux")]
 )
@@ -313,8 +328,9 @@ def test_a_filter(containers: Containers, locked: bool) -> None:
 def test_a_filter_that_allows_little(containers: Containers, locked: bool) -> None:
     """What we do on the way is not filtered, where the kernel lets us load it last."""
     names = ["execve", "brk", "mmap", "munmap", "mprotect", "arch_prctl", "set_tid_address",
-             "exit_group", "exit", "getuid", "geteuid", "getgid", "getegid", "prctl", "readlink",
-             "set_robust_list", "rseq", "prlimit64", "getrandom", "uname", "newfstatat"]  # fmt: skip
+             "exit_group", "exit", "getuid", "geteuid", "getgid", "getegid", "prctl",
+             "readlink", "set_robust_list", "rseq", "prlimit64", "getrandom", "uname",
+             "newfstatat"]  # fmt: skip
 
     def edit(config: dict[str, Any]) -> None:
         rule = {"names": names, "action": "SCMP_ACT_ALLOW"}

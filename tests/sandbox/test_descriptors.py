@@ -123,7 +123,7 @@ def test_the_same_file_can_be_all_three_streams(sb: Sandbox, tmp_path: Path) -> 
     assert (tmp_path / "file").read_bytes() == b"in\nout\nerr\nin\n"
 
 
-OWN_VOLUMES = 3  # the writable layer, /dev, /dev/shm
+OWN_VOLUMES = 4  # the file system of the writable layer, that layer itself, /dev, /dev/shm
 
 
 @pytest.mark.requires("root")  # PID 1 is not dumpable

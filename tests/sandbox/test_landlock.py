@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import pycontain
+from _box import started
 from pycontain import Sandbox, _landlock
 from pycontain._landlock import ruleset
 from pycontain.config import Bind, SandboxConfig, Tmpfs
@@ -42,6 +43,22 @@ def test_only_who_may_make_devices_makes_devices() -> None:
     rules = {name: ruleset(SandboxConfig(), get(name), 7) for name in ("default", "compat")}
     makes = {name: bool(r and r.below_root & _landlock.MAKE_CHAR) for name, r in rules.items()}
     assert makes == {"default": False, "compat": "CAP_MKNOD" in get("compat").capabilities}
+
+
+@pytest.mark.parametrize(
+    "abi, net, scopes", [(3, False, 0), (4, True, 0), (5, True, 0), (6, True, 2), (7, True, 2)]
+)
+def test_commands_that_stand_alone_have_what_each_kernel_can_deny(
+    abi: int, net: bool, scopes: int
+) -> None:
+    rules = ruleset(SandboxConfig(), get("judge"), abi)
+    assert rules is not None
+    assert (bool(rules.net), rules.scoped.bit_count()) == (net, scopes)
+    said = _landlock.control(rules, get("judge"), abi).by
+    assert ("no TCP" in said, "no signals" in said) == (net, bool(scopes))
+    together = ruleset(SandboxConfig(), get("default"), abi)
+    assert together is not None
+    assert (together.net, together.scoped) == (0, 0)
 
 
 @needed
@@ -123,3 +140,46 @@ def test_standard_streams_can_be_opened_by_name_by_every_user() -> None:
             script = "cat /dev/stdin > /dev/stdout; echo e > /dev/stderr"
             done = sandbox.run(["sh", "-c", script], input="in", user=user, text=True)
             assert (done.stdout, done.stderr) == ("in", "e\n")
+
+
+TCP = """
+import errno, socket
+server = socket.socket()
+for call, address in ((server.bind, ("127.0.0.1", 0)), (socket.socket().connect, ("127.0.0.1", 1))):
+    try:
+        call(address)
+        print("allowed")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+
+# With the default's system calls, for judge's filter lets nobody ask.
+ALONE = get("default").replace(name="alone", alone=True)
+
+
+@pytest.mark.requires("landlock_net")
+@pytest.mark.parametrize(
+    "profile, expected", [(ALONE, ["EACCES", "EACCES"]), ("default", ["allowed", "ECONNREFUSED"])]
+)
+def test_commands_that_stand_alone_have_no_tcp(profile: Any, expected: list[str]) -> None:
+    done = pycontain.run([sys.executable, "-c", TCP], profile=profile, text=True)
+    assert done.stdout.split() == expected, done.stderr
+
+
+@pytest.mark.requires("landlock_scopes")
+@pytest.mark.parametrize("profile, expected", [("judge", "denied"), ("default", "signalled")])
+def test_commands_that_stand_alone_do_not_signal_each_other(profile: str, expected: str) -> None:
+    with Sandbox(profile=profile) as sandbox, started(sandbox) as other:
+        status = Path(f"/proc/{other.pid}/status").read_text()
+        number = status.partition("\nNSpid:")[2].split("\n")[0].split()[-1]
+        script = f"kill -0 {number} && echo signalled || echo denied; kill -0 $$"
+        done = sandbox.run(["sh", "-c", script], text=True)
+        assert (done.stdout.strip(), done.returncode) == (expected, 0), done.stderr
+        assert other.poll() is None
+
+
+@pytest.mark.requires("landlock_scopes")
+def test_a_command_that_stands_alone_signals_what_it_started() -> None:
+    script = "sleep 100 & kill -9 $!; wait $!; echo $?"
+    assert pycontain.run(["sh", "-c", script], profile="judge", text=True).stdout == "137\n"

@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
-import signal
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -161,99 +158,7 @@ def test_what_cannot_be_changed_at_once_is_not_changed(
         assert sb.run(python(SHOW), text=True).stdout.split() == wanted
 
 
-def exclusive(cpuset: str, **options: Any) -> Sandbox:
-    return Sandbox(cpuset=cpuset, cpuset_exclusive=True, **options)
-
-
-def seen(sb: Sandbox) -> list[str]:
-    output: str = sb.run(python(SHOW), text=True).stdout
-    return output.split()
-
-
-@pytest.mark.requires("cgroup_exclusive")
-def test_exclusive_processors_are_held_by_the_kernel() -> None:
-    with exclusive(ONE) as sb:
-        assert seen(sb) == [ONE]
-        assert sb.enforcement["cpuset"].by.startswith("cgroup v")
-        code = f"import os; os.sched_setaffinity(0, {MINE}); {SHOW}"  # allowed, and of no use
-        assert sb.run(python(code), text=True).stdout.split() == [ONE]
-
-
-@pytest.mark.requires("cgroup_exclusive")
-@pytest.mark.parametrize("wanted", [ONE, ",".join(map(str, MINE))])
-def test_the_second_to_want_a_processor_is_told_who_has_it(wanted: str) -> None:
-    with exclusive(ONE) as first:
-        with pytest.raises(UnsupportedError, match=rf"CPU {ONE} is held by the sandbox s\d+ of"):
-            exclusive(wanted).start()
-        assert seen(first) == [ONE]
-    with exclusive(ONE) as second:
-        assert seen(second) == [ONE]
-
-
-@pytest.mark.requires("cgroup_exclusive")
-def test_another_process_is_told_who_has_it() -> None:
-    code = f"import pycontain; pycontain.run(['true'], cpuset='{ONE}', cpuset_exclusive=True)"
-    command = [sys.executable, "-c", code]
-    with exclusive(ONE):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert f"CPU {ONE} is held by process {os.getpid()} " in done.stderr
-    assert subprocess.run(command, check=False).returncode == 0
-
-
-@pytest.mark.requires("cgroup_exclusive")
-def test_the_processors_of_a_killed_process_are_free_again() -> None:
-    code = (
-        "import os, pycontain, signal\n"
-        f"sb = pycontain.Sandbox(cpuset='{ONE}', cpuset_exclusive=True).start()\n"
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    assert subprocess.run(python(code), check=False).returncode == -signal.SIGKILL
-    again = f"import pycontain; pycontain.run(['true'], cpuset='{ONE}', cpuset_exclusive=True)"
-
-    assert subprocess.run(python(again), check=False).returncode == 0
-
-
-@pytest.mark.requires("cgroup_exclusive", "processors_2")
-def test_exclusive_processors_can_be_changed_while_commands_run() -> None:
-    first, last = str(MINE[0]), str(MINE[-1])
-    with exclusive(first) as sb:
-        running = sb.popen(["sleep", "60"])
-        assert seen(sb) == [first]
-        sb.update(cpuset=last)
-        assert seen(sb) == [last]
-        assert os.sched_getaffinity(running.pid) == {int(last)}
-        with pytest.raises(UnsupportedError, match=f"CPU {last} is held"):
-            exclusive(last).start()
-        with pytest.raises(ConfigError, match="cpuset="):
-            sb.update(cpuset=None)
-        running.kill()
-        running.wait()
-
-
-@pytest.mark.requires("cgroup_exclusive", "processors_2")
-def test_each_of_many_threads_gets_a_processor_or_is_told() -> None:
-    rounds = 8
-    held: set[str] = set()
-    lock = threading.Lock()
-
-    def work(cpu: str) -> int:
-        got = 0
-        for _ in range(rounds):
-            with contextlib.suppress(UnsupportedError), exclusive(cpu) as sb:
-                with lock:
-                    assert cpu not in held
-                    held.add(cpu)
-                assert seen(sb) == [cpu]
-                got += 1
-                with lock:
-                    held.remove(cpu)
-        return got
-
-    with ThreadPoolExecutor(4) as pool:
-        assert sum(pool.map(work, [str(cpu) for cpu in MINE[:2] * 2])) >= rounds
-
-
 @pytest.mark.requires("user")
 def test_exclusive_processors_that_cannot_be_had_are_an_error() -> None:
     with pytest.raises(UnsupportedError, match="cpuset"):
-        exclusive(ONE).start()
+        Sandbox(cpuset=ONE, cpuset_exclusive=True).start()

@@ -16,12 +16,15 @@ EXTENSION = "_nsbind"
 # may import each other without cycles. Within a level a module may import those before it.
 LEVELS = {
     0: (
-        *("_error_base", "_command_errors", "errors"),
+        *("_error_base", "_command_errors", "_cause", "errors"),
         *("_statedir", "denial", "result", "enforcement"),
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "_contract"),
-        "config",
+        *("config", "_remedies", "_calls"),
     ),
-    1: ("_cgroup", "_userland", "_hints", "_native", "_patience", "_processes", "_terminal"),
+    1: (
+        *("_cgroup", "_userland", "_native", "_fallbacks", "_host", "_hints"),
+        *("_patience", "_processes", "_terminal"),
+    ),
     2: (
         *(
             "_accounts",
@@ -38,9 +41,12 @@ LEVELS = {
         *("_living", "_collect"),
     ),
     3: ("_runtime", "_watch", "_streams", "_explain", "_vet"),
-    4: ("_process", "_files", "_layers", "_unpack", "_pull", "_push", "_root"),
+    4: (
+        *("_process", "_files", "_layers", "_unpack", "_pull", "_push", "_root"),
+        *("_stored", "_writable"),
+    ),
     5: ("_oci", "_configure", "_job", "_popen"),
-    6: ("oci", "sandbox", "_aio", "images", "_trace", "contract"),
+    6: ("oci", "sandbox", "_aio", "images", "_trace", "contract", "_findings", "host"),
     7: ("",),
     8: ("_cli", "_oci_cli", "selftest", "__main__"),
 }

@@ -34,7 +34,7 @@ ops = st.builds(
 )  # fmt: skip
 maps = st.none() | texts
 landlocks = st.builds(
-    Landlock, handled=u64, scoped=u64, below_root=u64, below_paths=u64,
+    Landlock, handled=u64, net=u32, scoped=u64, below_root=u64, below_paths=u64,
     paths=st.lists(texts, max_size=4).map(tuple),
 )  # fmt: skip
 setups = st.builds(
@@ -128,7 +128,7 @@ def check_landlock(message: Reader, head: Any, rules: Landlock | None) -> None:
     if rules is None:
         assert (head.landlock_handled, head.n_landlock_paths) == (0, 0)
         return
-    for name in ("handled", "scoped", "below_root", "below_paths"):
+    for name in ("handled", "net", "scoped", "below_root", "below_paths"):
         assert getattr(head, f"landlock_{name}") == getattr(rules, name), name
     assert head.n_landlock_paths == len(rules.paths)
     text = b"".join(os.fsencode(path) + b"\0" for path in rules.paths)

@@ -23,7 +23,7 @@ def known(other: dict[str, Any]) -> dict[str, Any]:
 def test_the_same_output_everywhere() -> None:
     rows = known(row("musl", 0, digest="b" * 64))
     assert report.agree(rows)
-    page = report.page(rows)
+    page = report.page(rows, {})
     assert "| 5.10 root | here root |" in page
     assert "| `aaaaaaaa` | `aaaaaaaa` |" in page
     assert "| - | `bbbbbbbb` |" in page
@@ -34,7 +34,7 @@ def test_the_same_output_everywhere() -> None:
 def test_another_output_somewhere_is_no_success() -> None:
     rows = known(row("busybox", 1000, digest="c" * 64))
     assert not report.agree(rows)
-    assert "**not the same**" in report.page(rows)
+    assert "**not the same**" in report.page(rows, {})
 
 
 def test_what_did_not_run_has_its_sentence_once() -> None:
@@ -42,7 +42,12 @@ def test_what_did_not_run_has_its_sentence_once() -> None:
     rows["5.10"]["rows"].append(
         row("busybox", 9, error="SpawnError: no | overlayfs (busybox:latest)")
     )
-    page = report.page(rows)
+    page = report.page(rows, {})
     assert page.count(" A |") == 2
     assert page.count("* A: SpawnError: no \\| overlayfs (IMAGE)") == 1
     assert "* B" not in page
+
+
+def test_what_could_not_be_had_is_told() -> None:
+    page = report.page(known(row("musl", 0, digest="b" * 64)), {"newest": "no\n network"})
+    assert page.endswith("\n* newest could not be had: no network\n")

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What checks need of a host: names, each with why it is not there."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+GROUPS = Path("/sys/fs/cgroup")
+
+
+def _v2() -> str:
+    return "" if (GROUPS / "cgroup.controllers").exists() else "cgroup v1"
+
+
+def _file(v1: str, v2: str) -> str:
+    """Look for a file that a group other than the first has."""
+    for controller in GROUPS.glob(f"{v1.split('/')[0]}"):
+        if any(controller.glob(f"**/{v1.split('/')[1]}")):
+            return ""
+    return "" if any(GROUPS.glob(f"*/{v2}")) else f"no {v2}"
+
+
+def _linux(*least: int) -> str:
+    release = tuple(map(int, re.findall(r"\d+", Path("/proc/sys/kernel/osrelease").read_text())))
+    return "" if release[: len(least)] >= least else f"before Linux {'.'.join(map(str, least))}"
+
+
+def _submounts() -> str:
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    below = [line for line in mounts if line.split()[4].startswith("/sys/fs/cgroup/")]
+    return "" if below else "no mounts below /sys/fs/cgroup"
+
+
+def _disk() -> str:
+    return "" if Path("/sys/dev/block/254:0").exists() else "no disk 254:0"
+
+
+NEEDS: dict[str, Callable[[], str]] = {
+    "v1": lambda: "" if _v2() else "cgroup v2",
+    "v2": _v2,
+    "swap_accounting": lambda: _file("memory/memory.memsw.limit_in_bytes", "memory.swap.max"),
+    "cpu_burst": lambda: _file("cpu/cpu.cfs_burst_us", "cpu.max.burst"),
+    "cpu_idle": lambda: _file("cpu/cpu.idle", "cpu.idle"),
+    "bfq": lambda: _file("blkio/blkio.bfq.weight", "io.bfq.weight"),
+    "hugetlb": lambda: _file("hugetlb/hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max"),
+    "disk_254": _disk,
+    "submounts": _submounts,
+    "mount_setattr": lambda: _linux(5, 12),
+    "idmap": lambda: _linux(5, 12),
+    "no_apparmor": lambda: "AppArmor" if Path("/sys/kernel/security/apparmor").exists() else "",
+}
+
+
+@functools.cache
+def lacks(need: str) -> str:
+    """Return why the host lacks something, "" if it does not."""
+    return NEEDS[need]()
