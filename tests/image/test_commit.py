@@ -6,8 +6,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,11 @@ from pycontain import (
     images,
 )
 from pycontain._image._use import uses
+from pycontain._layers import LayerReport, Packing
 from pycontain._runtime import Runtime
 from pycontain._unpack import open_store
 from pycontain.config import Mount
+from pycontain.images import Image
 
 __all__ = ["add", "busybox", "warm"]
 
@@ -440,17 +442,32 @@ def test_a_tree_that_changes_all_the_time(box: str, monkeypatch: pytest.MonkeyPa
         sandbox.commit("new")
 
 
+def commits_at_once(sandbox: Sandbox) -> list[Image]:
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(sandbox.commit, (f"n:{number}" for number in range(4))))
+
+
 def test_commits_at_once() -> None:
     with Sandbox("box", memory="max", pids="max") as sandbox:
         do(sandbox, "echo x > /x")
-        threads = [threading.Thread(target=sandbox.commit, args=(f"n:{i}",)) for i in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    layers = {image.config.diff_ids for image in images.list() if image.name.startswith("n:")}
-    assert len(layers) == 1
+        assert len({made.config.diff_ids for made in commits_at_once(sandbox)}) == 1
     assert open_store().check() == []
+
+
+@pytest.mark.requires("cgroup_memory")
+def test_all_of_several_commits_find_the_processes_stopped(
+    busy: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, stopped = Packing.finish, []
+
+    def look(packing: Packing) -> LayerReport:
+        stopped.append(busy.runtime.paused)
+        return finish(packing)
+
+    monkeypatch.setattr(Packing, "finish", look)
+    commits_at_once(busy)
+    assert stopped == [True] * 4
+    assert not busy.runtime.paused
 
 
 def test_from_an_event_loop() -> None:
