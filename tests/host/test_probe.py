@@ -90,3 +90,18 @@ def test_limits_that_cannot_be_had_are_no_reason_not_to_start(report: host.Repor
 
 def test_it_can_be_asked_beside_an_event_loop() -> None:
     assert asyncio.run(asyncio.to_thread(host.probe)).ok
+
+
+@pytest.mark.requires("idmap")
+def test_a_store_where_none_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYCONTAIN_STORE", "/sys/kernel/store")
+    report = host.probe()
+    assert report.ok
+    for name, why in (
+        ("idmapped mounts of /sys/kernel", "does not idmap mounts of its file system"),
+        ("EROFS from a file", "no file can be made in /sys/kernel"),
+    ):
+        cause = report[name].cause
+        assert cause is not None
+        assert cause.blocked_by is host.BlockedBy.CONFIGURATION
+        assert why in cause.why
