@@ -70,7 +70,8 @@ def test_a_user_without_subordinate_ids() -> None:
 
 @pytest.mark.requires("idmap")
 def test_what_only_root_has(report: host.Report) -> None:
-    assert report["idmapped mounts"].ok
+    root = report["idmapped mounts"]  # of a machine it may be an overlay
+    assert root.ok or root.blocked_by is host.BlockedBy.CONFIGURATION
     assert {"EROFS from a file"} <= {finding.name for finding in report}
 
 
