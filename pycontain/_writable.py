@@ -218,20 +218,21 @@ def _below(config: SandboxConfig) -> tuple[str, tuple[str, ...]]:
 @contextlib.contextmanager
 def _still(runtime: Runtime) -> Iterator[None]:
     """Stop the sandbox's processes meanwhile, where they can be stopped."""
-    if runtime.paused:
-        yield
-        return
-    try:
-        stopped = runtime.pause()
-    except UnsupportedError:
-        yield
-        return
-    try:
-        if not stopped:
-            raise does_not_pause()
-        yield
-    finally:
-        runtime.resume()
+    with runtime.quiet:
+        if runtime.paused:
+            yield
+            return
+        try:
+            stopped = runtime.pause()
+        except UnsupportedError:
+            yield
+            return
+        try:
+            if not stopped:
+                raise does_not_pause()
+            yield
+        finally:
+            runtime.resume()
 
 
 def _apart(config: SandboxConfig) -> tuple[str, ...]:

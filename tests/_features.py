@@ -305,6 +305,8 @@ PROBES: dict[str, Callable[[], str]] = {
     "processors_2": lambda: "" if len(os.sched_getaffinity(0)) > 1 else "one processor only",
     "memory_4g": _memory_4g,
     "overlay": _overlay,
+    # a directory of a layer below can be removed: the writable one is on tmpfs
+    "tmpfs_xattrs": lambda: _linux(6, 6),
     "fuse": _fuse,
     "route": _route,
     "real_cpu": _real_cpu,
