@@ -105,7 +105,10 @@ KERNEL_FACING = (
     "tests/host/test_probe.py",
     "tests/limits/test_memory.py",
     "tests/limits/test_usage.py",
-    "tests/oci/cgroups",
+    *(
+        f"tests/oci/cgroups/test_{name}.py"
+        for name in ("devices", "life", "oracles", "resources", "stats")
+    ),
     "tests/sandbox/test_enforcement.py",
     "tests/sandbox/test_isolation.py",
     "tests/sandbox/test_limits.py",

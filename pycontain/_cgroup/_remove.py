@@ -25,6 +25,8 @@ _LONGEST_PAUSE = 0.02
 _GRACE = 0.02
 # Descriptors open at once, whatever their limit is.
 _BATCH = 64
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NOT_THERE = (errno.ENOENT, errno.ENODEV, errno.ENAMETOOLONG)
 
 
 def until(done: Callable[[], bool], deadline: float) -> bool:
@@ -85,21 +87,62 @@ def _try_remove(directory: str) -> bool:
             raise
     else:
         return True
+    try:
+        return _remove_below(directory) and _try_remove(directory)
+    except FileNotFoundError:  # somebody else removes it too
+        return False
+
+
+def _remove_below(directory: str) -> bool:
+    """Remove the groups below a group, the deepest first; False if one is in use, or none is there.
+
+    By descriptors and without recursion: who may make groups inside makes them as deep as he likes,
+    with paths longer than the kernel takes.
+    """
+    names: list[str] = []
     removed_any = False
-    for child in children(directory):
-        if not _try_remove(child):
-            return False
-        removed_any = True
-    return removed_any and _try_remove(directory)
+    fd = os.open(directory, _DIRECTORY)
+    try:
+        while True:
+            if (child := _first_child(fd)) is not None:
+                fd = _move(fd, child)
+                names.append(child)
+                continue
+            if not names:
+                return removed_any
+            fd = _move(fd, "..")
+            try:
+                os.rmdir(names.pop(), dir_fd=fd)
+            except OSError as error:
+                if error.errno == errno.EBUSY:
+                    return False
+                raise
+            removed_any = True
+    finally:
+        os.close(fd)
+
+
+def _first_child(fd: int) -> str | None:
+    with os.scandir(fd) as entries:
+        return next((entry.name for entry in entries if entry.is_dir(follow_symlinks=False)), None)
+
+
+def _move(fd: int, name: str) -> int:
+    """Open a directory from another one, which is closed."""
+    there = os.open(name, _DIRECTORY, dir_fd=fd)
+    os.close(fd)
+    return there
 
 
 def children(directory: str) -> list[str]:
-    """List the groups directly below a group; none when it is gone."""
+    """List the groups directly below a group; none when it is gone, or too deep for a path."""
     try:
         with os.scandir(directory) as entries:
             return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return []
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return []
+        raise
 
 
 def descend(directory: str) -> list[str]:
@@ -220,16 +263,19 @@ def _thaw(directory: str, file: str, word: str) -> None:
 
 
 def _write_if_there(path: str, text: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    try:
         _files.write(path, text)
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
+            raise
 
 
 def members(directory: str) -> list[int]:
-    """List the processes of one group; none when it is gone."""
+    """List the processes of one group; none when it is gone, or too deep for a path."""
     try:
         return [int(pid) for pid in _files.read(f"{directory}/cgroup.procs").split()]
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENODEV):
+        if error.errno in _NOT_THERE:
             return []
         raise
 

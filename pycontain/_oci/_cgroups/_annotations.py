@@ -16,7 +16,8 @@ from pycontain.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._unit import Property
+Property = tuple[str, tuple[str, object]]
+"""Name, signature and value, as D-Bus has them."""
 
 PREFIX = "org.systemd.property."
 

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from pycontain._cgroup._counters import Dir
     from pycontain._oci._spec import Config
 
+    from ._annotations import Property
+
 _INFINITY = (1 << 64) - 1
 _NO_V1_LIMIT = 1 << 62  # PAGE_COUNTER_MAX in bytes, whatever the size of a page
 _SECOND_US = 1_000_000
-
-Property = tuple[str, tuple[str, object]]
 
 
 class Scope:

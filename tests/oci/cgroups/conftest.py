@@ -18,7 +18,7 @@ from pycontain import _cgroup
 from pycontain._cgroup import Host
 from pycontain._oci import _cgroups
 from pycontain._oci._cgroups import _homes
-from pycontain._oci._spec import Config, Linux, Resources
+from pycontain._oci._spec import Config, DeviceRule, Linux, Resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,16 @@ def config(path: str, resources: Resources | None = None) -> Config:
     """Return what of a configuration is about groups."""
     linux = Linux(cgroups_path=path, resources=resources or Resources())
     return Config(oci_version="1.2.0", linux=linux)
+
+
+DENY_ALL = DeviceRule(allow=False)
+ALLOW_ALL = DeviceRule(allow=True)
+
+
+def rule(
+    allow: bool, type_: str, major: int | None, minor: int | None, access: str = "rwm"
+) -> DeviceRule:
+    return DeviceRule(allow=allow, type=type_, major=major, minor=minor, access=access)
 
 
 class Make(Protocol):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -106,6 +107,24 @@ def test_groups_made_inside_are_removed(make: Make) -> None:
     cgroup = make(path=f"/{name}")
     for path in set(cgroup.paths.values()):
         Path(path, "a", "b").mkdir(parents=True)
+    cgroup.remove()
+    assert left(name) == []
+
+
+@pytest.mark.requires("cgroup_v2")
+def test_groups_made_deeper_than_a_path_can_be(make: Make, start: Start, view: str) -> None:
+    """As a container that has its groups writable can."""
+    if view != "as it is":
+        return
+    name = unique()
+    cgroup = make(path=f"/{name}")
+    with contextlib.chdir(cgroup.paths[""]):
+        for _ in range(20):
+            os.mkdir("d" * 250)
+            os.chdir("d" * 250)
+    with start(cgroup) as process:
+        cgroup.kill(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     cgroup.remove()
     assert left(name) == []
 

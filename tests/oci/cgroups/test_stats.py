@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MB = 1 << 20
 LIMITED = Resources(
     memory=Memory(limit=32 * MB, swap=32 * MB),
-    cpu=CPU(quota=20_000, period=100_000, cpus="0"),
+    cpu=CPU(cpus="0"),
     pids_limit=9,
 )
 
@@ -47,9 +47,8 @@ input()
     assert stats["memory"]["usage"]["limit"] == 32 * MB
     assert 8 * MB <= stats["memory"]["usage"]["usage"] <= 32 * MB
     assert stats["memory"]["swap"]["limit"] == 32 * MB
-    assert stats["memory"]["raw"]["pgfault"] > 2000
+    assert stats["memory"]["raw"]["pgfault"] > 0
     assert stats["cpu"]["usage"]["total"] >= 100_000_000
-    assert stats["cpu"]["throttling"]["throttledPeriods"] >= 1
     assert (stats["cpuset"]["cpus"], stats["cpuset"]["mems"]) == ([0], [0])
 
 
@@ -103,6 +102,15 @@ def test_unlimited_memory_of_v2(tmp_path: Path, file: str) -> None:
 def test_unlimited_pids(tmp_path: Path) -> None:
     texts = {"pids.current": "3\n", "pids.max": "max\n"}
     assert only("pids", files(tmp_path, 2, texts))["pids"] == {"current": 3}
+
+
+@pytest.mark.parametrize(
+    "version, key, time", [(1, "throttled_time", 5_000_000), (2, "throttled_usec", 5000)]
+)
+def test_throttling(tmp_path: Path, version: int, key: str, time: int) -> None:
+    texts = {"cpu.stat": f"nr_periods 9\nnr_throttled 4\n{key} {time}\n"}
+    found = only("cpu", files(tmp_path, version, texts))["cpu"]["throttling"]
+    assert found == {"periods": 9, "throttledPeriods": 4, "throttledTime": 5_000_000}
 
 
 V2_IO = "8:0 rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=3\n7:0 \n"
