@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.runners import RUNNERS
 from benchmarks.runners.base import NotOfferedError
+from benchmarks.runners.images import IMAGE_RUNNERS
 from benchmarks.runners.oci import OciRuntime
 from benchmarks.site import MEMORY, PIDS, Site
 
@@ -184,7 +185,7 @@ def main() -> None:
     site = Site.from_json(sys.stdin.readline())
     output = f"{site.work}/output-{os.getpid()}"
     os.dup2(os.open(output, os.O_RDWR | os.O_CREAT | os.O_APPEND), 1)
-    worker = Worker(RUNNERS[sys.argv[1]](site))
+    worker = Worker((RUNNERS | IMAGE_RUNNERS)[sys.argv[1]](site))
     ballast = touched(int(sys.argv[2]))
     gc.collect()
     gc.freeze()

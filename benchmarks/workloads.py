@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import filters
+from benchmarks import filters, pulling
 from benchmarks.measure import (
     RunnerFailedError,
     Samples,
@@ -22,6 +22,7 @@ from benchmarks.measure import (
     workers,
 )
 from benchmarks.runners import FLOOR, PODMAN
+from benchmarks.runners.images import IMAGE_RUNNERS
 from benchmarks.runners.oci import STEPS
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ THREAD_RUNNERS = (
     *(FLOOR, "pycontain", "subprocess", "ctypes_pure", "unshare", "bubblewrap", "crun"),
     *("runc", "sandlock", "benchexec"),
 )
+# The same root: as a directory, and as an image that is in the store.
+IMAGE_STARTS = ("pycontain", *IMAGE_RUNNERS, "bubblewrap")
 HOLD_RUNNERS = tuple(name for name in THREAD_RUNNERS if name != "benchexec")
 OCI_RUNNERS = ("pycontain-runtime", "crun", "runc")
 IMPORTS = {
@@ -118,6 +121,11 @@ def oci_step(site: Site, names: tuple[str, ...], step: str) -> dict[str, Samples
 def podman(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
     """`podman run` of `true` with each runtime."""
     return one_each(site, [name for name in names if name in PODMAN], "oneshot", PODMAN_TURNS)
+
+
+def oneshot_image(site: Site, _names: tuple[str, ...]) -> dict[str, Samples]:
+    """As oneshot, of a root that is an image."""
+    return one_each(site, IMAGE_STARTS, "oneshot", TURNS)
 
 
 def heap(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
@@ -345,6 +353,9 @@ WORKLOADS: dict[str, Callable[[Site, tuple[str, ...]], dict[str, Samples]]] = {
     },
     **{f"oci_{step}": functools.partial(oci_step, step=step) for step in STEPS},
     "podman": podman,
+    "oneshot_image": oneshot_image,
+    "pull": lambda site, _: pulling.pull(Path(site.work)),
+    "unpack": lambda site, _: pulling.unpack(Path(site.work)),
     "footprint": footprint,
     "import": imports,
     **{f"filter_{call}": functools.partial(filtered, call=call) for call in filters.CALLS},

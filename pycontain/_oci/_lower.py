@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._spec import Config, Device, IDMapping, Mount
+    from ._spec import Config, Device, Mount
     from ._userns import UserNamespaces
 
 # Every container has these (config-linux.md, "Default Devices"): minor numbers by name and major.
@@ -291,11 +291,6 @@ def _sysctl(name: str) -> str:
     if slash >= 0 and (dot < 0 or slash < dot):
         return name
     return name.translate(str.maketrans("./", "/."))
-
-
-def id_map(rows: tuple[IDMapping, ...]) -> str:
-    """Return the text for /proc/PID/uid_map."""
-    return "".join(f"{row.container_id} {row.host_id} {row.size}\n" for row in rows)
 
 
 def find_rootfs(config: Config, bundle: str) -> str:

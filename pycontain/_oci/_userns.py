@@ -8,11 +8,14 @@ import os
 from pycontain import _native
 from pycontain.errors import ConfigError
 
-from ._lower import id_map
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._spec import Config, IDMapping, Mount
+
+
+def id_map(rows: tuple[IDMapping, ...]) -> str:
+    """Return the text for /proc/PID/uid_map."""
+    return "".join(f"{row.container_id} {row.host_id} {row.size}\n" for row in rows)
 
 
 def _write_maps(pid: int, uid_map: str, gid_map: str) -> None:

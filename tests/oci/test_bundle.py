@@ -42,12 +42,12 @@ def test_a_sandbox_as_a_bundle_runs(folder: Path, rootfs: Path, program: str, ro
     shown = folder / "shown"
     shown.mkdir()
     shown.joinpath("file").write_text("content\n")
-    options: dict[str, Any] = {
+    roots: dict[str, dict[str, Any]] = {
         "userland": {},
         "copied": {"rootfs": rootfs},
         "shown": {"rootfs": rootfs, "read_only": True},
-    }[root]
-    mounts = [Bind(shown, "/tmp/shown"), Tmpfs("/tmp/own", size="1M")]
+    }
+    mounts: list[Bind | Tmpfs | Overlay] = [Bind(shown, "/tmp/shown"), Tmpfs("/tmp/own", size="1M")]
     if root == "shown":  # where nothing can be made, mount points must be there
         mounts = [Tmpfs("/tmp", size="1M")]
     script = (
@@ -55,11 +55,12 @@ def test_a_sandbox_as_a_bundle_runs(folder: Path, rootfs: Path, program: str, ro
         "/proc/self/status; echo $WORD; pwd; touch /file 2>/dev/null; echo $?"
     )
     sandbox = Sandbox(
-        **options, mounts=mounts, hostname="box", env={"WORD": "said"}, cwd="/tmp", memory="64M"
+        **roots[root], mounts=mounts, hostname="box", env={"WORD": "said"}, cwd="/tmp", memory="64M"
     )
     sandbox.to_bundle(folder / "bundle", ["sh", "-c", script])
     name = f"pycontain-bundle-{os.getpid()}"
-    command = [path, "--root", folder / "state", "run", "--bundle", folder / "bundle", name]
+    where = ("--root", f"{folder}/state", "run", "--bundle", f"{folder}/bundle")
+    command = [path, *where, name]
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", ONE_VERSION, "sh", *command],
         stdin=subprocess.DEVNULL,

@@ -181,14 +181,14 @@ def test_ids_of_a_user_namespace(containers: Containers, tmp_path: Path) -> None
 
     script = """
         id -u; cat /proc/self/uid_map /proc/self/gid_map
-        stat -c %t:%T:%u /dev/null; stat -c %u /m; touch /x
+        stat -c %t:%T /dev/null; stat -c %u /m; touch /x
     """
     bundle = owned_bundle(containers, "sh", "-c", script, edit=edit)
     (bundle / "rootfs/m").mkdir()
     os.chown(bundle / "rootfs/m", FIRST, FIRST)
     outcome = containers.run_bundle(bundle)
     row = ["0", str(FIRST), "65536"]
-    assert outcome.output.split() == ["0", *row, *row, "1:3:65534", "65534"]
+    assert outcome.output.split() == ["0", *row, *row, "1:3", "65534"]
     assert (bundle / "rootfs/x").stat().st_uid == FIRST
 
 

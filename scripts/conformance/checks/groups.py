@@ -20,7 +20,7 @@ def _limit(
 ) -> Check:
     """A file of the controller is read from inside."""
     change = {f"linux.resources.{place}": value for place, value in resources.items()}
-    return _check(name=name, change=change, run=f"group {v1} {v2}", sees=sees, **more)
+    return _check(name=name, change=change, run=f"group '{v1}' {v2}", sees=sees, **more)
 
 
 def _either(*values: str) -> re.Pattern[str]:
