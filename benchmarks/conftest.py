@@ -120,7 +120,7 @@ def state(
         samples = measured(workload)[case or runner]
         if samples.failure:
             absent[key] = samples.failure
-            if runner in {"pycontain", FLOOR}:
+            if runner in {"pycontain", "pycontain_image", FLOOR}:
                 benchmark.pedantic(fail, args=(samples.failure,))  # type: ignore[no-untyped-call]
             pytest.skip(samples.failure)
         benchmark.group = workload

@@ -20,6 +20,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.runners import RUNNERS
+from benchmarks.runners.images import IMAGE_RUNNERS
 from benchmarks.site import MEMORY, PIDS, Site
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def main() -> None:
     site = Site.from_json(sys.stdin.readline())
     output = f"{site.work}/output-{os.getpid()}"
     os.dup2(os.open(output, os.O_RDWR | os.O_CREAT | os.O_APPEND), 1)
-    worker = Worker(RUNNERS[sys.argv[1]](site))
+    worker = Worker((RUNNERS | IMAGE_RUNNERS)[sys.argv[1]](site))
     ballast = touched(int(sys.argv[2]))
     gc.collect()
     gc.freeze()

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import filters
+from benchmarks import filters, pulling
 from benchmarks.measure import (
     RunnerFailedError,
     Samples,
@@ -22,6 +22,7 @@ from benchmarks.measure import (
     workers,
 )
 from benchmarks.runners import FLOOR
+from benchmarks.runners.images import IMAGE_RUNNERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,6 +60,8 @@ THREAD_RUNNERS = (
     *(FLOOR, "pycontain", "subprocess", "ctypes_pure", "unshare", "bubblewrap", "crun"),
     *("runc", "sandlock", "benchexec"),
 )
+# The same root: as a directory, and as an image that is in the store.
+IMAGE_STARTS = ("pycontain", *IMAGE_RUNNERS, "bubblewrap")
 HOLD_RUNNERS = tuple(name for name in THREAD_RUNNERS if name != "benchexec")
 IMPORTS = {
     "bare": "pass",
@@ -104,6 +107,11 @@ def living_bare(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
     """As living, but the program costs next to nothing itself."""
     chosen = [name for name in names if name in LIVING_RUNNERS]
     return one_each(site, chosen, "living_bare", TURNS)
+
+
+def oneshot_image(site: Site, _names: tuple[str, ...]) -> dict[str, Samples]:
+    """As oneshot, of a root that is an image."""
+    return one_each(site, IMAGE_STARTS, "oneshot", TURNS)
 
 
 def heap(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
@@ -329,6 +337,9 @@ WORKLOADS: dict[str, Callable[[Site, tuple[str, ...]], dict[str, Samples]]] = {
         for kind, living in (("oneshot", False), ("living", True))
         for number in LIMIT_THREADS
     },
+    "oneshot_image": oneshot_image,
+    "pull": lambda site, _: pulling.pull(Path(site.work)),
+    "unpack": lambda site, _: pulling.unpack(Path(site.work)),
     "footprint": footprint,
     "import": imports,
     **{f"filter_{call}": functools.partial(filtered, call=call) for call in filters.CALLS},

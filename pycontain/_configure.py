@@ -263,6 +263,15 @@ def packer_of(config: SandboxConfig) -> Packer:
         raise refused("PREPARE", error) from None
 
 
+def let_go() -> None:
+    """Keep nothing of images that no sandbox uses: before something is removed from the store."""
+    from ._root import let_go as let_go_of_roots  # noqa: PLC0415 - many sandboxes have none
+
+    for cached in (_configured, _cached_packer, _check_platform):
+        cached.cache_clear()
+    let_go_of_roots()
+
+
 class Configured:
     """A sandbox that has been described and compiled, and not started."""
 

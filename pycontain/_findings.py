@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .enforcement import Control
 
 _USER: Final = 1000
+_EROFS: Final = "EROFS from a file"
+_EROFS_PURPOSE: Final = "layers that are not unpacked, for root"
 _LIMITS: Final = {"memory": "64M", "pids": 64, "cpus": 1}
 _GROUPS: Final = {
     "memory": "memory=, the verdict oom",
@@ -185,13 +187,16 @@ def _idmap(path: str, problem: int) -> Finding:
     if not problem:
         return Finding(ok=True, **row)
     blocked = {errno.ENOSYS: BlockedBy.KERNEL_VERSION, errno.EPERM: BlockedBy.OUTER_CAPABILITIES}
-    by = blocked.get(problem, BlockedBy.KERNEL_CONFIG)
+    by = blocked.get(problem, BlockedBy.CONFIGURATION)
+    why = os.strerror(problem)
+    if problem == errno.EINVAL:
+        why = "this kernel does not idmap mounts of its file system"
     return Finding(
         ok=False,
         errno=problem,
         call=f"mount_setattr of {path}: {os.strerror(problem)}",
         instead=_fallbacks.INSTEAD["idmapped mounts"],
-        cause=Cause(by, f"{path}: {os.strerror(problem)}", _remedies.IDMAP),
+        cause=Cause(by, f"{path}: {why}", _remedies.IDMAP),
         **row,
     )
 
@@ -203,30 +208,50 @@ def _existing(path: str) -> str:
 
 
 def erofs() -> Iterator[Finding]:
-    """Yield whether root mounts an EROFS image that is a file (Linux 6.12)."""
+    """Yield whether root mounts an EROFS image that is a file where the store is (Linux 6.12)."""
     if not _maps_range():
         return
     directory = _existing(default_path())
-    with tempfile.NamedTemporaryFile(prefix="pycontain-probe-", dir=directory) as file:
+    try:
+        file = tempfile.NamedTemporaryFile(prefix="pycontain-probe-", dir=directory)  # noqa: SIM115
+    except OSError as error:
+        yield _no_file(directory, error)
+        return
+    with file:
         file.write(_empty_erofs())
         file.flush()
+        yield from map(_of_primitive, _host.perform([_mounting(file.name)]))
 
-        def write(script: Script) -> None:
-            script.do("unshare", 0x20000)  # CLONE_NEWNS
-            context = script.do("fsopen", "erofs", 1)
-            script.do("fsconfig", context, 1, "source", file.name, 0)  # FSCONFIG_SET_STRING
-            script.do("fsconfig", context, 6, 0, 0, 0)  # FSCONFIG_CMD_CREATE
-            script.do("fsmount", context, 1, 0)
 
-        primitive = Primitive(
-            name="EROFS from a file",
-            purpose="layers that are not unpacked, for root",
-            write=write,
-            needed=False,
-            since=(6, 12),
-            option="EROFS_FS_BACKED_BY_FILE",
-        )
-        yield from map(_of_primitive, _host.perform([primitive]))
+def _mounting(path: str) -> Primitive:
+    def write(script: Script) -> None:
+        script.do("unshare", 0x20000)  # CLONE_NEWNS
+        context = script.do("fsopen", "erofs", 1)
+        script.do("fsconfig", context, 1, "source", path, 0)  # FSCONFIG_SET_STRING
+        script.do("fsconfig", context, 6, 0, 0, 0)  # FSCONFIG_CMD_CREATE
+        script.do("fsmount", context, 1, 0)
+
+    return Primitive(
+        name=_EROFS,
+        purpose=_EROFS_PURPOSE,
+        write=write,
+        needed=False,
+        since=(6, 12),
+        option="EROFS_FS_BACKED_BY_FILE",
+    )
+
+
+def _no_file(directory: str, error: OSError) -> Finding:
+    why = f"no file can be made in {directory}: {error.strerror}"
+    remedy = "name another place for the store in PYCONTAIN_STORE"
+    return Finding(
+        name=_EROFS,
+        ok=False,
+        purpose=_EROFS_PURPOSE,
+        errno=error.errno or 0,
+        call=f"openat of {directory}: {error.strerror}",
+        cause=Cause(BlockedBy.CONFIGURATION, why, remedy),
+    )
 
 
 def _empty_erofs() -> bytes:

@@ -723,6 +723,19 @@ def can_idmap(path: str, userns_fd: int) -> int:
     return -int(lib.nsb_can_idmap(os.fsencode(path), userns_fd))
 
 
+def mount_index(index_fd: int, archive_fd: int) -> int:
+    """Return a descriptor of a mount of an archive by its index, which is in no namespace.
+
+    Raises:
+        OSError: The kernel or the file system they are on cannot do this (ENODEV, ENOTBLK, EINVAL,
+            EPERM).
+    """
+    fd = int(lib.nsb_mount_index(index_fd, archive_fd))
+    if fd < 0:
+        raise OSError(-fd, os.strerror(-fd))
+    return fd
+
+
 def send(control_fd: int, message: bytes, fds: Sequence[int]) -> None:
     """Send a request to PID 1.
 

@@ -30,7 +30,7 @@ from . import (
 from ._accounts import account
 from ._contract import PATH
 from ._identity import Identity, Lease, identity
-from ._image._root import ImageRoot
+from ._image._root import ImageRoot, Shown
 from ._image._user import User as Account
 from ._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Idmap, Op, OpKind
 from .config import Bind, Mount, Overlay, SandboxConfig, StrPath, Tmpfs
@@ -88,6 +88,7 @@ class Plan:
         user, env, cwd, umask: Defaults of commands.
         enforcement: Each control and what holds it, or why nothing does.
         audited: The filter of which refusals are recorded; None: none are.
+        shown: What `trees` are copies of, alive as long as this.
     """
 
     config: SandboxConfig
@@ -106,6 +107,7 @@ class Plan:
     umask: int
     enforcement: Mapping[str, Control]
     audited: _seccomp.Filter | None = None
+    shown: tuple[Shown, ...] = ()
 
 
 class _Builder:
@@ -188,12 +190,17 @@ class _Builder:
         self._layered(path, path)
 
     def _image(self, image: ImageRoot) -> None:
-        """An image's layers, all of them by one mount of the directory that holds them."""
-        text, fd = self.source(image.directory, Idmap.ROOT)
+        """An image's layers: directories by one mount of what holds them, others by their own."""
         attr = RESTRICTED | MOUNT_RDONLY
-        self.add(Op(OpKind.LAYERS, "", text, fd=fd, attr=attr), image.directory)
+        if len(image.shown) < len(image.layers):
+            text, fd = self.source(image.directory, Idmap.ROOT)
+            self.add(Op(OpKind.LAYERS, "", text, fd=fd, attr=attr), image.directory)
         for layer in image.layers:
-            self.add(Op(OpKind.LAYER, "", os.fsencode(layer)), f"{image.directory}/{layer}")
+            if layer in image.shown:
+                text, fd = self.source(image.shown[layer].path, Idmap.ROOT)
+                self.add(Op(OpKind.LOWER, "", text, fd=fd, attr=attr), layer)
+            else:
+                self.add(Op(OpKind.LAYER, "", os.fsencode(layer)), f"{image.directory}/{layer}")
         self._layered(image.name, image.directory)
         for path in (*image.config.volumes, self.config.cwd or image.config.working_dir):
             self.add(Op(OpKind.MKDIR, path, mode=0o755))
@@ -627,6 +634,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
         umask=profile.umask,
         enforcement=MappingProxyType(enforcement),
         audited=audit.rules if audit.program and not audit.handed else None,
+        shown=() if config.image is None else tuple(config.image.shown.values()),
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import os
 
+from . import _erofs
 from ._image._config import ImageConfig
 from ._image._descriptor import Descriptor
 from ._image._exchange import is_place, load
@@ -14,6 +15,7 @@ from ._image._platform import Platform
 from ._image._reference import Reference
 from ._image._root import ImageRoot
 from ._image._store import Layer, Store, default_path
+from ._image._use import uses
 from ._pull import OnProgress, pull
 from ._unpack import open_store, sources, unpack_all
 from .errors import ConfigError, ImageNotFoundError
@@ -66,13 +68,19 @@ _store = functools.lru_cache(maxsize=8)(open_store)
 def _known(store: Store, target: Descriptor, platform: Platform | None, name: str) -> ImageRoot:
     """Return the root that a manifest or index stands for, which never changes, once unpacked."""
     found = _unpacked(store, target, platform, name)
-    if not all(map(os.path.isdir, found.paths)):  # removed since
+    if not all(map(os.path.isdir, found.places)):  # removed since
         _unpacked.cache_clear()
         found = _unpacked(store, target, platform, name)
     return found
 
 
-@functools.lru_cache(maxsize=64)
+def let_go() -> None:
+    """Keep nothing of images that no sandbox uses: before something is removed from the store."""
+    _unpacked.cache_clear()
+    uses().let_go()
+
+
+@functools.lru_cache(maxsize=32)
 def _unpacked(store: Store, target: Descriptor, platform: Platform | None, name: str) -> ImageRoot:
     manifest = store.manifest(target, platform=platform, what=name)
     config = store.config(manifest)
@@ -89,12 +97,14 @@ def _described(
     directory = os.path.join(store.path, "layers")
     # A layer may come twice; overlayfs takes a directory once, and its lower place shows nothing
     # that the upper one does not.
-    paths = dict.fromkeys(os.path.relpath(layer.path, directory) for layer in reversed(layers))
+    paths = {os.path.relpath(layer.path, directory): layer for layer in reversed(layers)}
+    shown = {path: layer for path, layer in paths.items() if layer.form == "erofs"}
     return ImageRoot(
         name=name,
         id=str(config.digest),
         directory=directory,
         layers=tuple(paths),
+        shown={path: _erofs.mount(layer) for path, layer in shown.items()},
         config=config,
         manifest=manifest,
     )

@@ -244,6 +244,7 @@ class Runtime:
         lease: Its ids.
         pid: Its process id as the caller sees it.
         paused: The commands' processes are stopped.
+        quiet: For who stops them for a while of its own.
     """
 
     def __init__(self, plan: Plan, pid1: _native.Pid1, footing: Footing) -> None:
@@ -253,6 +254,7 @@ class Runtime:
         self._image = footing.image
         self.pid = pid1.pid
         self.paused = False
+        self.quiet = threading.Lock()
         self._lock = threading.Lock()
         self._ids = 0
         self._status: int | None = None
@@ -486,7 +488,7 @@ class Runtime:
 
     def forget(self) -> None:
         """Close our descriptors, nothing else; the process that made the sandbox owns it."""
-        self._lock = threading.Lock()
+        self._lock, self.quiet = threading.Lock(), threading.Lock()
         self._close()
 
     def _close(self) -> None:

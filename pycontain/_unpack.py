@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers of an image become directories of the store (OCI image-spec, layer.md)."""
+"""Layers of an image become something to show in the store (OCI image-spec, layer.md).
+
+That is a directory, or the archive itself with an index (`_erofs`); of both an overlay shows the
+same.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from . import _erofs
 from ._image import _media
 from ._image._ahead import Ahead
 from ._image._config import ImageConfig
@@ -19,8 +24,8 @@ from ._image._decompress import decompress
 from ._image._descriptor import Descriptor
 from ._image._digest import Buffer, Digest, Verifier
 from ._image._manifest import Manifest
-from ._image._store import Layer, LayerBuild, Lease, Store
-from ._layers import Extraction, LayerReport, Limits, empty
+from ._image._store import Form, Layer, LayerBuild, Lease, Store
+from ._layers import Extraction, Indexing, LayerReport, Limits, UnindexableError, empty
 from .errors import DigestMismatchError, LayerError
 
 WORKERS: Final = 3
@@ -100,7 +105,7 @@ def unpack_all(
     *,
     stop: Callable[[], None] = lambda: None,
 ) -> list[Layer]:
-    """Make directories of the layers of an image, several at once, lowest first.
+    """Make all layers of an image ready, several at once, lowest first.
 
     Args:
         store: Where.
@@ -112,11 +117,12 @@ def unpack_all(
     Raises:
         As `unpack`, and what `chunks` raises.
     """
+    forms = _erofs.forms(store.path, len(layers))
     found: dict[int, Layer | None] = {}
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="pycontain-layer") as pool:
         futures = {
             pool.submit(
-                unpack, store, lease, layer, chunks, () if layer.number == 1 else None
+                unpack, store, lease, layer, chunks, () if layer.number == 1 else None, forms
             ): layer
             for layer in layers
         }
@@ -129,7 +135,7 @@ def unpack_all(
             raise
     done: list[Layer] = []
     for layer in layers:
-        known = found[layer.number] or unpack(store, lease, layer, chunks, done[::-1])
+        known = found[layer.number] or unpack(store, lease, layer, chunks, done[::-1], forms)
         assert known is not None  # noqa: S101 - its parents are there
         done.append(known)
     return done
@@ -141,8 +147,9 @@ def unpack(
     source: LayerSource,
     chunks: Callable[[LayerSource], Chunks],
     parents: Sequence[Layer] | None,
+    forms: Sequence[Form] = ("directory",),
 ) -> Layer | None:
-    """Make a directory of a layer, unless the store has it.
+    """Make a layer ready, unless the store has it so.
 
     Args:
         store: Where.
@@ -151,6 +158,7 @@ def unpack(
         chunks: Begins to read the archive.
         parents: The layers below, topmost first. None: they are not there yet; this is worth
             trying since most layers do not depend on them.
+        forms: Those in which it will do, the best first. What has no index becomes a directory.
 
     Returns:
         The layer; None if it needs its parents.
@@ -160,12 +168,11 @@ def unpack(
         DigestMismatchError: It is not what the configuration says.
         StoreError: The store is full or cannot be written.
     """
-    with store.build_layer(lease, source.diff_id, source.chain_id) as build:
+    with store.build_layer(lease, source.diff_id, source.chain_id, forms=forms) as build:
         if build.layer is not None:
             return build.layer
-        assert build.path is not None  # noqa: S101 - it is not there
         try:
-            report = _extract(build, source, chunks(source), parents or ())
+            form, report = _make(build, source, chunks(source), parents or (), forms[0])
         except LayerError:
             if parents is None:  # what a hard link leads to, say
                 return None
@@ -174,37 +181,29 @@ def unpack(
             return None
         return build.commit(
             source.diff_id if report.independent else source.chain_id,
+            form=form,
             size=report.size,
             warnings=tuple(_sentences(report)),
         )
 
 
-def _extract(
-    build: LayerBuild, source: LayerSource, chunks: Chunks, parents: Sequence[Layer]
-) -> LayerReport:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+def _make(
+    build: LayerBuild, source: LayerSource, chunks: Chunks, parents: Sequence[Layer], form: Form
+) -> tuple[Form, LayerReport]:
+    """Make what a layer is in the store; what cannot have an index becomes a directory."""
     verifier = Verifier(source.diff_id)
+    report = None
     with ExitStack() as stack:
-
-        def opened(path: str) -> int:
-            fd = os.open(path, flags)
-            stack.callback(os.close, fd)
-            return fd
-
-        extraction = stack.enter_context(
-            Extraction(
-                opened(f"{build.path}"),
-                parents=[opened(layer.path) for layer in parents],
-                limits=Limits(),
-                sync=True,
-            )
-        )
-        pieces = stack.enter_context(Ahead(_expanded(chunks, source)))
-        with _blamed_on(pieces):
-            for piece in pieces:
-                verifier.update(piece)
-                extraction.write(piece)
-            report = extraction.finish()
+        # The mounts live until the end.
+        trees = [_erofs.mount(layer) if layer.form == "erofs" else layer for layer in parents]
+        fds = [_opened(stack, tree.path) for tree in trees]
+        pieces = _seen(stack.enter_context(Ahead(_expanded(chunks, source))), verifier)
+        if form == "erofs":
+            report = _index(build, pieces, fds)
+            if report is None:
+                form, pieces = "directory", build.archive()
+        if report is None:
+            report = _extract(build, pieces, fds)
     try:
         verifier.finish()
     except DigestMismatchError as error:
@@ -213,7 +212,50 @@ def _extract(
             expected=error.expected,
             actual=error.actual,
         ) from None
-    return report
+    return form, report
+
+
+def _opened(stack: ExitStack, path: str) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    return fd
+
+
+def _seen(pieces: Iterable[Buffer], verifier: Verifier) -> Chunks:
+    for piece in pieces:
+        verifier.update(piece)
+        yield piece
+
+
+def _extract(build: LayerBuild, pieces: Chunks, parents: Sequence[int]) -> LayerReport:
+    with (
+        ExitStack() as stack,
+        Extraction(
+            _opened(stack, f"{build.path}"), parents=parents, limits=Limits(), sync=True
+        ) as extraction,
+        _blamed_on(pieces),
+    ):
+        for piece in pieces:
+            extraction.write(piece)
+        return extraction.finish()
+
+
+def _index(build: LayerBuild, pieces: Chunks, parents: Sequence[int]) -> LayerReport | None:
+    """Keep the archive, and make an index of it; None: that cannot be."""
+    with (
+        build.index() as index,
+        Indexing(index.fileno(), parents=parents, limits=Limits()) as indexing,
+        _blamed_on(pieces),
+    ):
+        try:
+            for piece in pieces:
+                build.append(piece)
+                indexing.write(piece)
+            return indexing.finish()
+        except UnindexableError:
+            for piece in pieces:
+                build.append(piece)
+            return None
 
 
 def _expanded(chunks: Chunks, source: LayerSource) -> Iterable[Buffer]:

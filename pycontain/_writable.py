@@ -21,7 +21,7 @@ from ._image._manifest import Manifest
 from ._image._reference import Reference
 from ._image._root import ImageRoot
 from ._image._store import Lease, Store
-from ._layers import LayerReport, Packing, changes
+from ._layers import LayerReport, Lowers, Packing, changes
 from ._native import Event
 from ._runtime import Runtime, does_not_pause, spawn_error
 from ._stored import Image, described
@@ -77,11 +77,9 @@ def diff(runtime: Runtime) -> tuple[Change, ...]:
     config = runtime.plan.config
     with ExitStack() as stack:
         upper = open_upper(runtime, stack)
-        directory, names = _below(config)
-        below = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        stack.callback(os.close, below)
+        lowers = _lowers(config, stack)
         stack.enter_context(_still(runtime))
-        found = changes(upper, below, names, exclude=_apart(config), owner=runtime)
+        found = changes(upper, lowers, exclude=_apart(config), owner=runtime)
     return tuple(Change(_KINDS[kind], os.fsdecode(path)) for kind, path in found)
 
 
@@ -207,31 +205,41 @@ def open_upper(runtime: Runtime, stack: ExitStack) -> int:
     )
 
 
-def _below(config: SandboxConfig) -> tuple[str, tuple[str, ...]]:
-    """Return a directory and the layers in it, topmost first, that the writable one is on."""
-    if config.image is not None:
-        return config.image.directory, config.image.layers
-    assert config.rootfs is not None  # noqa: S101 - else there is no writable layer
-    return config.rootfs, (".",)
+def _lowers(config: SandboxConfig, stack: ExitStack) -> Lowers:
+    """Return what the writable layer is on."""
+
+    def opened(path: str) -> int:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, fd)
+        return fd
+
+    image = config.image
+    if image is None:
+        assert config.rootfs is not None  # noqa: S101 - else there is no writable layer
+        return Lowers((opened(config.rootfs),))
+    if image.shown:  # not all are in one directory, but they are not many
+        return Lowers([opened(path) for path in image.paths])
+    return Lowers((opened(image.directory),), image.layers)
 
 
 @contextlib.contextmanager
 def _still(runtime: Runtime) -> Iterator[None]:
     """Stop the sandbox's processes meanwhile, where they can be stopped."""
-    if runtime.paused:
-        yield
-        return
-    try:
-        stopped = runtime.pause()
-    except UnsupportedError:
-        yield
-        return
-    try:
-        if not stopped:
-            raise does_not_pause()
-        yield
-    finally:
-        runtime.resume()
+    with runtime.quiet:
+        if runtime.paused:
+            yield
+            return
+        try:
+            stopped = runtime.pause()
+        except UnsupportedError:
+            yield
+            return
+        try:
+            if not stopped:
+                raise does_not_pause()
+            yield
+        finally:
+            runtime.resume()
 
 
 def _apart(config: SandboxConfig) -> tuple[str, ...]:

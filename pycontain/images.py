@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
+from ._configure import let_go
 from ._image import _exchange
 from ._image._archive import Format
 from ._image._config import ImageConfig
@@ -22,7 +23,6 @@ from ._image._platform import Platform
 from ._image._reference import Reference
 from ._image._registry._credentials import Credentials
 from ._image._store import Store, Swept, Usage
-from ._image._use import uses
 from ._pull import LayerProgress, OnProgress, Progress
 from ._pull import pull as _pull
 from ._stored import Image, described, loaded, present
@@ -269,12 +269,12 @@ def prune(*, unused: bool = False) -> Swept:
     Raises:
         StoreError: The store cannot be written.
     """
-    uses().let_go()
+    let_go()
     return open_store().gc(partial_age_s=0, unused=unused)
 
 
 def _swept(store: Store) -> Swept:
-    uses().let_go()
+    let_go()
     return store.gc()
 
 

@@ -4,7 +4,8 @@
 
     scripts/bench_report.py RESULTS.json [DIRECTORY]
 
-Only ratios within one run mean something; the goals are stated as such, met or not.
+Only ratios within one run mean something; the goals are stated as such, met or not. Workloads that
+the run has not measured stay as they are in the DIRECTORY.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ TITLES = {
         for kind, what in (("oneshot", "One-shot"), ("living", "A command in a living sandbox"))
         for number in (1, 8, 64)
     },
+    "oneshot_image": "One-shot from an image that is in the store, and from a root directory",
+    "pull": "An image of 216 MB from a registry here, unpacked: nothing is there before",
+    "unpack": "Its layer unpacked, not compressed",
     "footprint": "Living sandboxes",
     "import": "An interpreter that starts, imports and ends",
     "filter_number": "10,000 system calls that the filter allows by their number",
@@ -52,7 +56,7 @@ The column *floor* says what the same goal would show for `{FLOOR}`, a C program
 kernel calls: where the floor misses a goal, nothing that makes these calls can meet it here."""
 ABOUT_ISOLATION = """\
 As a program inside sees it (`benchmarks/probe.c`): what is in force, not what was asked for."""
-MEMORY = ("memory_kb", "processes_kb", "kernel_kb", "slab_kb", "available_kb")
+MEMORY = ("rss_mb", "memory_kb", "processes_kb", "kernel_kb", "slab_kb", "available_kb")
 WIDTH, BAR, LEFT, RIGHT = 860, 22, 150, 90
 COLOURS = {OURS: "#2563a8", FLOOR: "#4b8f4e"}
 OTHERS = "#9aa3ad"
@@ -75,6 +79,7 @@ class Results:
     def __init__(self, raw: Json) -> None:
         self.raw = raw
         self.workloads: dict[str, dict[str, Json]] = {name: {} for name in TITLES}
+        self.dates: dict[str, str] = {}
         for benchmark in raw["benchmarks"]:
             extra = benchmark["extra_info"]
             case = extra["runner"]
@@ -83,6 +88,19 @@ class Results:
             if "limits" in extra:
                 case += f", {extra['limits']}"
             self.workloads[extra["workload"]][case] = _summary(benchmark)
+            self.dates[extra["workload"]] = raw["datetime"][:10]
+
+    def keep(self, before: Json) -> None:
+        """Take the workloads that this run has not measured from the file of an earlier one."""
+        for workload, cases in before["workloads"].items():
+            if workload in self.workloads and not self.workloads[workload] and cases:
+                self.workloads[workload] = cases
+                earlier = before["datetime"][:10]
+                self.dates[workload] = before.get("dates", {}).get(workload, earlier)
+        for name, reason in before["absent"].items():
+            self.raw["absent"].setdefault(name, reason)
+        versions = before["remarks"].get("versions", {})
+        self.raw["remarks"]["versions"] = versions | self.raw["remarks"].get("versions", {})
 
     def median(self, workload: str, case: str) -> float | None:
         """Return a median in seconds."""
@@ -152,6 +170,15 @@ def _cost_of_limits(workload: str) -> Callable[[Results, str], float | None]:
     return measure
 
 
+def _over_a_directory(results: Results, case: str) -> float | None:
+    cost = results.difference("oneshot_image", f"{case}_image", case)
+    return None if cost is None else cost * 1000
+
+
+def _pulls_faster_than(rival: str) -> Callable[[Results, str], float | None]:
+    return lambda results, case: results.ratio("pull", rival, case)
+
+
 GOALS = (
     Goal(
         "one-shot, times the floor in C", 1.3, False, "x", lambda r, c: r.ratio("oneshot", c, FLOOR)
@@ -178,6 +205,17 @@ GOALS = (
     *(
         Goal(f"limits of {what}, over none", 0.3, False, " ms", _cost_of_limits(f"limits_{kind}_1"))
         for kind, what in (("oneshot", "a one-shot"), ("living", "a command"))
+    ),
+    Goal("one-shot from an image, over a directory", 0.5, False, " ms", _over_a_directory),
+    Goal(
+        "pull and unpack, times the decompressor",
+        1.2,
+        False,
+        "x",
+        lambda r, c: r.ratio("pull", c, "decompressor"),
+    ),
+    Goal(
+        "pull, faster than skopeo and umoci", 1, True, "x", _pulls_faster_than("skopeo and umoci")
     ),
     Goal("import, over Python + cffi", 15, False, " ms", _import_cost),
 )
@@ -232,7 +270,9 @@ def _workload_table(results: Results, workload: str) -> list[str]:
         times = [_milliseconds(found["median"]), _milliseconds(found["p99"])]
         rows.append([case, *times, ratio, *figures, str(found["rounds"])])
     head = ["runner", "median ms", "p99 ms", f"x {OURS}", *extras, "runs"]
-    return [f"### {TITLES[workload]}", "", *_table(head, rows)]
+    own, date = results.raw["datetime"][:10], results.dates[workload]
+    title = TITLES[workload] if date == own else f"{TITLES[workload]} (on {date})"
+    return [f"### {title}", "", *_table(head, rows)]
 
 
 def _isolation_table(results: Results) -> list[str]:
@@ -362,6 +402,7 @@ def summary(results: Results) -> str:
         "remarks": raw["remarks"],
         "absent": raw["absent"],
         "goals": goal_rows(results),
+        "dates": results.dates,
         "workloads": results.workloads,
     }
     return json.dumps(kept, indent=1) + "\n"
@@ -375,6 +416,9 @@ def main(arguments: list[str]) -> int:
     results = Results(json.loads(Path(arguments[0]).read_text()))
     folder = Path(arguments[1] if len(arguments) > 1 else "docs")
     folder.mkdir(exist_ok=True)
+    earlier = folder / "benchmarks.json"
+    if earlier.exists():
+        results.keep(json.loads(earlier.read_text()))
     (folder / "benchmarks.json").write_text(summary(results))
     (folder / "benchmarks.md").write_text(markdown(results))
     (folder / "benchmarks.svg").write_text(svg(results))

@@ -60,14 +60,14 @@ LACKS = {
         "systemd_outside",
         "userns_root",
         "rootrange",
-        "idmap",
+        *("idmap", "erofs"),
         *("cgroup", "cgroup_v2", "cgroup_cpu", "cgroup_memory", "cgroup_pids"),
         *("cgroup_tracking", "cgroup_exclusive"),
     },
 }
 LACKS["subids"] = LACKS["user"] - {"rootrange"} | {"single_id"}
 LACKS["userns"] = LACKS["user"] - {"userns_root"} | {"user"}
-LACKS["delegate"] = LACKS["root"] - {"user"} | {"root", "idmap"}
+LACKS["delegate"] = LACKS["root"] - {"user"} | {"root", "idmap", "erofs"}
 LACKS["session"] = LACKS["delegate"]
 
 # Small, emulated, alone, and of any age.

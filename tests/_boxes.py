@@ -13,9 +13,9 @@ import pytest
 
 from _images import add_image
 from pycontain import StoreError
+from pycontain._configure import let_go
 from pycontain._image._manifest import Manifest
 from pycontain._image._reference import Reference
-from pycontain._image._use import uses
 from pycontain._unpack import open_store
 
 Add: TypeAlias = Callable[..., Manifest]
@@ -68,7 +68,7 @@ def store_at(path: str) -> Iterator[str]:
             store = open_store()
             for name in store.names():
                 store.untag(name.reference)
-            uses().let_go()
+            let_go()
             store.gc()  # its files may be of ids that only the library can remove
 
 

@@ -17,6 +17,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -218,6 +219,16 @@ def _route() -> str:
     return ""
 
 
+def _erofs() -> str:
+    """Tell whether the layers of a store in the directory for temporary files can be archives."""
+    if _root() or _native():
+        return _root() or _native()
+    from pycontain._erofs import problem  # noqa: PLC0415 - it needs the extension
+
+    number = problem(tempfile.gettempdir())
+    return f"no file-backed EROFS: {os.strerror(number)}" if number else ""
+
+
 def _fuse() -> str:
     """Tell whether a file server of our own can be mounted, in namespaces of our own."""
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
@@ -305,7 +316,10 @@ PROBES: dict[str, Callable[[], str]] = {
     "processors_2": lambda: "" if len(os.sched_getaffinity(0)) > 1 else "one processor only",
     "memory_4g": _memory_4g,
     "overlay": _overlay,
+    # a directory of a layer below can be removed: the writable one is on tmpfs
+    "tmpfs_xattrs": lambda: _linux(6, 6),
     "fuse": _fuse,
+    "erofs": _erofs,
     "route": _route,
     "real_cpu": _real_cpu,
     "emulation": lambda: _linux(6, 7) or _tool("qemu-aarch64-static"),

@@ -25,6 +25,7 @@ STATUS = frozenset(
 )
 # Kept by the library for the life of the process: user namespaces per mapping, PID 1's program,
 # and the locks that say that the owner of its control groups lives and which ids are its own.
+# Layers of images, which go with what refers to them, are told apart in _fds().
 KEPT = re.compile(
     r"user:\[\d+\]|/memfd:pycontain|/\S+/pycontain(-\d+)?/(pycontain-[-0-9a-f]+|ids)$"
 )
@@ -44,10 +45,13 @@ class Snapshot:
 
 
 def take() -> Snapshot:
-    """Return the present state, without the groups that the library has made ahead of time."""
+    """Return the present state, without what the library keeps for the next sandbox."""
     owners = sys.modules.get("pycontain._cgroup._owner")
     if owners is not None and owners._current is not None:
         owners._current.ahead.clear()
+    layers = sys.modules.get("pycontain._erofs")
+    if layers is not None and layers._mounts:
+        sys.modules["pycontain._configure"].let_go()
     return Snapshot(
         fds=Counter(_fds()),
         processes=Counter(_processes()),
@@ -60,7 +64,9 @@ def take() -> Snapshot:
 
 def _fds() -> list[str]:
     found, kept = [], 0
-    for name in os.listdir("/proc/self/fd"):
+    layers = sys.modules.get("pycontain._erofs")
+    shown = set() if layers is None else {f"{each.fd}" for each in layers.mounted()}
+    for name in set(os.listdir("/proc/self/fd")) - shown:
         try:
             target = os.readlink(f"/proc/self/fd/{name}")
         except FileNotFoundError:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from pycontain.errors import ImageNotFoundError
 
-from ._digest import Digest
-
 if TYPE_CHECKING:
     from ._root import ImageRoot
     from ._store import Lease
@@ -82,12 +80,12 @@ class Uses:
 
 
 def _lease(image: ImageRoot) -> Lease:
-    from ._store import Store  # noqa: PLC0415 - only sandboxes of images need it
+    from ._store import Store, layer_of  # noqa: PLC0415 - only sandboxes of images need it
 
     store = Store(os.path.dirname(image.directory))
     lease = store.lease()
     try:
-        lease.keep_layers(*(_layer_id(layer) for layer in image.layers))
+        lease.keep_layers(*(layer_of(layer.partition("/")[0])[0] for layer in image.layers))
         _check(image)
     except BaseException:
         lease.close()
@@ -96,16 +94,11 @@ def _lease(image: ImageRoot) -> Lease:
 
 
 def _check(image: ImageRoot) -> None:
-    for path in image.paths:
+    for path in image.places:
         if not os.path.isdir(path):
             raise ImageNotFoundError(
                 f"image {image.name}: the layer {path} is gone: pull or load the image again"
             )
-
-
-def _layer_id(layer: str) -> Digest:
-    algorithm, dash, digits = layer.partition("/")[0].partition("-")
-    return Digest(algorithm, digits) if dash else Digest("sha256", algorithm)
 
 
 @functools.cache

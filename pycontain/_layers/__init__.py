@@ -8,7 +8,19 @@ block without the GIL.
 from __future__ import annotations
 
 from ._limits import Limits
+from ._program import Lowers
 from ._records import LayerReport, LayerWarning
-from ._verbs import Extraction, Packing, changes, empty
+from ._verbs import Extraction, Indexing, Packing, UnindexableError, changes, empty
 
-__all__ = ["Extraction", "LayerReport", "LayerWarning", "Limits", "Packing", "changes", "empty"]
+__all__ = [
+    "Extraction",
+    "Indexing",
+    "LayerReport",
+    "LayerWarning",
+    "Limits",
+    "Lowers",
+    "Packing",
+    "UnindexableError",
+    "changes",
+    "empty",
+]

@@ -23,7 +23,16 @@ from pycontain import _capabilities, _fallbacks, _native, _seccomp
 from pycontain._command import Options, Packer
 from pycontain._identity import Identity, Lease, image_identity
 from pycontain._image._user import User
-from pycontain._native import MOUNT_NODEV, MOUNT_NOSUID, MOUNT_RDONLY, Event, Idmap, Op, OpKind
+from pycontain._native import (
+    MOUNT_NODEV,
+    MOUNT_NOEXEC,
+    MOUNT_NOSUID,
+    MOUNT_RDONLY,
+    Event,
+    Idmap,
+    Op,
+    OpKind,
+)
 from pycontain._plan import Plan, attach_at
 from pycontain._runtime import Footing, Reply, Runtime, reply_pair, spawn_error
 from pycontain._seccomp import ALLOW, KILL_PROCESS, Arg, Filter, Rule
@@ -72,6 +81,8 @@ _PROFILE: Final = Profile(
     umask=0,
 )
 _RESTRICTED: Final = MOUNT_NOSUID | MOUNT_NODEV
+# Of the tree without data that an index is made of: a quarter of a gigabyte at the most.
+_SCRATCH: Final = b"size=64m,nr_inodes=262144,mode=700"
 
 
 @functools.cache
@@ -143,11 +154,19 @@ class Lowers(NamedTuple):
 
 
 def _plan(
-    ids: Identity, target_fd: int | None, lowers: Lowers, limits: Limits, *, read_only: bool
+    ids: Identity,
+    target_fd: int | None,
+    lowers: Lowers,
+    limits: Limits,
+    *,
+    read_only: bool,
+    scratch: bool,
 ) -> Plan:
     sources = _Sources(ids, 1 + len(lowers.fds))
     attr = _RESTRICTED | (MOUNT_RDONLY if read_only else 0)
     bound = [] if target_fd is None else [sources.bind(target_fd, "/tree", attr)]
+    if scratch:
+        bound = [Op(OpKind.TMPFS, "/tree", _SCRATCH, attr=_RESTRICTED | MOUNT_NOEXEC)]
     ops = [
         Op(OpKind.ROOT_TMPFS, "", b"size=4m,nr_inodes=2048,mode=755", attr=_RESTRICTED),
         Op(OpKind.FILE, "/layer", _program(), mode=0o555),
@@ -209,6 +228,13 @@ def _check_directories(fds: Sequence[int]) -> None:
             raise ConfigError(f"layer: descriptor {fd} is not of a directory")
 
 
+def _identifying(fd: int) -> tuple[str, str]:
+    """Return what the directory must be where it arrives."""
+    found = os.fstat(fd)
+    device = os.major(found.st_dev) << 32 | os.minor(found.st_dev)
+    return f"device={device}", f"inode={found.st_ino}"
+
+
 def pipe() -> tuple[int, int]:
     """Return the ends of a large pipe, above the standard streams."""
     ends = os.pipe()
@@ -222,7 +248,7 @@ class Program:
 
     Args:
         verb: What it does.
-        target_fd: The directory it works on.
+        target_fd: The directory it works on; None: an empty one of its own, in memory.
         lowers: The layers below, read-only.
         limits: Of the archive.
         options: More arguments.
@@ -238,7 +264,7 @@ class Program:
     def __init__(
         self,
         verb: str,
-        target_fd: int,
+        target_fd: int | None,
         lowers: Lowers,
         limits: Limits,
         options: Sequence[str] = (),
@@ -256,15 +282,22 @@ class Program:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         fds = tuple(null if fd is None else fd for fd in streams)
         try:
-            _check_directories((target_fd, *lowers.fds))
-            found = os.fstat(target_fd)
-            device = os.major(found.st_dev) << 32 | os.minor(found.st_dev)
-            bound, handed = (target_fd, ()) if owner is None else (None, (target_fd,))
+            given = () if target_fd is None else (target_fd,)
+            _check_directories((*given, *lowers.fds))
+            handed = () if owner is None else given
             self._start(
-                _plan(self._ids, bound, lowers, limits, read_only=read_only),
+                _plan(
+                    self._ids,
+                    None if handed else target_fd,
+                    lowers,
+                    limits,
+                    read_only=read_only,
+                    scratch=target_fd is None,
+                ),
                 [
                     *("layer", verb, *arguments(limits), f"lowers={lowers.total}"),
-                    *(f"device={device}", f"inode={found.st_ino}", f"handed={len(handed)}"),
+                    *(text for fd in given for text in _identifying(fd)),
+                    f"handed={len(handed)}",
                     f"squash={int(self._ids.mapping == 'single')}",
                     *options,
                 ],

@@ -132,6 +132,7 @@ _SENTENCES: Final[dict[str, tuple[type[ImageError], str]]] = {
         LayerError,
         "{name} begins with '.wh.', which marks deletions: it cannot be stored in a layer",
     ),
+    "unindexable": (StoreError, "no index can be made: {detail} ({where})"),
     "replaced": (StoreError, "the directory was replaced by another while it was handed over"),
 }
 _UNMAPPED: Final = (

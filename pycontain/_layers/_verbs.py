@@ -7,7 +7,7 @@ import contextlib
 import errno
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -19,42 +19,27 @@ from ._program import Lowers, Program, pipe
 from ._records import LayerReport
 
 
-class Extraction:
-    """An archive on its way into a directory. Use it in a `with`: leaving it early kills it.
-
-    Deletions become what overlayfs takes for them with the option `userxattr`: devices 0:0 and the
-    attribute `user.overlay.opaque`.
-
-    Args:
-        target_fd: An empty directory, of nobody else's concern until this is done.
-        parents: Directories of the layers below, topmost first: for directories that the archive
-            does not have, and hard links to files of theirs.
-        limits: What the archive may cost.
-        strict: A path that comes twice is an error; else the last one counts.
-        sync: The file system has written it all when `finish` returns.
-
-    Raises:
-        SpawnError, UnsupportedError: There can be no sandbox for it.
-    """
+class _Reading:
+    """An archive on its way into the program. Use it in a `with`: leaving it early kills it."""
 
     def __init__(
         self,
-        target_fd: int,
-        *,
-        parents: Sequence[int] = (),
-        limits: Limits | None = None,
-        strict: bool = False,
-        sync: bool = False,
+        verb: str,
+        target_fd: int | None,
+        parents: Sequence[int],
+        limits: Limits | None,
+        options: Sequence[str],
+        output: int | None = None,
     ) -> None:
         theirs, self._stdin = pipe()
         try:
             self._program = Program(
-                "extract",
+                verb,
                 target_fd,
                 Lowers(parents),
                 limits or Limits(),
-                (f"strict={int(strict)}", f"sync={int(sync)}"),
-                streams=(theirs, None),
+                options,
+                streams=(theirs, output),
             )
         except BaseException:
             os.close(self._stdin)
@@ -114,6 +99,90 @@ class Extraction:
     ) -> None:
         """Close it."""
         self.close()
+
+
+class Extraction(_Reading):
+    """An archive on its way into a directory.
+
+    Deletions become what overlayfs takes for them with the option `userxattr`: devices 0:0 and the
+    attribute `user.overlay.opaque`.
+
+    Args:
+        target_fd: An empty directory, of nobody else's concern until this is done.
+        parents: Directories of the layers below, topmost first: for directories that the archive
+            does not have, and hard links to files of theirs.
+        limits: What the archive may cost.
+        strict: A path that comes twice is an error; else the last one counts.
+        sync: The file system has written it all when `finish` returns.
+
+    Raises:
+        SpawnError, UnsupportedError: There can be no sandbox for it.
+    """
+
+    def __init__(
+        self,
+        target_fd: int,
+        *,
+        parents: Sequence[int] = (),
+        limits: Limits | None = None,
+        strict: bool = False,
+        sync: bool = False,
+    ) -> None:
+        options = (f"strict={int(strict)}", f"sync={int(sync)}")
+        super().__init__("extract", target_fd, parents, limits, options)
+
+
+class UnindexableError(StoreError):
+    """There is no index of an archive: EROFS cannot say something, or room was wanting."""
+
+
+class Indexing(_Reading):
+    """An archive that an index is made of: with both, EROFS shows what an extraction would make.
+
+    It cannot show sparse files, hard links to files of the parents, very large attributes, and more
+    than some 260,000 files.
+
+    Args:
+        index_fd: An empty file.
+        parents, limits, strict: As of an extraction.
+
+    Raises:
+        SpawnError, UnsupportedError: There can be no sandbox for it.
+    """
+
+    def __init__(
+        self,
+        index_fd: int,
+        *,
+        parents: Sequence[int] = (),
+        limits: Limits | None = None,
+        strict: bool = False,
+    ) -> None:
+        options = (f"strict={int(strict)}",)
+        super().__init__("index", None, parents, limits, options, os.dup(index_fd))
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Let it see a piece of the uncompressed archive.
+
+        Raises:
+            LayerError, UnsafeLayerError, LimitExceededError: What is wrong with the archive.
+            UnindexableError: It can have no index.
+        """
+        with _unindexable():
+            return super().write(data)
+
+    def finish(self) -> LayerReport:
+        """End the archive and write the index. Raises as `write`."""
+        with _unindexable():
+            return super().finish()
+
+
+@contextlib.contextmanager
+def _unindexable() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        raise UnindexableError(error.errno or 0, error.strerror or str(error)) from error
 
 
 class Packing:
@@ -211,8 +280,7 @@ def _give_excluded(fd: int, paths: Sequence[str]) -> None:
 
 def changes(
     source_fd: int,
-    directory_fd: int,
-    parents: Sequence[str],
+    lowers: Lowers,
     *,
     exclude: Sequence[str] = (),
     limits: Limits | None = None,
@@ -225,7 +293,7 @@ def changes(
 
     Args:
         source_fd: The layer, as in `Packing`.
-        directory_fd, parents: The layers below: paths in a directory, topmost first.
+        lowers: The layers below.
         exclude, limits, owner: As in `Packing`.
 
     Raises:
@@ -238,7 +306,7 @@ def changes(
         program = Program(
             "changes",
             source_fd,
-            Lowers((directory_fd,), parents),
+            lowers,
             limits or Limits(),
             ("overlay=1",),
             streams=(left_out, theirs),

@@ -26,6 +26,8 @@ void attributes_of(const struct entry *entry, struct attributes *ret)
 		.atime = entry->has_atime ? entry->atime : entry->mtime,
 		.atime_ns = entry->has_atime ? entry->atime_ns : entry->mtime_ns,
 	};
+	if (options.index) /* it means something else there (index.c) */
+		ret->atime = ret->atime_ns = 0;
 }
 
 void attributes_of_file(const struct statx *stat, struct attributes *ret)
@@ -75,6 +77,12 @@ static void check(long err, const char *call)
 		fail("os", err, call);
 }
 
+bool xattr_kept(const char *name)
+{
+	return starts_with(name, "user.") || text_equal(name, "security.capability") ||
+	       starts_with(name, "system.posix_acl_");
+}
+
 /* What overlayfs would take for its own, escaped as it has been since Linux 6.7. Returns NULL for
  * what no archive may set here: that of the host's security modules, and of its administrator. */
 static const char *allowed_name(const char *name, char escaped[XATTR_NAME_SIZE])
@@ -87,8 +95,7 @@ static const char *allowed_name(const char *name, char escaped[XATTR_NAME_SIZE])
 			       ? escaped
 			       : NULL;
 	}
-	if (starts_with(name, "user.") || text_equal(name, "security.capability") ||
-	    starts_with(name, "system.posix_acl_"))
+	if (xattr_kept(name))
 		return name;
 	warn("xattr-ignored", 0);
 	return NULL;
@@ -99,6 +106,8 @@ static bool refused(long err)
 {
 	if (err != -E_OPNOTSUPP && err != -E_PERM)
 		return false;
+	if (options.index) /* of the tree, which is not where it will be read */
+		fail("unindexable", err, "extended attribute");
 	warn("xattr-unsupported", err);
 	return true;
 }
@@ -152,9 +161,7 @@ static void xattrs_copy(int from, int to)
 	for (const char *name = names; name < names + size; name += text_length(name) + 1) {
 		long n;
 
-		if (is_own(name) ||
-		    (!starts_with(name, "user.") && !text_equal(name, "security.capability") &&
-		     !starts_with(name, "system.posix_acl_")))
+		if (is_own(name) || !xattr_kept(name))
 			continue;
 		n = sys4(__NR_fgetxattr, from, name, value, sizeof value);
 		if (n >= 0)

@@ -37,7 +37,20 @@ static void write_data(int fd, struct entry *entry)
 		fail("os", err, "truncate");
 }
 
-static void make_file(struct entry *entry, const char *path, const struct attributes *attributes)
+/* Its length, and in place of the time of access where its data is in the archive. */
+static void note_data(int fd, const struct entry *entry, struct attributes *attributes)
+{
+	long err;
+
+	if (entry->sparse)
+		fail("unindexable", 0, "sparse file");
+	err = entry->size ? sys2(__NR_ftruncate, fd, entry->size) : 0;
+	if (err < 0)
+		fail("os", err, "truncate");
+	attributes->atime = (int64_t)stream_position();
+}
+
+static void make_file(struct entry *entry, const char *path, struct attributes *attributes)
 {
 	int directory = place_parent(path);
 	long fd = -E_EXIST;
@@ -56,7 +69,10 @@ static void make_file(struct entry *entry, const char *path, const struct attrib
 	}
 	if (fd < 0)
 		fail("os", fd, "open");
-	write_data((int)fd, entry);
+	if (options.index)
+		note_data((int)fd, entry, attributes);
+	else
+		write_data((int)fd, entry);
 	attributes_set((int)fd, attributes, XATTRS_OF_ENTRY);
 	times_set((int)fd, attributes);
 	sys_close((int)fd);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Layers of images: a static program without libc that turns a tar stream into a directory for
- * overlayfs (extract), such a directory into a tar stream (pack), says what it changes of the layers
- * below (changes), or makes a directory empty (remove). It runs in a sandbox of its own (pycontain/_layers), in which there is nothing but what
- * it works on:
+ * overlayfs (extract), or makes an index of it, by which the kernel shows it as that directory
+ * (index); that turns such a directory into a tar stream (pack), says what it changes of the layers
+ * below (changes), or makes a directory empty (remove). It runs in a sandbox of its own
+ * (pycontain/_layers), in which there is nothing but what it works on:
  *
- *     /tree     the directory
+ *     /tree     the directory; to make an index, an empty tmpfs
  *     /lower/N  the layers below it, or links to them, topmost first, read-only
- *     0, 1      tar in, tar or changes out
+ *     0, 1      tar in, tar, index or changes out
  *     3         records of what was done, or of what is wrong (report.c)
  *
  * It does one thing and ends, so whatever goes wrong ends it at once: fail() does not return.
@@ -44,6 +45,12 @@ enum {
 	S_LINK = 0120000,
 	S_SOCKET = 0140000,
 
+	/* DT_* */
+	TYPE_UNKNOWN = 0,
+	TYPE_CHARACTER = 2,
+	TYPE_DIRECTORY = 4,
+	TYPE_REGULAR = 8,
+
 	RENAME_NOREPLACE_ = 1,
 	DIRECTORY_FLAGS = O_RDONLY_ | O_DIRECTORY_ | O_CLOEXEC_ | O_NONBLOCK_,
 };
@@ -70,6 +77,7 @@ struct options {
 	uint64_t overlay; /* pack: the directory is a layer; its deletions become markers */
 	uint64_t root;    /* pack: with an entry for the root itself */
 	uint64_t clamp;   /* pack: no later time of modification */
+	uint64_t index;   /* extract: without data, for an index of the archive */
 	uint64_t handed;  /* the directory is TREE_FD; there is no /tree */
 	uint64_t device;  /* what /tree must be, else it was replaced on the way here */
 	uint64_t inode;
@@ -107,6 +115,7 @@ void text_sort(const char **items, size_t n);
 const char *stream_peek(size_t size, size_t *ret_there);     /* size <= BLOCK; NULL: less is left */
 const char *stream_need(size_t size, size_t *ret_there);     /* the same, and it is taken */
 const char *stream_take(uint64_t at_most, size_t *ret_size); /* NULL: the end */
+uint64_t stream_position(void);                              /* of the next byte */
 
 /* tree.c: names below /tree. Paths begin with a slash and are clean: "/" or "/a/b". */
 extern int root_fd;
@@ -133,6 +142,18 @@ struct directory_entry {
 };
 void names_of(struct names *names, int directory); /* from the beginning */
 const struct directory_entry *names_next(struct names *names);
+/* All of them, the byte before each is its DT_*; perhaps with "." and "..". Until the next call. */
+const char **names_sorted(int directory, bool dots, size_t *ret_n);
+
+/* visit.c: directories that are still to be looked at, the next one last */
+struct visit {
+	uint64_t mark, above; /* what is to be known of it */
+	size_t length;
+	char path[PATH_SIZE];
+};
+/* Of a name in a directory, NULL: of the root. false: the path is too long, it will not be. */
+bool visit_later(const struct visit *directory, const char *name, uint64_t mark, uint64_t above);
+bool visit_next(struct visit *ret);
 
 /* tar.c */
 struct extent {
@@ -206,6 +227,7 @@ void attributes_of_file(const struct statx *stat, struct attributes *ret);
 /* xattrs: those of this open file, or */
 enum { XATTRS_NONE = -1, XATTRS_OF_ENTRY = -2 };
 void attributes_set(int fd, const struct attributes *attributes, int xattrs);
+bool xattr_kept(const char *name); /* by a layer: no label, and nothing of the administrator */
 void times_set(int fd, const struct attributes *attributes);
 void xattrs_clear(int fd);
 void times_later(const char *path, size_t length, const struct attributes *attributes);
@@ -266,6 +288,7 @@ char overlay_flag(int fd, const char *name);
 
 /* The verbs. */
 void extract(void);
+void index_write(void);
 void pack(void);
 void changes(void);
 void directory_empty(int fd);

@@ -187,6 +187,8 @@ bool lower_copy(const char *path, size_t length)
 	regular = (stat.stx_mode & S_TYPE) == S_REGULAR;
 	if ((stat.stx_mode & S_TYPE) == S_DIRECTORY)
 		fail("hardlink-directory", 0, path);
+	if (options.index)
+		fail("unindexable", 0, "hard link to a lower layer");
 	if (regular && stat.stx_size > options.bytes - counts.bytes)
 		fail_limit("bytes");
 	attributes_of_file(&stat, &attributes);

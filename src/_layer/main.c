@@ -52,6 +52,10 @@ _Noreturn void layer_main(const long *stack)
 		options.path = PATH_SIZE;
 	if (text_equal(verb, "extract")) {
 		extract();
+	} else if (text_equal(verb, "index")) {
+		options.index = 1;
+		extract();
+		index_write();
 	} else if (text_equal(verb, "pack")) {
 		pack();
 	} else if (text_equal(verb, "changes")) {

@@ -6,6 +6,7 @@ enum { BUFFER_SIZE = 1 << 20 };
 
 static char buffer[BUFFER_SIZE] __attribute__((aligned(4096)));
 static size_t begin, end;
+static uint64_t read_before; /* bytes of the input that are not in the buffer any more */
 
 static bool fill(void)
 {
@@ -23,6 +24,7 @@ const char *stream_peek(size_t size, size_t *ret_there)
 	if (end - begin < size && begin) {
 		for (size_t i = 0; i < end - begin; i++)
 			buffer[i] = buffer[begin + i];
+		read_before += begin;
 		end -= begin;
 		begin = 0;
 	}
@@ -46,6 +48,7 @@ const char *stream_take(uint64_t at_most, size_t *ret_size)
 	const char *at;
 
 	if (begin == end) {
+		read_before += end;
 		begin = end = 0;
 		if (!fill())
 			return NULL;
@@ -54,4 +57,9 @@ const char *stream_take(uint64_t at_most, size_t *ret_size)
 	at = buffer + begin;
 	begin += *ret_size;
 	return at;
+}
+
+uint64_t stream_position(void)
+{
+	return read_before + begin;
 }

@@ -42,7 +42,8 @@ void tree_open(bool symlinks)
 	if (fd < 0)
 		fail("os", fd, "tree");
 	root_fd = (int)fd;
-	check_tree();
+	if (!options.index)
+		check_tree();
 	resolve = RESOLVE_IN_ROOT_ | RESOLVE_NO_MAGICLINKS_;
 	if (!symlinks)
 		resolve |= RESOLVE_NO_SYMLINKS_;
@@ -191,4 +192,38 @@ const struct directory_entry *names_next(struct names *names)
 		if (!text_equal(entry->name, ".") && !text_equal(entry->name, ".."))
 			return entry;
 	}
+}
+
+static void name_add(struct region *found, uint8_t type, const char *name)
+{
+	size_t size = text_length(name) + 1;
+	char *to = region_add(found, size + 1);
+
+	to[0] = (char)type;
+	memcpy(to + 1, name, size);
+}
+
+const char **names_sorted(int directory, bool dots, size_t *ret_n)
+{
+	static struct names names;
+	static struct region found, sorted;
+	const struct directory_entry *entry;
+	const char *at;
+	size_t n = dots ? 2 : 0;
+
+	region_empty(&found);
+	region_empty(&sorted);
+	if (dots) {
+		name_add(&found, TYPE_DIRECTORY, ".");
+		name_add(&found, TYPE_DIRECTORY, "..");
+	}
+	names_of(&names, directory);
+	for (; (entry = names_next(&names)); n++)
+		name_add(&found, entry->type, entry->name);
+	at = found.base + 1;
+	for (size_t i = 0; i < n; i++, at += text_length(at) + 2)
+		memcpy(region_add(&sorted, sizeof at), &at, sizeof at);
+	text_sort((const char **)(void *)sorted.base, n);
+	*ret_n = n;
+	return (const char **)(void *)sorted.base;
 }

@@ -6,8 +6,6 @@
  */
 #include "layer.h"
 
-enum { TYPE_UNKNOWN = 0, TYPE_CHARACTER = 2, TYPE_REGULAR = 8 };
-
 char walk_path[PATH_SIZE + 1];
 size_t walk_length;
 static const struct walker *walker;
@@ -75,9 +73,7 @@ static bool is_excluded_in(const char *name)
 	return path_add(path, walk_length, name, text_length(name)) && is_excluded(path);
 }
 
-/* A name in the directory, after a byte with its type. */
-static struct region found, sorted;
-
+/* A name of names_sorted(). */
 static bool is_deleted(int directory, const char *name, bool by_attribute)
 {
 	struct statx stat;
@@ -100,36 +96,11 @@ static bool is_deleted(int directory, const char *name, bool by_attribute)
 	return deleted;
 }
 
-static size_t sort_names(int directory)
-{
-	static struct names names;
-	const struct directory_entry *entry;
-	size_t n = 0;
-	const char *at;
-
-	region_empty(&found);
-	region_empty(&sorted);
-	names_of(&names, directory);
-	while ((entry = names_next(&names))) {
-		size_t size = text_length(entry->name) + 1;
-		char *to = region_add(&found, size + 1);
-
-		to[0] = (char)entry->type;
-		memcpy(to + 1, entry->name, size);
-		n++;
-	}
-	at = found.base + 1;
-	for (size_t i = 0; i < n; i++, at += text_length(at) + 2)
-		memcpy(region_add(&sorted, sizeof at), &at, sizeof at);
-	text_sort((const char **)(void *)sorted.base, n);
-	return n;
-}
-
 static void visit_children(int directory)
 {
 	char opaque = overlay_flag(directory, OPAQUE);
-	size_t n = sort_names(directory);
-	const char **names = (const char **)(void *)sorted.base;
+	size_t n;
+	const char **names = names_sorted(directory, false, &n);
 
 	if (opaque == 'y')
 		walker->opaque(directory);

@@ -108,34 +108,6 @@ bool whiteout_entry(const char *path)
 	return true;
 }
 
-/* Directories that are still to be looked at: their paths, with a byte before each that says
- * whether they are below an opaque one. */
-static struct region pending;
-
-static void push(const char *path, size_t length, bool hidden)
-{
-	uint64_t size = length + 2;
-	char *at = region_add(&pending, size + sizeof size);
-
-	at[0] = hidden ? 1 : 0;
-	memcpy(at + 1, path, length + 1);
-	memcpy(at + size, &size, sizeof size);
-}
-
-static bool pop(char path[PATH_SIZE], size_t *ret_length, bool *ret_hidden)
-{
-	uint64_t size;
-
-	if (pending.used == 0)
-		return false;
-	memcpy(&size, pending.base + pending.used - sizeof size, sizeof size);
-	pending.used -= size + sizeof size;
-	*ret_hidden = pending.base[pending.used];
-	*ret_length = (size_t)size - 2;
-	memcpy(path, pending.base + pending.used + 1, *ret_length + 1);
-	return true;
-}
-
 /*
  * In a directory that is not merged with one below, readdir(3) would show a whiteout whose name then
  * cannot be opened. Without consequence for what is too deep for a path.
@@ -143,33 +115,28 @@ static bool pop(char path[PATH_SIZE], size_t *ret_length, bool *ret_hidden)
 void whiteouts_drop_hidden(void)
 {
 	static struct names names;
-	char path[PATH_SIZE];
-	size_t length;
-	bool hidden;
+	static struct visit visit;
 
 	if (!counts.opaque || !counts.whiteouts)
 		return;
-	push("/", 1, false);
-	while (pop(path, &length, &hidden)) {
+	(void)visit_later(NULL, "", false, 0);
+	while (visit_next(&visit)) {
 		const struct directory_entry *entry;
-		int fd = directory_at(path, length);
+		int fd = directory_at(visit.path, visit.length);
+		bool hidden;
 
 		if (fd < 0)
 			continue;
-		hidden = hidden || is_opaque(fd);
+		hidden = visit.mark || is_opaque(fd);
 		names_of(&names, fd);
 		while ((entry = names_next(&names))) {
-			size_t size = text_length(entry->name), longer;
 			struct statx stat;
 			uint32_t kind = kind_of(fd, entry->name, &stat);
 
 			if (hidden && kind == S_CHARACTER && is_whiteout(&stat))
 				(void)sys3(__NR_unlinkat, fd, entry->name, 0);
-			if (kind == S_DIRECTORY &&
-			    (longer = path_add(path, length, entry->name, size))) {
-				push(path, longer, hidden);
-				path[length] = '\0';
-			}
+			if (kind == S_DIRECTORY)
+				(void)visit_later(&visit, entry->name, hidden, 0);
 		}
 	}
 }

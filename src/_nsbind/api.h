@@ -498,6 +498,10 @@ void nsb_userns_release(struct nsb_userns_holder *holder);
 /* Whether path can be shown through an idmapped mount. Returns 0 or a negative errno. */
 int nsb_can_idmap(const char *path, int userns_fd);
 
+/* A read-only mount, in no namespace, of an archive by its index. Returns its descriptor or a
+ * negative errno. */
+int nsb_mount_index(int index_fd, int archive_fd);
+
 /* One message with its descriptors. Returns 0 or a negative errno. */
 int nsb_send(int control_fd, const void *message, size_t size, const int32_t *fds, uint32_t n_fds);
 

@@ -16,7 +16,6 @@ enum {
 	MS_BIND_ = 4096,
 	MS_REC_ = 16384,
 	/* what statfs(2) reports and a remount must repeat, lest it clear a locked flag: EPERM */
-	FSCONFIG_SET_FLAG_ = 0,
 	ST_KEPT_ = 1 | 2 | 4 | 8 | 1024 | 2048 | 4096,
 };
 

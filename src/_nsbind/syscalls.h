@@ -125,6 +125,7 @@ static inline long sys_call6(long n, long a, long b, long c, long d, long e, lon
 #define OPEN_TREE_CLONE_         1u
 #define MOVE_MOUNT_F_EMPTY_PATH_ 0x04u
 #define MOVE_MOUNT_T_EMPTY_PATH_ 0x40u
+#define FSCONFIG_SET_FLAG_       0u
 #define FSCONFIG_SET_STRING_     1u
 #define FSCONFIG_CMD_CREATE_     6u
 #define FSOPEN_CLOEXEC_          1u

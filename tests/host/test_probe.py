@@ -70,7 +70,8 @@ def test_a_user_without_subordinate_ids() -> None:
 
 @pytest.mark.requires("idmap")
 def test_what_only_root_has(report: host.Report) -> None:
-    assert report["idmapped mounts"].ok
+    root = report["idmapped mounts"]  # of a machine it may be an overlay
+    assert root.ok or root.blocked_by is host.BlockedBy.CONFIGURATION
     assert {"EROFS from a file"} <= {finding.name for finding in report}
 
 
@@ -90,3 +91,18 @@ def test_limits_that_cannot_be_had_are_no_reason_not_to_start(report: host.Repor
 
 def test_it_can_be_asked_beside_an_event_loop() -> None:
     assert asyncio.run(asyncio.to_thread(host.probe)).ok
+
+
+@pytest.mark.requires("idmap")
+def test_a_store_where_none_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYCONTAIN_STORE", "/sys/kernel/store")
+    report = host.probe()
+    assert report.ok
+    for name, why in (
+        ("idmapped mounts of /sys/kernel", "does not idmap mounts of its file system"),
+        ("EROFS from a file", "no file can be made in /sys/kernel"),
+    ):
+        cause = report[name].cause
+        assert cause is not None
+        assert cause.blocked_by is host.BlockedBy.CONFIGURATION
+        assert why in cause.why

@@ -28,7 +28,7 @@ from pycontain import (
     StoreError,
     images,
 )
-from pycontain._image._use import uses
+from pycontain._configure import let_go
 from pycontain._unpack import open_store
 
 __all__ = ["add", "busybox", "store_path", "warm"]
@@ -205,7 +205,7 @@ def test_an_image_in_use_is_kept(add: Add) -> None:
 def test_a_layer_that_was_removed_is_unpacked_again(add: Add, store_path: str) -> None:
     add("box", archive(entry("file", data=b"text")))
     assert sh("cat /file", image="box") == "text"
-    uses().let_go()
+    let_go()
     for name in os.listdir(f"{store_path}/layers"):
         os.rename(f"{store_path}/layers/{name}", f"{store_path}/trash/{name}")
     assert sh("cat /file", image="box") == "text"

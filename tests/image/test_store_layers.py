@@ -56,7 +56,37 @@ def test_a_build_that_fails_leaves_nothing(store: Store) -> None:
     assert build(store).layer_id == DIFF
 
 
-@pytest.mark.parametrize("left", ["", "diff", "diff/half", "meta.json"])
+def test_an_archive_with_an_index(store: Store) -> None:
+    with store.lease() as lease, store.build_layer(lease, DIFF, CHAIN) as building:
+        building.append(b"one")
+        building.append(b"two")
+        assert list(building.archive()) == [b"onetwo"]
+        with building.index() as file:
+            file.write(b"index")
+        made = building.commit(DIFF, form="erofs", size=7)
+    assert (made.form, sorted(os.listdir(made.path))) == (
+        "erofs",
+        ["index", "layer.tar", "meta.json"],
+    )
+    assert store.layer(DIFF) == made
+    assert (store.usage().layers, store.usage().erofs_layers) == (1, 1)
+    with store.lease() as lease, store.build_layer(lease, DIFF, forms=["erofs"]) as building:
+        assert building.layer == made
+
+
+def test_a_form_that_will_not_do_is_made_anew(store: Store) -> None:
+    made = build(store)
+    with store.lease() as lease, store.build_layer(lease, DIFF, forms=["erofs"]) as building:
+        assert building.layer is None
+        building.append(b"data")
+        building.index().close()
+        building.commit(DIFF)  # there was no index of it
+    assert store.layer(DIFF) == made
+    assert os.listdir(f"{store.path}/ingest") == []
+    assert store.gc().layers == 1
+
+
+@pytest.mark.parametrize("left", ["", "diff", "diff/half", "meta.json", "layer.tar", "index"])
 def test_what_a_dead_process_left_is_not_used(store: Store, left: str) -> None:
     folder = Path(store.path, "ingest", f"layer-sha256-{CHAIN.hex}")
     (folder / left).mkdir(parents=True)

@@ -40,7 +40,7 @@ LEVELS = {
         ),
         *("_living", "_collect"),
     ),
-    3: ("_runtime", "_watch", "_streams", "_explain", "_vet"),
+    3: ("_runtime", "_watch", "_streams", "_explain", "_vet", "_erofs"),
     4: (
         *("_process", "_files", "_layers", "_unpack", "_pull", "_push", "_root"),
         *("_stored", "_writable"),

@@ -2,7 +2,7 @@
 """The content store: what was pulled, built or imported, by its digest.
 
     blobs/sha256/HEX    as they came, never changed
-    layers/HEX/         extracted trees (`_layers`)
+    layers/HEX[.erofs]/ extracted trees, and archives with an index (`_layers`)
     names/              what names stand for (`_names`)
     leases/             what living processes use (`_leases`)
     ingest/             what is on its way in (`_ingest`)
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from ._home import default_path
 from ._ingest import Ingest, Spool
-from ._layers import Layer, LayerBuild
+from ._layers import ARCHIVE, INDEX, Form, Layer, LayerBuild, layer_of
 from ._leases import Lease
 from ._names import Name
 from ._store import Store
@@ -27,6 +27,9 @@ from ._sweep import Swept
 from ._usage import Usage
 
 __all__ = [
+    "ARCHIVE",
+    "INDEX",
+    "Form",
     "Ingest",
     "Layer",
     "LayerBuild",
@@ -37,4 +40,5 @@ __all__ = [
     "Swept",
     "Usage",
     "default_path",
+    "layer_of",
 ]

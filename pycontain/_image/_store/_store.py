@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final
 
 from pycontain._image import _media
@@ -29,7 +29,7 @@ from pycontain.errors import (
 from . import _names, _sweep
 from ._home import Home, explained
 from ._ingest import CHUNK, Ingest, Spool, blob_path, blob_size
-from ._layers import Layer, LayerBuild, read_layer
+from ._layers import ARCHIVE, FORMS, INDEX, Form, Layer, LayerBuild, find_layer, read_layer
 from ._leases import Lease
 from ._names import Name
 from ._sweep import PARTIAL_AGE_S, RemoveTree, Swept
@@ -183,24 +183,28 @@ class Store:
     # Layers.
 
     def layer(self, *layer_ids: Digest) -> Layer | None:
-        """Return the first of these layers that is extracted. To rely on it, keep it first."""
-        found = (read_layer(self._home, layer_id) for layer_id in layer_ids)
-        return next(filter(None, found), None)
+        """Return the first of these layers that is ready. To rely on it, keep it first."""
+        return find_layer(self._home, layer_ids)
 
     def build_layer(
-        self, lease: Lease, *layer_ids: Digest, patience_s: float = FETCH_PATIENCE_S
+        self,
+        lease: Lease,
+        *layer_ids: Digest,
+        forms: Sequence[Form] = FORMS,
+        patience_s: float = FETCH_PATIENCE_S,
     ) -> LayerBuild:
-        """Begin to extract a layer, or wait for another process that does.
+        """Begin to make a layer, or wait for another process that does.
 
         Args:
             lease: Keeps the layer.
             layer_ids: The names that the layer may get: its diff_id first, then its chain id.
+            forms: Those in which it will do if it is there, the best first.
             patience_s: How long to wait.
 
         Raises:
             StoreError: The store cannot be written, or the other process takes too long.
         """
-        return LayerBuild(self._home, lease, layer_ids, patience_s=patience_s)
+        return LayerBuild(self._home, lease, layer_ids, forms=forms, patience_s=patience_s)
 
     # Names.
 
@@ -323,16 +327,34 @@ class Store:
                 yield f"blob {digest}: {error}"
 
     def _check_layers(self) -> Iterator[str]:
-        for digest, path, _ in _sweep.all_layers(self._home):
+        for digest, form, path, _ in _sweep.all_layers(self._home):
             try:
-                layer = None if digest is None else read_layer(self._home, digest)
+                layer = None if digest is None else read_layer(self._home, digest, form)
+                whole = layer is not None and _is_whole(layer)
             except ImageError as error:
                 yield f"{path}: {error}"
                 continue
-            if (layer is None or not os.path.isdir(layer.path)) and os.path.exists(path):
+            if not whole and os.path.exists(path):
                 yield f"{path}: not a complete layer"
 
     def _check_names(self) -> Iterator[str]:
         for name in self.names():
             if not self.present(name.target) and self.name(name.reference) == name:
                 yield f"{name.reference}: no manifest is here with all its blobs"
+
+
+def _is_whole(layer: Layer) -> bool:
+    """Tell whether all parts are there. Raises DigestMismatchError: an archive is damaged."""
+    if layer.form == "directory":
+        return os.path.isdir(layer.path)
+    if not os.path.isfile(f"{layer.path}/{INDEX}"):
+        return False
+    verifier = Verifier(layer.diff_id)
+    try:
+        with open(f"{layer.path}/{ARCHIVE}", "rb", buffering=0) as file:
+            while chunk := file.read(CHUNK):
+                verifier.update(chunk)
+    except FileNotFoundError:
+        return False
+    verifier.finish()
+    return True

@@ -23,7 +23,7 @@ from pycontain.errors import ImageError
 from . import _names
 from ._home import Home, close_unlocked, explained, try_lock
 from ._ingest import blob_path
-from ._layers import layer_of, read_layer
+from ._layers import Form, layer_of, read_layer
 from ._leases import living, remove_dead
 
 PARTIAL_AGE_S: Final = 24 * 60 * 60.0
@@ -134,7 +134,7 @@ def sweep(home: Home, *, partial_age_s: float = PARTIAL_AGE_S) -> Swept:
     marked = mark(home)
     blobs = [(path, size) for digest, path, size in all_blobs(home) if digest not in marked.blobs]
     layers = [
-        (path, size) for digest, path, size in all_layers(home) if digest not in marked.layers
+        (path, size) for digest, _, path, size in all_layers(home) if digest not in marked.layers
     ]
     leftovers = _discard_leftovers(home, time.time() - partial_age_s)
     for path, _ in (*blobs, *layers):
@@ -155,16 +155,17 @@ def all_blobs(home: Home) -> Iterator[tuple[Digest | None, str, int]]:
                     yield digest, entry.path, entry.stat(follow_symlinks=False).st_size
 
 
-def all_layers(home: Home) -> Iterator[tuple[Digest | None, str, int]]:
-    """Yield id, path and size of each layer; None for what is none."""
+def all_layers(home: Home) -> Iterator[tuple[Digest | None, Form, str, int]]:
+    """Yield id, form, path and size of each layer; None for what is none."""
     with os.scandir(home.at("layers")) as entries:
         for entry in entries:
             digest, size = None, 0
+            form: Form = "directory"
             with contextlib.suppress(ImageError):
-                digest = layer_of(entry.name)
-                layer = read_layer(home, digest)
+                digest, form = layer_of(entry.name)
+                layer = read_layer(home, digest, form)
                 size = 0 if layer is None else layer.size
-            yield digest, entry.path, size
+            yield digest, form, entry.path, size
 
 
 def _discard_leftovers(home: Home, before: float) -> list[int]:

@@ -18,7 +18,8 @@ class Usage:
     Attributes:
         names: How many names.
         blobs, blob_size: How many, and their bytes.
-        layers, layer_size: Extracted ones, and their bytes.
+        layers, layer_size: Those that are ready to be shown, and their bytes.
+        erofs_layers: How many of them are archives with an index.
         garbage_size: Bytes of blobs and layers that neither a name nor a living process needs.
         leftover_size: Bytes of interrupted downloads.
         trash: How many things wait to be removed.
@@ -29,6 +30,7 @@ class Usage:
     blob_size: int
     layers: int
     layer_size: int
+    erofs_layers: int
     garbage_size: int
     leftover_size: int
     trash: int
@@ -40,13 +42,14 @@ def usage(home: Home) -> Usage:
         marked = mark(home)
         blobs, layers = list(all_blobs(home)), list(all_layers(home))
         garbage = [size for digest, _, size in blobs if digest not in marked.blobs]
-        garbage += [size for digest, _, size in layers if digest not in marked.layers]
+        garbage += [size for digest, _, _, size in layers if digest not in marked.layers]
         return Usage(
             names=len(_names.read_all(home)),
             blobs=len(blobs),
             blob_size=sum(size for _, _, size in blobs),
             layers=len(layers),
-            layer_size=sum(size for _, _, size in layers),
+            layer_size=sum(size for *_, size in layers),
+            erofs_layers=sum(form == "erofs" for _, form, _, _ in layers),
             garbage_size=sum(garbage),
             leftover_size=_files_size(home.at("ingest")),
             trash=len(os.listdir(home.at("trash"))),

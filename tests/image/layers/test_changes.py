@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from _archives import DIRECTORY, FIFO, archive, directory, entry, symlink
-from pycontain._layers import Limits, changes
+from _stack import Stack
+from pycontain._layers import Limits, Lowers, changes
 from pycontain.errors import LimitExceededError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from _stack import Stack
 
 BELOW = [
     archive(directory("d"), entry("d/a"), entry("d/b"), entry("x"), symlink("l", "d")),
@@ -25,12 +25,15 @@ BELOW = [
 
 
 def told(stack: Stack, *, exclude: tuple[str, ...] = (), limits: Limits | None = None) -> list[str]:
-    top, *below = [path.name for path in reversed(stack.layers)]
-    fds = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (stack.root / top, stack.root)]
+    paths = stack.layers[::-1]
+    together = all(path.parent == stack.root for path in paths)
+    opened = paths[:1] + ([stack.root] if together else paths[1:])
+    top, *fds = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in opened]
+    lowers = Lowers(fds, [path.name for path in paths[1:]] if together else None)
     try:
-        found = changes(fds[0], fds[1], below, exclude=exclude, limits=limits)
+        found = changes(top, lowers, exclude=exclude, limits=limits)
     finally:
-        for fd in fds:
+        for fd in (top, *fds):
             os.close(fd)
     return [f"{kind} {os.fsdecode(path)}" for kind, path in found]
 
@@ -67,6 +70,7 @@ def test_what_is_excluded(stack: Stack) -> None:
     assert told(stack, exclude=("/x", "/d/c", "/y/z/")) == ["M /d/b", "A /y"]
 
 
+@pytest.mark.parametrize("stack", [Stack], ids=["directory"], indirect=True)
 def test_deletions_as_attributes(stack: Stack) -> None:
     """The other form of whiteouts, which overlayfs writes since Linux 6.7."""
     for data in (*BELOW, archive(directory("d"), entry("d/b"))):
