@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from _oci_command import ENV, PROGRAM
+from _oci_command import PROGRAM
 from pycontain import __version__
 from pycontain._oci._default_spec import default_config
 from pycontain._oci_cli._lifecycle import parse_signal
@@ -503,7 +503,15 @@ class TestContainers:
             pytest.skip(f"{other} is not installed")
         bundle = runtime.bundle("echo", "hello")
         hidden = 'for d in /sys/fs/cgroup/unified; do umount $d 2>/dev/null; done; exec "$@"'
-        command = [program, "--root", tmp_path / "other", "run", "--bundle", bundle, "pycontain-x"]
+        command = [
+            program,
+            "--root",
+            str(tmp_path / "other"),
+            "run",
+            "-b",
+            str(bundle),
+            "pycontain-x",
+        ]
         done = subprocess.run(
             ["unshare", "-m", "sh", "-c", hidden, "sh", *command],
             stdin=subprocess.DEVNULL,
