@@ -375,9 +375,10 @@ def test_the_listener_of_a_filter(containers: Containers, tmp_path: Path) -> Non
     assert "Function not implemented" in output
 
 
-def test_the_keyring_is_its_own(containers: Containers) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_keyring(containers: Containers, shared: bool) -> None:
     if not Path("/proc/keys").exists():
         pytest.skip("this kernel has no /proc/keys")
-    output = containers.sh("cat /proc/keys", process(capabilities={}))
-    assert "_ses.pycontain-test" in output
-    assert "_ses.pycontain-test" not in containers.sh("cat /proc/keys", no_new_keyring=True)
+    name = f"pycontain-test-{os.getpid()}-keyring-{shared}"
+    output = containers.sh("cat /proc/keys", no_new_keyring=shared, name=name)
+    assert (f"_ses.{name}" not in output) == shared
