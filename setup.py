@@ -123,9 +123,7 @@ def c_compiler() -> list[str]:
     return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
 
 
-def build_program(
-    compiler: list[str], sources: tuple[Path, ...], target: Path, *more: str
-) -> None:
+def build_program(compiler: list[str], sources: tuple[Path, ...], target: Path, *more: str) -> None:
     """Build a static program with `more` flags."""
     flags = [*PROGRAM_FLAGS, *MACHINE_FLAGS.get(platform.machine(), ()), *WARNINGS, *more]
     flags += supported(compiler, HARDENING_OF_CODE)
@@ -192,7 +190,7 @@ class BuildCommand(build_scripts):
 
     def run(self) -> None:
         """Build it; in an editable installation it knows the work tree."""
-        tree = f'-DSOURCE_TREE="{Path.cwd()}"' if self.editable_mode else "-DSOURCE_TREE=\"\""
+        tree = f'-DSOURCE_TREE="{Path.cwd()}"' if self.editable_mode else '-DSOURCE_TREE=""'
         build_program(c_compiler(), COMMAND_SOURCES, Path(self.build_dir, COMMAND), tree)
 
     def get_source_files(self) -> list[str]:

@@ -750,17 +750,17 @@ def send(control_fd: int, message: bytes, fds: Sequence[int]) -> None:
 def set_scheduler(pid: int, **fields: int) -> None:
     """Set a process's scheduling: the fields of struct nsb_scheduler. Raises OSError."""
     scheduler = ffi.new("struct nsb_scheduler *", fields)
-    _raise(lib.nsb_set_scheduler(pid, scheduler))
+    _check(lib.nsb_set_scheduler(pid, scheduler))
 
 
 def set_io_priority(pid: int, priority: int) -> None:
     """Set a process's I/O priority, its class shifted by 13 (ioprio_set(2)). Raises OSError."""
-    _raise(lib.nsb_set_io_priority(pid, priority))
+    _check(lib.nsb_set_io_priority(pid, priority))
 
 
-def _raise(error: int) -> None:
-    if error < 0:
-        raise OSError(-error, os.strerror(-error))
+def _check(result: int) -> None:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
 
 
 def kill(pidfd: int, number: int) -> None:

@@ -519,8 +519,8 @@ def _enforcement(
     return rows
 
 
-def _filter(config: SandboxConfig, profile: Profile, ids: Identity) -> _seccomp.Filter:
-    """The profile's filter, and what this configuration adds to it.
+def filter_of(config: SandboxConfig, profile: Profile, ids: Identity) -> _seccomp.Filter:
+    """Return the profile's filter with what this configuration adds to it.
 
     No other processors than those of `cpuset`; no set-id bits on files that would be the host's
     root's.
@@ -587,7 +587,7 @@ def compile_plan(config: SandboxConfig) -> Plan:
     abi = _native.landlock_abi()
     rules = _landlock.ruleset(config, profile, abi)
     enforcement["landlock"] = _landlock.control(rules, profile, abi)
-    audit = _audit.prepare(config, _filter(config, profile, ids))
+    audit = _audit.prepare(config, filter_of(config, profile, ids))
     if config.audit:
         enforcement["audit"] = audit.control
     if config.trace:

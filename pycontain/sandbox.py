@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import select
 import threading
@@ -240,6 +241,26 @@ class Sandbox(Configured):
             return _groups.stats(runtime.tree)
         check_positive(interval, "interval")
         return _stats_of(runtime, interval)
+
+    def to_bundle(self, directory: StrPath, args: Sequence[Argument] = ("sh",)) -> None:
+        """Write this sandbox as a bundle of the OCI runtime specification, which crun and runc run.
+
+        The root is copied into it, or shown from where it is if it is a directory and `read_only`.
+        docs/runtime.md says what a bundle has no words for.
+
+        Args:
+            directory: Where; it is made.
+            args: The program of the container, and its arguments.
+
+        Raises:
+            ConfigError: An option that a bundle cannot express, by its name.
+            OSError: It cannot be written.
+        """
+        from ._oci._export import export  # noqa: PLC0415 - few programs need it
+
+        # A plan is shared by configurations that differ in limits only.
+        plan = dataclasses.replace(self.plan, config=self._config)
+        export(plan, os.fspath(directory), args)
 
     def denials(self) -> Denials | None:
         """Return the system calls that were refused so far, to all commands and what they left.

@@ -150,7 +150,7 @@ class _Walk:
             found = os.fstat(fd)
             if stat.S_ISDIR(found.st_mode):
                 merged.append(fd)
-                if _is_opaque(fd):
+                if is_opaque(fd):
                     break
                 continue
             if merged or (stat.S_ISCHR(found.st_mode) and found.st_rdev == 0):  # a whiteout
@@ -176,7 +176,8 @@ def _parts(path: str) -> list[str]:
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]
 
 
-def _is_opaque(fd: int) -> bool:
+def is_opaque(fd: int) -> bool:
+    """Tell whether a directory of a layer hides those of the same name below it."""
     for name in _OPAQUE:
         with contextlib.suppress(OSError):
             if os.getxattr(f"/proc/self/fd/{fd}", name) == b"y":

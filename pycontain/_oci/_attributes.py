@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import resource
+from functools import partial
 
 from pycontain import _native
 from pycontain.errors import SpawnError
@@ -58,10 +59,10 @@ def set_affinity(pid: int, process: Process) -> None:
     for text in process.exec_cpu_affinity:
         if text:
             cpus = _cpus(text)
-            _set("process.execCPUAffinity", lambda cpus=cpus: os.sched_setaffinity(pid, cpus))
+            _set("process.execCPUAffinity", partial(os.sched_setaffinity, pid, cpus))
 
 
-def _set(field: str, change: Callable[[], None]) -> None:
+def _set(field: str, change: Callable[[], object]) -> None:
     try:
         change()
     except OSError as error:
@@ -77,14 +78,7 @@ def _raise_limits(pid: int, process: Process) -> None:
         if current == resource.RLIM_INFINITY or 0 <= wanted <= current:
             continue
         limits = (soft, wanted)
-        _set(
-            f"process.rlimits: {row.type}",
-            lambda number=number, limits=limits: _limit(pid, number, limits),
-        )
-
-
-def _limit(pid: int, number: int, limits: tuple[int, int]) -> None:
-    resource.prlimit(pid, number, limits)
+        _set(f"process.rlimits: {row.type}", partial(resource.prlimit, pid, number, limits))
 
 
 def _write(path: str, text: str) -> None:

@@ -85,7 +85,7 @@ class Sets(Value):
 
 
 def capability_sets(process: Process) -> Sets:
-    """Return the masks. Ambient ones that the kernel would refuse are left out (capabilities(7))."""
+    """Return the masks, without what the kernel would refuse (capabilities(7))."""
     if process.capabilities is None:
         return Sets()
     masks = {name: _capabilities.mask(getattr(process.capabilities, name)) for name in Sets._fields}
@@ -94,7 +94,7 @@ def capability_sets(process: Process) -> Sets:
     return Sets(**masks)
 
 
-def pack_setup(
+def pack_setup(  # noqa: PLR0913 - what differs between creation and exec
     process: Process,
     filter_: Filter,
     *,

@@ -8,7 +8,6 @@ import signal as signals
 import socket
 
 from pycontain import _native
-from pycontain._native import Event
 from pycontain.errors import (
     ConfigError,
     ContainerError,
@@ -28,6 +27,7 @@ from ._namespaces import Joins
 from ._parse import parse_config
 from ._state import Entry, Record, StateDir, timestamp
 from ._status import SOCKET, is_alive, process_start, state, status
+from ._userns import may_set_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ class Container:
     def _follow(self, creation: Creation, init: Init, record: Record, pid_file: str | None) -> None:
         master = creation.follow(
             init,
-            {**state(self._entry, record), "status": "creating", "pid": init.pid},
+            self._state_of(record.replace(pid=init.pid), "creating"),
             lambda pid: set_attributes(pid, creation.process),
         )
         start = process_start(init.pid)
@@ -281,14 +281,17 @@ class Container:
         """
         with self._entry.lock():
             record = self._entry.read()
-            now = status(self._entry, record)
-            if now == "stopped":
-                raise ContainerStateError("cannot start a container that has stopped")
-            if now != "created":
-                raise ContainerStateError(f"cannot start an already {now} container")
+            self._check_created(record)
             config = self.config()
             self._start(config, record)
         self._poststart(config, record)
+
+    def _check_created(self, record: Record) -> None:
+        now = status(self._entry, record)
+        if now == "stopped":
+            raise ContainerStateError("cannot start a container that has stopped")
+        if now != "created":
+            raise ContainerStateError(f"cannot start an already {now} container")
 
     def _start(self, config: Config, record: Record) -> None:
         channel = Channel(self._connect())
@@ -299,21 +302,23 @@ class Container:
                 self._state_of(record, "created"),
                 channel,
             )
-            channel.go()
-            report, _ = channel.receive()
-            if report is not None and report.event == Event.DONE:
-                os.unlink(SOCKET, dir_fd=self._entry.fd)
-                report = self._await_exec(channel, record.pid, config)
-            elif report is None:
-                raise ContainerError("the container's process died before it was started")
-            if report is not None:
-                assert config.process is not None  # noqa: S101 - it was created
-                raise failure_error(report, (), config.process.args[0])
+            self._go(channel, config, record)
         except BaseException:
             self._kill_now(record)
             raise
         finally:
             channel.close()
+
+    def _go(self, channel: Channel, config: Config, record: Record) -> None:
+        channel.go()
+        report, _ = channel.receive()
+        if report is None:
+            raise ContainerError("the container's process died before it was started")
+        os.unlink(SOCKET, dir_fd=self._entry.fd)
+        failure = self._await_exec(channel, record.pid, config)
+        if failure is not None:
+            assert config.process is not None  # noqa: S101 - it was created
+            raise failure_error(failure, (), config.process.args[0])
 
     def _await_exec(self, channel: Channel, pid: int, config: Config) -> _native.Report | None:
         """Return the failure of the exec, or None: it ends the connection.
@@ -331,7 +336,8 @@ class Container:
 
     def _state_of(self, record: Record, now: str) -> dict[str, Any]:
         """Return the state for hooks, at a moment of the life cycle that the kernel cannot tell."""
-        return {**state(self._entry, record), "status": now}
+        pid = 0 if now == "stopped" else record.pid
+        return {**state(self._entry, record), "status": now, "pid": pid}
 
     def _connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -485,7 +491,7 @@ class Container:
         assert exit_status is not None  # noqa: S101 - it waits without a limit
         return exit_status
 
-    def exec(
+    def exec(  # noqa: PLR0913 - the options of every runtime
         self,
         process: Process,
         *,
@@ -555,8 +561,9 @@ class Container:
         setup = _command.pack_setup(
             process,
             _command.compile_filter(config.linux.seccomp),
-            ops=tuple(op for op, _ in labels),
+            ops=(*(op for op, _ in labels), _native.Op(_native.OpKind.SYNC)),
             own_users=own_users,
+            groups=may_set_groups(record.pid),
             personality=config.linux.personality,
         )
         command = _command.pack_exec(
@@ -585,9 +592,11 @@ class Container:
     def _let_exec(
         self, init: Init, config: Config, process: Process, streams: Streams, pid_file: str | None
     ) -> None:
-        _report, master = init.next()
+        init.next()  # it has its privileges still
         set_attributes(init.pid, process)
         set_affinity(init.pid, process)
+        init.go()
+        _report, master = init.next()
         if master >= 0:
             hand_console(streams, master)
         if pid_file:

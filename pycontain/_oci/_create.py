@@ -57,8 +57,8 @@ class Streams(Value):
         """
         given = (self.stdin, self.stdout, self.stderr)
         found = {} if terminal else {n: n if fd is None else fd for n, fd in enumerate(given)}
-        for number in range(3, 3 + self.preserve_fds + self.listening):
-            found[number] = number
+        more = range(3, 3 + self.preserve_fds + self.listening)
+        found |= {number: number for number in more}
         for number, fd in found.items():
             try:
                 os.fstat(fd)
@@ -164,11 +164,19 @@ class Creation:
         self.users = UserNamespaces(config)
         self.joins = Joins()
         try:
+            self._check_groups()
             self.joins.add_paths(config)
             self.lowered = self._lower(pivot=pivot, keyring=keyring)
         except BaseException:
             self.close()
             raise
+
+    def _check_groups(self) -> None:
+        if self.process.user.additional_gids and not self.users.groups:
+            raise ConfigError(
+                "process.user.additionalGids: groups cannot be set in a user namespace of one's "
+                "own id alone"
+            )
 
     def _lower(self, *, pivot: bool, keyring: str) -> Lowered:
         hooks = self.config.hooks
@@ -222,6 +230,7 @@ class Creation:
             attach_at=self._attach_at(),
             propagation=self._propagation(),
             own_users=self.users.own_fd >= 0,
+            groups=self.users.groups,
             personality=self.config.linux.personality,
             time_namespace=time is not None and not time.path,
             timens_offsets=_offsets(self.config),
@@ -293,6 +302,18 @@ def hand_console(streams: Streams, master: int) -> None:
 
 
 def _check_supported(config: Config) -> None:
+    """Refuse what would silently be left out. Raises UnsupportedError."""
+    if config.linux.net_devices:
+        raise UnsupportedError(
+            errno.EOPNOTSUPP,
+            "linux.netDevices: interfaces are not moved: let a createRuntime hook do it "
+            "(ip link set NAME netns PID)",
+        )
+    if config.linux.mount_label:
+        raise UnsupportedError(
+            errno.EOPNOTSUPP,
+            "linux.mountLabel: mounts get no SELinux context here: leave it empty",
+        )
     if config.linux.intel_rdt is not None:
         raise UnsupportedError(
             errno.EOPNOTSUPP,

@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._spec import Process
 
-_APPARMOR = "/sys/module/apparmor/parameters/enabled"
-_SELINUX = "/sys/fs/selinux/enforce"
+APPARMOR = "/sys/module/apparmor/parameters/enabled"
+SELINUX = "/sys/fs/selinux/enforce"
 
 
 def label_ops(process: Process) -> list[tuple[Op, str]]:
@@ -25,13 +25,13 @@ def label_ops(process: Process) -> list[tuple[Op, str]]:
     """
     rows = []
     if profile := process.apparmor_profile:
-        _need(_APPARMOR, "process.apparmorProfile", "AppArmor")
+        _need(APPARMOR, "process.apparmorProfile", "AppArmor")
         own = os.path.exists("/proc/self/attr/apparmor/exec")  # beside other modules, Linux 5.8
         path = "/self/attr/apparmor/exec" if own else "/self/attr/exec"
         text = f"exec {profile}".encode()
         rows.append((Op(OpKind.SYSCTL, path, text), f"process.apparmorProfile: {profile}"))
     if label := process.selinux_label:
-        _need(_SELINUX, "process.selinuxLabel", "SELinux")
+        _need(SELINUX, "process.selinuxLabel", "SELinux")
         op = Op(OpKind.SYSCTL, "/self/attr/exec", label.encode())
         rows.append((op, f"process.selinuxLabel: {label}"))
     return rows

@@ -13,6 +13,8 @@ from ._status import is_alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Self
+
     from ._state import Record
 
 
@@ -28,7 +30,7 @@ class Handle:
             self.close()
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
-    def __enter__(self) -> Handle:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -31,7 +31,7 @@ _NS_GET_NSTYPE = 0xB703  # ioctl_ns(2)
 
 
 def clone_flags(config: Config) -> int:
-    """Return the CLONE_NEW* flags of what the clone makes; others are made by `_init`, or before."""
+    """Return the CLONE_NEW* flags of what the clone makes, and not `_init`, or we before."""
     by_init = {"user", "cgroup", "time"}
     return sum(
         KINDS[namespace.type][1]

@@ -50,6 +50,7 @@ class Console:
         if not fds:
             raise ContainerError("the container's terminal was not sent")
         os.set_inheritable(fds[0], False)
+        _fit(fds[0])  # before the program can ask
         return fds[0]
 
     def close(self) -> None:
@@ -120,6 +121,11 @@ def _hand_on(numbers: bytes, send: Callable[[int], None], relay: _Relay) -> None
                 send(number)
 
 
+def _fit(terminal: int) -> None:
+    if os.isatty(0):
+        set_window_size(terminal, *window_size(0))
+
+
 class _Relay:
     """Moves bytes between our standard streams and a terminal."""
 
@@ -136,8 +142,8 @@ class _Relay:
 
     def resize(self) -> None:
         """Give the terminal the size of ours."""
-        if self.terminal is not None and os.isatty(0):
-            set_window_size(self.terminal, *window_size(0))
+        if self.terminal is not None:
+            _fit(self.terminal)
 
     def serve(self, fd: int, poll: select.poll) -> None:
         if fd == 0:

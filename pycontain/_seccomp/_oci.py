@@ -20,7 +20,7 @@ from pycontain.errors import ConfigError
 
 from ._rules import Action, Arg, Filter, Op, Rule
 
-_ACTIONS = {
+ACTIONS = {
     "SCMP_ACT_KILL": "kill-thread",
     "SCMP_ACT_KILL_THREAD": "kill-thread",
     "SCMP_ACT_KILL_PROCESS": "kill-process",
@@ -31,7 +31,7 @@ _ACTIONS = {
     "SCMP_ACT_LOG": "log",
     "SCMP_ACT_NOTIFY": "notify",
 }
-_OPS: dict[str, Op] = {
+OPS: dict[str, Op] = {
     "SCMP_CMP_NE": "!=",
     "SCMP_CMP_LT": "<",
     "SCMP_CMP_LE": "<=",
@@ -41,7 +41,7 @@ _OPS: dict[str, Op] = {
     "SCMP_CMP_MASKED_EQ": "&==",
 }
 # None: an architecture of hosts that we have no tables for.
-_ARCHITECTURES = {
+ARCHITECTURES = {
     "SCMP_ARCH_X86": "i386",
     "SCMP_ARCH_X86_64": "x86_64",
     "SCMP_ARCH_X32": "x32",
@@ -79,7 +79,7 @@ def from_oci(config: Mapping[str, object], *, secondary: bool = False) -> Filter
     if default.kind == "notify":
         raise ConfigError("seccomp.defaultAction: SCMP_ACT_NOTIFY would stop the program's start")
     machines = [
-        _choice(name, _ARCHITECTURES, f"seccomp.architectures[{index}]")
+        _choice(name, ARCHITECTURES, f"seccomp.architectures[{index}]")
         for index, name in enumerate(_list(config, "architectures", "seccomp"))
     ]
     flags = [
@@ -129,7 +129,7 @@ def _rules(entry: _Json, path: str) -> list[Rule]:
 
 
 def _arg(entry: _Json, path: str) -> Arg:
-    op: Op = _choice(_text(entry.get("op"), f"{path}.op"), _OPS, f"{path}.op")
+    op: Op = _choice(_text(entry.get("op"), f"{path}.op"), OPS, f"{path}.op")
     index = _number(entry, "index", path)
     value = _number(entry, "value", path)
     if op == "&==":
@@ -138,7 +138,7 @@ def _arg(entry: _Json, path: str) -> Arg:
 
 
 def _action(entry: _Json, key: str, errno_key: str, path: str) -> Action:
-    kind = _choice(_text(entry.get(key), f"{path}.{key}"), _ACTIONS, f"{path}.{key}")
+    kind = _choice(_text(entry.get(key), f"{path}.{key}"), ACTIONS, f"{path}.{key}")
     if kind in {"errno", "trace"}:
         return Action(kind, _number(entry, errno_key, path, errno.EPERM))
     if entry.get(errno_key) is not None:

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from pycontain import _syscalls
 
 from ._compiler import Test, tests_of
-from ._oci import _ACTIONS, _ARCHITECTURES
+from ._oci import ACTIONS, ARCHITECTURES
 from ._rules import Action, Filter
 
 Bits: TypeAlias = tuple[int, int]
@@ -28,7 +28,7 @@ Cube: TypeAlias = tuple[tuple[int, Bits], ...]
 """Bits by argument: calls for which all hold. Empty: all calls."""
 
 _MOST: Final = 256
-_NAMES: Final = {kind: name for name, kind in _ACTIONS.items() if name != "SCMP_ACT_KILL"}
+_NAMES: Final = {kind: name for name, kind in ACTIONS.items() if name != "SCMP_ACT_KILL"}
 
 
 def to_oci(rules: Filter, machine: str | None = None) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def to_oci(rules: Filter, machine: str | None = None) -> dict[str, Any]:
                 entries.setdefault((action, tuple(cubes)), []).append(name)
     found: dict[str, Any] = {
         **_action(rules.default, "defaultAction", "defaultErrnoRet"),
-        "architectures": [name for name, ours in _ARCHITECTURES.items() if ours == machine],
+        "architectures": [name for name, ours in ARCHITECTURES.items() if ours == machine],
         "syscalls": [
             {"names": sorted(names), **_action(action, "action", "errnoRet"), **_args(cube)}
             for (action, cubes), names in entries.items()

@@ -51,8 +51,7 @@ static _Noreturn void give_up(const char *text)
 /* The directory of this program, symbolic links followed. */
 static void find_directory(char *path, size_t size)
 {
-	long length =
-		sys4(__NR_readlinkat, AT_FDCWD_, "/proc/self/exe", path, size - 1);
+	long length = sys4(__NR_readlinkat, AT_FDCWD_, "/proc/self/exe", path, size - 1);
 
 	if (length <= 0)
 		give_up("/proc is not mounted");

@@ -189,24 +189,24 @@ enum nsb_op_kind {
 	NSB_OP_LOOPBACK, /* bring lo up */
 	NSB_OP_KEYRING,  /* a new anonymous session keyring */
 	NSB_OP_PIVOT_ROOT,
-	NSB_OP_CHROOT,    /* instead, where PIVOT_ROOT cannot be */
-	NSB_OP_MOUNT,     /* a new file system of type; target; in source its source, a NUL, and
+	NSB_OP_CHROOT,     /* instead, where PIVOT_ROOT cannot be */
+	NSB_OP_MOUNT,      /* a new file system of type; target; in source its source, a NUL, and
 			     options */
 	NSB_OP_ATTRIBUTES, /* of the mount at target; "" is the root */
-	NSB_OP_NODE,      /* target mode (with its type) uid gid, device in length; one that is there
+	NSB_OP_NODE,    /* target mode (with its type) uid gid, device in length; one that is there
 			     already must be the same */
-	NSB_OP_CONSOLE,   /* a new pty of the root's devpts, the slave on target if there is one */
-	NSB_OP_SYNC       /* report NSB_EVENT_SYNC and serve hooks until NSB_REQUEST_GO */
+	NSB_OP_CONSOLE, /* a new pty of the root's devpts, the slave on target if there is one */
+	NSB_OP_SYNC     /* report NSB_EVENT_SYNC and serve hooks until NSB_REQUEST_GO */
 };
 
 enum nsb_op_flag {
 	NSB_OP_RECURSIVE = 1,
-	NSB_OP_NO_SYMLINKS = 2, /* target must have no symbolic link in any component */
-	NSB_OP_OPTIONAL = 4,    /* a source that does not exist skips the op, as a link does that
+	NSB_OP_NO_SYMLINKS = 2,   /* target must have no symbolic link in any component */
+	NSB_OP_OPTIONAL = 4,      /* a source that does not exist skips the op, as a link does that
 				   does */
-	NSB_OP_REPLACE = 8,     /* a file takes the place of one, or of a link */
-	NSB_OP_FOLLOW = 16,     /* MASK and READ_ONLY: resolve symbolic links, inside the root */
-	NSB_OP_COPY_UP = 32,    /* a new file system begins with a copy of what it covers */
+	NSB_OP_REPLACE = 8,       /* a file takes the place of one, or of a link */
+	NSB_OP_FOLLOW = 16,       /* MASK and READ_ONLY: resolve symbolic links, inside the root */
+	NSB_OP_COPY_UP = 32,      /* a new file system begins with a copy of what it covers */
 	NSB_OP_INHERIT_MODE = 64, /* it has the mode of what it covers */
 	NSB_OP_TOP = 128          /* attr is for the mount alone, also with NSB_OP_RECURSIVE */
 };
@@ -259,8 +259,8 @@ struct nsb_header {
 };
 
 enum nsb_setup_flag {
-	NSB_SETUP_BECOME = 1, /* after the set-up PID 1 becomes its command, whose request follows at
-				 once (init_become.c) */
+	NSB_SETUP_BECOME = 1,   /* PID 1 becomes its command, whose request follows at once
+				   (init_become.c) */
 	NSB_SETUP_OPEN_ROOT = 2 /* mount points are made on every file system below the root */
 };
 
@@ -292,8 +292,8 @@ struct nsb_setup {
 	uint32_t landlock_paths; /* consecutive NUL-terminated strings */
 	uint32_t hand_listener;  /* 1: audit is the filter itself, and who answers is the caller */
 	uint32_t trace; /* 1: audit asks about every call; those that seccomp permits go on */
-	uint32_t landlock_net;     /* LANDLOCK_ACCESS_NET_*: denied */
-	uint32_t personality; /* of personality(2) */
+	uint32_t landlock_net; /* LANDLOCK_ACCESS_NET_*: denied */
+	uint32_t personality;  /* of personality(2) */
 	uint32_t reserved;
 	uint64_t landlock_handled; /* LANDLOCK_ACCESS_FS_*; 0: no Landlock */
 	uint64_t landlock_scoped;  /* LANDLOCK_SCOPE_* */
@@ -314,13 +314,13 @@ enum nsb_exec_flag {
 	NSB_EXEC_PTY = 2,  /* stdin, stdout and stderr are a new pty of the sandbox's own devpts */
 	NSB_EXEC_TELL_START = 4, /* send NSB_EVENT_STARTED */
 	NSB_EXEC_CGROUP = 8,     /* a cgroup v2 directory is attached: CLONE_INTO_CGROUP */
-	NSB_EXEC_MARK = 16,   /* a cgroup namespace of its own, which hides its group's path, and by
+	NSB_EXEC_MARK = 16, /* a cgroup namespace of its own, which hides its group's path, and by
 				 which NSB_REQUEST_KILL finds its processes */
 	NSB_EXEC_SESSION = 32, /* setsid(2); else setpgid(0, process_group) */
 	NSB_EXEC_WAIT = 64,    /* of a process that becomes its command: the first descriptor is a
 				  listening socket, and a NSB_REQUEST_GO from there starts it */
 	NSB_EXEC_MAKE_CWD = 128,
-	NSB_EXEC_OWN_STDIO = 256 /* pipes and sockets among the standard streams become the user's */
+	NSB_EXEC_OWN_STDIO = 256 /* the user owns its standard pipes and sockets */
 };
 
 /* Descriptors, in order: reply socket, [cgroup directory], n_tasks v1 `tasks` files, then one for
@@ -447,14 +447,14 @@ enum nsb_spawn_flag {
 struct nsb_spawn_args {
 	uint64_t namespaces; /* CLONE_NEW* */
 	uint32_t flags;
-	int32_t userns_fd;        /* join this user namespace; -1: CLONE_NEWUSER is in namespaces */
-	int32_t bind_userns_fd;   /* of NSB_IDMAP_BIND */
-	int32_t init_fd;          /* the program of PID 1 */
-	int32_t null_fd;          /* /dev/null */
-	int32_t cgroup_fd;        /* -1: the caller's cgroup */
-	int32_t keeper_fd;        /* control socket of a keeper that is to clone; -1: nsb_spawn() */
-	const int32_t *join_fds;  /* namespaces that the keeper enters first */
-	const uint32_t *joins;    /* CLONE_NEW* of each */
+	int32_t userns_fd;       /* join this user namespace; -1: CLONE_NEWUSER is in namespaces */
+	int32_t bind_userns_fd;  /* of NSB_IDMAP_BIND */
+	int32_t init_fd;         /* the program of PID 1 */
+	int32_t null_fd;         /* /dev/null */
+	int32_t cgroup_fd;       /* -1: the caller's cgroup */
+	int32_t keeper_fd;       /* control socket of a keeper that is to clone; -1: nsb_spawn() */
+	const int32_t *join_fds; /* namespaces that the keeper enters first */
+	const uint32_t *joins;   /* CLONE_NEW* of each */
 	uint32_t n_joins;
 	const int32_t *tasks_fds; /* v1 `tasks` files that PID 1 joins */
 	uint32_t n_tasks;

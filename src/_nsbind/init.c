@@ -154,7 +154,7 @@ long receive_into(int fd, struct message *message, char *buffer)
 	return start->size == message->size ? 1 : -E_PROTO;
 }
 
-long receive_from(int fd, struct message *message)
+long receive_on(int fd, struct message *message)
 {
 	return receive_into(fd, message, inline_buffer);
 }
@@ -287,7 +287,7 @@ static void serve(struct message *message, const struct policy *policy)
 static bool serve_next(const struct policy *policy)
 {
 	struct message message;
-	long n = receive_from(NSB_CONTROL_FD, &message);
+	long n = receive_on(NSB_CONTROL_FD, &message);
 
 	if (n == 0)
 		return false;

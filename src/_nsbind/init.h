@@ -67,7 +67,7 @@ const char *message_string(const struct message *message, uint32_t offset);
 const char *message_strings(const struct message *message, uint32_t offset, uint32_t count);
 int take_fd(struct message *message, uint32_t index);
 /* Until the next call; 0: the socket has ended */
-long receive_from(int fd, struct message *message);
+long receive_on(int fd, struct message *message);
 long receive_into(int fd, struct message *message, char *buffer); /* of NSB_INLINE_MAX bytes */
 void message_release(struct message *message);
 long send_long_report(int fd, const void *report, size_t size, int attached_fd, int pid_to_tell);
@@ -89,8 +89,8 @@ _Noreturn void keep(void);
 /* init_setup.c */
 struct start;
 /* start: of a process that becomes its command; else NULL */
-struct outcome set_up(struct message *message, const struct nsb_setup *setup,
-		      struct policy *policy, struct start *start);
+struct outcome set_up(struct message *message, const struct nsb_setup *setup, struct policy *policy,
+		      struct start *start);
 
 /* init_become.c */
 _Noreturn void become_command(struct message *message, const struct nsb_setup *setup);

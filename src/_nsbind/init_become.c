@@ -10,20 +10,13 @@
 
 #include "init_command.h"
 
-/* Signals whose default action ends a process; PID 1 of a namespace must see to that itself. */
-#define SIGNAL_BIT(n) (1ull << ((n) - 1))
-static const uint64_t ending_signals =
-	~(SIGNAL_BIT(17) | SIGNAL_BIT(18) | SIGNAL_BIT(19) | SIGNAL_BIT(20) | SIGNAL_BIT(21) |
-	  SIGNAL_BIT(22) | SIGNAL_BIT(23) | SIGNAL_BIT(28)); /* CHLD CONT STOP TSTP TTIN TTOU URG WINCH */
+/* Signals whose default action ends a process; PID 1 of a namespace must see to that itself. The
+ * others: CHLD to URG, which are 17 to 23, and WINCH. */
+static const uint64_t ending_signals = ~(0x7full << 16 | 1ull << 27);
 
 static char command_buffer[NSB_INLINE_MAX] __attribute__((aligned(16)));
 static struct message request;
-static struct start start = { .pty_master = -1,
-			      .pty_slave = -1,
-			      .audit_socks = { -1, -1 },
-			      .cgroup_fd = -1,
-			      .control_fd = NSB_CONTROL_FD,
-			      .listener_fd = -1 };
+static struct start start;
 
 static _Noreturn void give_up(int fd)
 {
@@ -54,7 +47,8 @@ static bool take_request(void)
 	if (request.size < sizeof *exec || exec->header.kind != NSB_REQUEST_EXEC)
 		return !step_failed(&start, NSB_STEP_REQUEST, -E_PROTO, 3);
 	start.request = exec;
-	n = map_pointers(&request, (uint64_t)3 + exec->n_paths + exec->n_argv + exec->n_env, &mapped);
+	n = map_pointers(&request, (uint64_t)3 + exec->n_paths + exec->n_argv + exec->n_env,
+			 &mapped);
 	if (step_failed(&start, NSB_STEP_REQUEST, sys_failed(n) ? n : 0, 2))
 		return false;
 	if (!parse_command(&request, &start, (const char **)(uintptr_t)n))
@@ -80,9 +74,8 @@ static bool make_directory_of_work(void)
  */
 static bool prepare(const struct nsb_setup *setup)
 {
-	if (setup->personality &&
-	    step_failed(&start, NSB_STEP_PERSONALITY,
-			sys1(__NR_personality, setup->personality), 0))
+	if (setup->personality && step_failed(&start, NSB_STEP_PERSONALITY,
+					      sys1(__NR_personality, setup->personality), 0))
 		return false;
 	if (step_failed(&start, NSB_STEP_CWD, sys1(__NR_chdir, "/"), 2) ||
 	    !make_directory_of_work())
@@ -152,7 +145,13 @@ _Noreturn void become_command(struct message *message, const struct nsb_setup *s
 	static struct policy policy;
 	int reply_fd;
 
-	start.policy = &policy;
+	start = (struct start){ .policy = &policy,
+				.pty_master = -1,
+				.pty_slave = -1,
+				.audit_socks = { -1, -1 },
+				.cgroup_fd = -1,
+				.control_fd = NSB_CONTROL_FD,
+				.listener_fd = -1 };
 	if (!take_request() || !join_groups(&start))
 		give_up(start.control_fd);
 	start.outcome = set_up(message, setup, &policy, &start);
@@ -170,7 +169,7 @@ _Noreturn void become_command(struct message *message, const struct nsb_setup *s
 	/* Signals before the filter, which need not allow anything but the exec then. */
 	if (limit(&start) && unblock_signals(&start) &&
 	    (!filters_first(&start) || give_up_privileges(&start)) && seal(&start))
-		execute(&start);
+		execute_program(&start);
 	send_failure(reply_fd, start.outcome);
 	sys_exit(127); /* all that is seen where the filter does not allow to say it */
 }

@@ -275,7 +275,7 @@ static long find_program(const char *path)
 	return sys3(__NR_faccessat, AT_FDCWD_, path, 1 /* X_OK */);
 }
 
-/* Which says early, and without an exec, what execute() would say. */
+/* Which says early, and without an exec, what the exec would say. */
 bool program_exists(struct start *start)
 {
 	long verdict = -E_NOENT;
@@ -302,7 +302,7 @@ bool unblock_signals(struct start *start)
 }
 
 /* The first errno that is not "no such path" decides, as in execvpe(3). */
-void execute(struct start *start)
+void execute_program(struct start *start)
 {
 	long verdict = -E_NOENT;
 	uint32_t index = 0;
@@ -391,7 +391,7 @@ long map_pointers(const struct message *message, uint64_t n, size_t *ret_mapped)
 
 /* Consecutive strings become pointers at *at, ended by NULL. */
 bool collect_strings(const struct message *message, uint32_t offset, uint32_t count,
-			    const char ***at)
+		     const char ***at)
 {
 	const char *text = message_string(message, offset);
 	const char *end = message->bytes + message->size;

@@ -45,7 +45,7 @@ bool seal(struct start *start);
 bool restrict_privileges(struct start *start);
 bool program_exists(struct start *start);
 bool unblock_signals(struct start *start);
-void execute(struct start *start);
+void execute_program(struct start *start);
 
 /* init_hook.c */
 bool serve_until_go(int fd);

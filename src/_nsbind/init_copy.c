@@ -48,11 +48,11 @@ static long copy_bytes(int from, int to)
 static long copy_file(int from, int to, const char *name)
 {
 	long source = sys_openat(from, name, O_RDONLY_ | O_NOFOLLOW_ | O_NONBLOCK_ | O_CLOEXEC_, 0);
-	long target = source < 0 ? source
-				 : sys_openat(to, name,
-					      O_WRONLY_ | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ |
-						      O_CLOEXEC_,
-					      0600);
+	long target =
+		source < 0 ? source
+			   : sys_openat(to, name,
+					O_WRONLY_ | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_CLOEXEC_,
+					0600);
 	long err = target < 0 ? target : copy_bytes((int)source, (int)target);
 
 	if (source >= 0)
@@ -81,8 +81,8 @@ static long copy_subdirectory(int from, int to, const char *name, unsigned depth
 /* The owner first: a change of it clears set-id bits. */
 static long copy_owner(int to, const char *name, const struct statx *stat)
 {
-	long err = sys5(__NR_fchownat, to, name, stat->stx_uid, stat->stx_gid,
-			AT_SYMLINK_NOFOLLOW_);
+	long err =
+		sys5(__NR_fchownat, to, name, stat->stx_uid, stat->stx_gid, AT_SYMLINK_NOFOLLOW_);
 
 	if (err || (stat->stx_mode & FILE_TYPE) == SYMLINK)
 		return err;

@@ -70,8 +70,8 @@ long op_node(struct builder *builder, const struct nsb_op *op)
 {
 	static const struct making making = { .mode = 0755, .symlinks = true };
 	char name[256];
-	long parent = open_parent_in_root(builder->root_fd, target_of(builder, op), name, true,
-					  &making);
+	long parent =
+		open_parent_in_root(builder->root_fd, target_of(builder, op), name, true, &making);
 	long err = parent < 0 ? parent : make_node((int)parent, name, op);
 
 	if (parent >= 0)

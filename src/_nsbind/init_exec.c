@@ -88,7 +88,7 @@ static int command_main(void *argument)
 
 	if (join_groups(start) && session(start) && place_fds(start) && limit(start) &&
 	    restrict_privileges(start) && unblock_signals(start))
-		execute(start);
+		execute_program(start);
 	return 127;
 }
 
@@ -185,7 +185,8 @@ static void command_start(struct message *message, struct start *start, const ch
 		step_failed(start, NSB_STEP_REQUEST, -E_PROTO, 0);
 	ready = !start->outcome.step &&
 		raise_fds(message, start, message->n_fds - request->n_fds) &&
-		(!(request->flags & NSB_EXEC_PTY) || open_pty(start, AT_FDCWD_)) && open_audit(start);
+		(!(request->flags & NSB_EXEC_PTY) || open_pty(start, AT_FDCWD_)) &&
+		open_audit(start);
 	if (start->cgroup_fd >= 0)
 		start->cgroup_fd = message->fds[1]; /* raised, too */
 	if (ready) {

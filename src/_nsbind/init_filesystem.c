@@ -30,14 +30,15 @@ long op_mount(struct builder *builder, const struct nsb_op *op)
 					 source + text_length(source) + 1, op->attr };
 	long target, fd, err, covered = -1;
 
-	if (!filesystem.type || filesystem.options >= builder->message->bytes + builder->message->size)
+	if (!filesystem.type ||
+	    filesystem.options >= builder->message->bytes + builder->message->size)
 		return -E_PROTO;
 	target = make_mount_point(builder->root_fd, place.path, true, place.symlinks);
 	if (target < 0)
 		return target;
 	if (op->flags & NSB_OP_INHERIT_MODE)
-		filesystem.options = inherit_mode((int)target, filesystem.options, text,
-						  text + sizeof text);
+		filesystem.options =
+			inherit_mode((int)target, filesystem.options, text, text + sizeof text);
 	if (!filesystem.options) {
 		sys_close((int)target);
 		return -E_NAMETOOLONG;

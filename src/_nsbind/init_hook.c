@@ -115,9 +115,9 @@ bool serve_until_go(int fd)
 	struct message message;
 
 	for (;;) {
-		long n = receive_from(fd, &message);
-		uint32_t kind = n > 0 ? ((const struct nsb_header *)(const void *)message.bytes)->kind
-				      : 0;
+		long n = receive_on(fd, &message);
+		uint32_t kind =
+			n > 0 ? ((const struct nsb_header *)(const void *)message.bytes)->kind : 0;
 
 		if (kind == NSB_REQUEST_HOOK)
 			serve_hook(fd, &message);

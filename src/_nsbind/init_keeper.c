@@ -99,7 +99,7 @@ _Noreturn void keep(void)
 	long n;
 
 	(void)sys_prctl(PR_SET_NAME_, (long)"pycontain-keep", 0, 0, 0);
-	while ((n = receive_from(NSB_CONTROL_FD, &message)) != 0) {
+	while ((n = receive_on(NSB_CONTROL_FD, &message)) != 0) {
 		if (n > 0)
 			clone_request(&message);
 		message_release(&message);

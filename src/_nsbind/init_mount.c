@@ -116,8 +116,8 @@ static long filesystem_open(const struct filesystem *filesystem)
 	if (fs_fd < 0)
 		return fs_fd;
 	if (filesystem->source)
-		fd = sys5(__NR_fsconfig, fs_fd, FSCONFIG_SET_STRING_, "source",
-			  filesystem->source, 0);
+		fd = sys5(__NR_fsconfig, fs_fd, FSCONFIG_SET_STRING_, "source", filesystem->source,
+			  0);
 	if (fd >= 0)
 		fd = configure((int)fs_fd, filesystem->options);
 	if (fd >= 0)
@@ -142,8 +142,8 @@ long filesystem_attach(const struct filesystem *filesystem, int target_fd,
 		sys_close((int)fd);
 	/* fsconfig(2) takes values of 255 bytes, mount(2) a page of layers, or of what the caller
 	 * wrote. */
-	if (unavailable(err) || (err == -E_NAMETOOLONG &&
-				 (filesystem->source || text_equal(type, "overlay")))) {
+	if (unavailable(err) ||
+	    (err == -E_NAMETOOLONG && (filesystem->source || text_equal(type, "overlay")))) {
 		proc_fd_path(path, target_fd);
 		err = sys_mount(filesystem->source ? filesystem->source : type, path, type,
 				attr_to_ms(filesystem->attr), filesystem->options);

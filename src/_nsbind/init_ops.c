@@ -83,8 +83,7 @@ static long attach_at_host(struct builder *builder, const struct nsb_op *op)
 	struct place place = at_host(builder);
 	long target = place_open(&place, O_DIRECTORY_);
 
-	return target < 0 ? target
-			  : attach_new(builder, op, "tmpfs", (int)target, &place);
+	return target < 0 ? target : attach_new(builder, op, "tmpfs", (int)target, &place);
 }
 
 static long op_root_tmpfs(struct builder *builder, const struct nsb_op *op)
@@ -394,8 +393,7 @@ static long attach_instance(struct builder *builder, const struct nsb_op *op, co
 	struct place place = in_root(builder, op);
 	long target = make_mount_point(builder->root_fd, place.path, true, place.symlinks);
 
-	return target < 0 ? target
-			  : attach_new(builder, op, type, (int)target, &place);
+	return target < 0 ? target : attach_new(builder, op, type, (int)target, &place);
 }
 
 static long op_tmpfs(struct builder *builder, const struct nsb_op *op)
@@ -551,8 +549,8 @@ static long op_sysctl(struct builder *builder, const struct nsb_op *op)
 
 	/* In the host's the names below sys are those of our namespaces, too. */
 	if (builder->proc_fd < 0 && builder->start)
-		builder->proc_fd = (int)sys_openat(AT_FDCWD_, "/proc",
-						   O_PATH_ | O_DIRECTORY_ | O_CLOEXEC_, 0);
+		builder->proc_fd =
+			(int)sys_openat(AT_FDCWD_, "/proc", O_PATH_ | O_DIRECTORY_ | O_CLOEXEC_, 0);
 	if (sys2(__NR_fstatfs, builder->proc_fd, &stat) < 0 || stat.type != PROC_SUPER_MAGIC_)
 		return -E_PROTO;
 	return write_kernel_text(builder->proc_fd, target_of(builder, op), source_of(builder, op));

@@ -56,4 +56,3 @@ long op_mount(struct builder *builder, const struct nsb_op *op);
 
 /* init_hook.c */
 long op_sync(struct builder *builder, const struct nsb_op *op);
-

@@ -205,8 +205,8 @@ static void close_builder(const struct builder *builder)
 			sys_close(builder->message->fds[i]);
 }
 
-struct outcome set_up(struct message *message, const struct nsb_setup *setup,
-		      struct policy *policy, struct start *start)
+struct outcome set_up(struct message *message, const struct nsb_setup *setup, struct policy *policy,
+		      struct start *start)
 {
 	static struct builder builder;
 	struct outcome outcome = read_policy(message, setup, policy);

@@ -22,7 +22,8 @@ static int ask(const struct nsb_spawn_args *args, int reply_fd, int init_control
 		.n_affinity = args->n_affinity,
 		.n_joins = args->n_joins,
 	};
-	int32_t fds[6 + NSB_JOINS_MAX] = { reply_fd, args->init_fd, args->null_fd, init_control_fd };
+	int32_t fds[6 + NSB_JOINS_MAX] = { reply_fd, args->init_fd, args->null_fd,
+					   init_control_fd };
 	uint32_t n_fds = 4;
 
 	if (args->n_affinity)

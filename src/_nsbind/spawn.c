@@ -188,8 +188,7 @@ int nsb_send(int control_fd, const void *bytes, size_t size, const int32_t *fds,
 static int open_tree_copy(const char *path, int userns_fd, bool with_submounts, bool map_all,
 			  struct nsb_failure *reterr, uint32_t index)
 {
-	unsigned recursive = with_submounts ? AT_RECURSIVE_ : 0,
-		 mapped = map_all ? recursive : 0;
+	unsigned recursive = with_submounts ? AT_RECURSIVE_ : 0, mapped = map_all ? recursive : 0;
 	bool idmapped = userns_fd >= 0;
 	/* A copy of a shared mount is its peer: what is mounted on one would appear on the other.
 	 */

@@ -214,6 +214,8 @@ static long call(long number, const long *a)
 	case __NR_landlock_create_ruleset:
 		touch(a[0], (size_t)a[1]);
 		return new_fd(true);
+	case __NR_accept4:
+		return use_fd(a[0]) ? -E_BADF : accept_caller();
 	case __NR_signalfd4:
 		kernel.sweeping = false;
 		kernel.signal_fd = (int)new_fd(a[3] & O_CLOEXEC_);
@@ -278,7 +280,10 @@ static long call(long number, const long *a)
 		return restrict_process(number, a);
 	case __NR_mount:
 	case __NR_mkdirat:
+	case __NR_mknodat:
 	case __NR_unlinkat:
+	case __NR_faccessat:
+	case __NR_fchmodat:
 	case __NR_fchownat:
 	case __NR_symlinkat:
 	case __NR_fsconfig:

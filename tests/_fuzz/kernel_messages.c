@@ -26,6 +26,20 @@ struct item {
 	int32_t fds[];
 };
 
+bool becoming(void)
+{
+	return kernel.setup.header.kind == NSB_REQUEST_SETUP &&
+	       kernel.setup.flags & NSB_SETUP_BECOME;
+}
+
+/* Whoever waits for a caller when there is none any more waits until it is killed. */
+long accept_caller(void)
+{
+	if (kernel.back - kernel.front < MESSAGE_HEAD)
+		end();
+	return new_fd(true);
+}
+
 /* SCM_RIGHTS, each with the lowest number that is free. */
 static void attach_fds(struct header *header, uint32_t n)
 {
@@ -50,6 +64,8 @@ static void attach_fds(struct header *header, uint32_t n)
 static void check_rest(void)
 {
 	kernel.n_messages++;
+	if (becoming())
+		return;
 	if (kernel.n_messages == 2)
 		kernel.fds_at_rest = count_fds();
 	if (kernel.n_messages >= 2) {
@@ -94,6 +110,8 @@ static long receive_message(struct header *header)
 	if (kernel.n_messages == 1)
 		memcpy(&kernel.setup, kernel.payload,
 		       size < sizeof kernel.setup ? size : sizeof kernel.setup);
+	if (kernel.n_messages == 2)
+		memcpy(kernel.command, kernel.payload, size);
 	kernel.payload_fd = -1;
 	attach_fds(header, n_fds);
 	if (in_memfd) {
@@ -140,11 +158,13 @@ long receive_from(long fd, struct header *header)
 {
 	long err = use_fd(fd);
 
-	if (!err && fd != NSB_CONTROL_FD)
+	bool of_caller = fd == NSB_CONTROL_FD || becoming();
+
+	if (!err && !of_caller)
 		err = refusal();
 	if (err)
 		return err;
-	return fd == NSB_CONTROL_FD ? receive_message(header) : take_over(header);
+	return of_caller ? receive_message(header) : take_over(header);
 }
 
 long send_message(long fd, const struct header *header)
@@ -159,15 +179,17 @@ long send_message(long fd, const struct header *header)
 			report->err, report->index);
 	if (err || (err = refusal()))
 		return err;
-	if (kernel.end_of_child && header->vector->size == 1)
+	if ((kernel.end_of_child || becoming()) && header->vector->size == 1)
 		return hand_over(header);
 	expect(header->n_vectors == 1 && header->vector->size >= sizeof *report, "no report");
 	touch((long)(uintptr_t)report, header->vector->size);
 	row = report->event == NSB_EVENT_CALLS ? sizeof(struct nsb_call)
 					       : sizeof(struct nsb_denial);
 	rows = (header->vector->size - sizeof *report) / row;
-	expect(report->event >= NSB_EVENT_READY && report->event <= NSB_EVENT_CALLS, "no event");
-	expect(report->event >= NSB_EVENT_DENIALS ? rows == report->index : rows == 0,
+	expect(report->event >= NSB_EVENT_READY && report->event <= NSB_EVENT_SYNC, "no event");
+	expect(rows == (report->event == NSB_EVENT_DENIALS || report->event == NSB_EVENT_CALLS
+				? report->index
+				: 0),
 	       "another number of rows");
 	expect(report->event != NSB_EVENT_FAILED || (report->err > 0 && report->step),
 	       "a failure without reason");

@@ -58,6 +58,7 @@ struct fake_kernel {
 	struct nsb_setup setup; /* the first message, and the last */
 	uint8_t payload[NSB_INLINE_MAX] __attribute__((aligned(8)));
 	size_t payload_size;
+	uint8_t command[NSB_INLINE_MAX] __attribute__((aligned(8))); /* that PID 1 is to become */
 
 	struct {
 		void *base;
@@ -92,6 +93,8 @@ long call_with_fd(long number, const long *a);
 
 /* kernel_messages.c */
 struct header;
+bool becoming(void); /* PID 1 is to become its command */
+long accept_caller(void);
 long receive_from(long fd, struct header *header);
 long send_message(long fd, const struct header *header);
 

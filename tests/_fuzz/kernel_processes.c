@@ -90,9 +90,10 @@ static void check_command(void)
 	struct nsb_exec request;
 	uint32_t targets[NSB_FDS_MAX];
 	uint32_t wanted = DID_SETRESUID | DID_SETRESGID | DID_CAPSET | DID_CHDIR;
+	const uint8_t *message = becoming() ? kernel.command : kernel.payload;
 
-	memcpy(&request, kernel.payload, sizeof request);
-	memcpy(targets, kernel.payload + request.fds, request.n_fds * sizeof *targets);
+	memcpy(&request, message, sizeof request);
+	memcpy(targets, message + request.fds, request.n_fds * sizeof *targets);
 	check_inherited(&request, targets);
 	wanted |= kernel.setup.drop_groups ? DID_SETGROUPS : 0;
 	wanted |= kernel.setup.n_seccomp ? DID_SECCOMP : 0;
@@ -109,26 +110,26 @@ static void touch_list(long address)
 		touch_text((long)(uintptr_t)*list);
 }
 
-long execute(long path, long arguments, long environment, bool of_command)
-{
-	long err = refusal();
-
-	expect(kernel.end_of_child, "PID 1 executes another program");
-	touch_text(path);
-	touch_list(arguments);
-	touch_list(environment);
-	if (err)
-		return err;
-	if (of_command)
-		check_command();
-	longjmp(*kernel.end_of_child, 1);
-}
-
 _Noreturn void end(void)
 {
 	if (kernel.end_of_child)
 		longjmp(*kernel.end_of_child, 1);
 	longjmp(kernel.end_of_program, 1);
+}
+
+long execute(long path, long arguments, long environment, bool of_command)
+{
+	long err = refusal();
+
+	expect(kernel.end_of_child || becoming(), "PID 1 executes another program");
+	touch_text(path);
+	touch_list(arguments);
+	touch_list(environment);
+	if (err)
+		return err;
+	if (of_command && (!kernel.end_of_child || !becoming())) /* else it is a hook */
+		check_command();
+	end();
 }
 
 /* Calls that restrict the process, with what they point to. */

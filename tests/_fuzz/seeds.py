@@ -40,13 +40,13 @@ def record(message: bytes, n_fds: int = 0, how: int = 0) -> bytes:
     return struct.pack("<HBB", len(message), n_fds, how) + message
 
 
-def _set_up(*ops: Op, landlock: Landlock | None = None) -> bytes:
+def _set_up(*ops: Op, landlock: Landlock | None = None, flags: int = 0) -> bytes:
     return _native.pack_setup(
         Setup(
             ops=ops, attach_at="/tmp", uid_map="0 1000 1\n", gid_map="0 1000 1\n", uid=0, gid=0,
             time_namespace=True, rlimits=((7, 64, 64),), seccomp=bytes(8), no_new_privs=True,
             landlock=landlock, securebits=47, drop_groups=True, bounding=3, permitted=3,
-            inheritable=0, ambient=1,
+            inheritable=0, ambient=1, flags=flags,
         )
     )  # fmt: skip
 
@@ -82,6 +82,21 @@ _OVERLAY = [
     Op(OpKind.OVERLAY, "/o"),
     Op(OpKind.PIVOT_ROOT),
 ]
+_CONTAINER = [
+    Op(OpKind.ROOT_BIND, source=b"/root", flags=_native.OP_RECURSIVE),
+    Op(OpKind.MOUNT, "/dev", b"tmpfs\0size=1m", _native.OP_INHERIT_MODE, type="tmpfs", attr=2),
+    Op(OpKind.MOUNT, "/c", b"tmpfs\0", _native.OP_COPY_UP, type="tmpfs"),
+    Op(OpKind.BIND, "/b", fd=0, attr=1, attr_clear=2, tree_attr=4, propagation=(1 << 18, 1 << 19)),
+    Op(OpKind.NODE, "/dev/null", b"/dev/null", mode=0o20666, length=1 << 20 | 3, uid=1),
+    Op(OpKind.SYMLINK, "/dev/fd", b"/proc/self/fd", _native.OP_FOLLOW | _native.OP_OPTIONAL),
+    Op(OpKind.CONSOLE, "/dev/console"),
+    Op(OpKind.MASK, "/m", flags=_native.OP_FOLLOW),
+    Op(OpKind.SYSCTL, "/sys/kernel/x", b"1"),
+    Op(OpKind.ATTRIBUTES, "/b", attr=1),
+    Op(OpKind.SYNC),
+    Op(OpKind.PIVOT_ROOT),
+    Op(OpKind.ATTRIBUTES, "", propagation=(1 << 20,)),
+]
 _LANDLOCK = Landlock(handled=1, net=1, scoped=1, below_root=1, below_paths=1, paths=("/a", "/b"))
 
 
@@ -110,7 +125,19 @@ def _keeper() -> bytes:
     clone.n_affinity = 1
     plain = bytes(ffi.buffer(clone))
     clone.has_cgroup = clone.has_userns = 1
-    return record(keep) + record(plain, 4) + record(bytes(ffi.buffer(clone)), 6)
+    both = bytes(ffi.buffer(clone))
+    clone.n_joins, clone.joins = 2, [0x10000000, 0x40000000]
+    joins = bytes(ffi.buffer(clone))
+    return record(keep) + record(plain, 4) + record(both, 6) + record(joins, 8)
+
+
+def _become(*ops: Op, flags: int = 0) -> bytes:
+    """Return a set-up after which PID 1 becomes its command, and what it is asked meanwhile."""
+    both = _native.SETUP_BECOME | _native.SETUP_OPEN_ROOT
+    hook = record(_native.pack_hook(b"/h", (b"h", b"x"), (b"A=1",), 1.0), 2)
+    go = record(_native.pack_go())
+    waits = (hook, go) * 3
+    return record(_set_up(*ops, flags=both), 1) + _exec(flags) + b"".join(waits)
 
 
 def _set_ups() -> Iterator[bytes]:
@@ -125,6 +152,13 @@ def _set_ups() -> Iterator[bytes]:
     yield record(_set_up(_TMPFS, Op(OpKind.MKDIR, "/" + 300 * "n")))
     yield record(_set_up(_TMPFS, Op(OpKind.MKDIR, 20 * ("/" + 250 * "n"))))
     yield _keeper()
+    wait, pty = _native.EXEC_WAIT | _native.EXEC_MAKE_CWD, _native.EXEC_PTY
+    yield _become(*_CONTAINER)
+    yield _become(*_CONTAINER, flags=wait | _native.EXEC_OWN_STDIO)
+    yield _become(flags=wait)
+    yield _become(flags=pty | _native.EXEC_SESSION)
+    for op in _CONTAINER[1:]:
+        yield _become(_CONTAINER[0], op)
 
 
 def _requests() -> Iterator[bytes]:

@@ -40,9 +40,9 @@ def test_a_target_finds_nothing(target: str, folder: Path, tmp_path: Path) -> No
 
 
 DEFECTS = {
-    "no filter": ("init_exec.c", "return !program.len ||", "return program.len ||"),
+    "no filter": ("init_command.c", "return !program.len ||", "return program.len ||"),
     "a descriptor stays open": ("init_file.c", "\tsys_close((int)found);\n", ""),
-    "a descriptor goes in": ("init_exec.c", "~0u, CLOSE_RANGE_CLOEXEC_", "0, 0"),
+    "a descriptor goes in": ("init_command.c", "~0u, CLOSE_RANGE_CLOEXEC_", "0, 0"),
     "a count is believed": ("init.c", "count > (message->size - offset) / size", "count > 1024"),
     "a name is too long": ("init_path.c", "&& n < 255", "&& n < 256"),
 }

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Containers that end with their test, by the library and by the command."""
+"""Containers that end with their test."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,13 +18,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["containers", "runtime", "warm"]
+__all__ = ["containers", "runtime", "small_rootfs", "warm"]
+APPLETS = frozenset(
+    (
+        *("busybox", "cat", "chown", "cut", "df", "echo", "env", "find", "grep", "head"),
+        *("hostname", "id"),
+        *("ionice", "ip", "ls", "mkdir", "mount", "ps", "pwd", "readlink", "sh", "sleep", "sort"),
+        *("stat", "stty", "touch", "true", "tty", "umount", "uname", "usleep", "wc"),
+    )
+)
+
+
+@pytest.fixture(scope="session")
+def small_rootfs(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a root with few programs, of which each container has a copy of its own."""
+    root = tmp_path_factory.mktemp("small")
+    root.chmod(0o755)
+    shutil.copytree(rootfs, root, symlinks=True, dirs_exist_ok=True, ignore=_others)
+    return root
+
+
+def _others(directory: str, names: list[str]) -> set[str]:
+    return set(names) - APPLETS if os.path.basename(directory) == "bin" else set()
 
 
 @pytest.fixture
-def containers(tmp_path: Path, rootfs: Path) -> Iterator[Containers]:
+def containers(tmp_path: Path, small_rootfs: Path) -> Iterator[Containers]:
     """Return what makes bundles and containers."""
-    made = Containers(tmp_path, rootfs)
+    made = Containers(tmp_path, small_rootfs)
     yield made
     made.close()
 
@@ -30,8 +53,8 @@ def containers(tmp_path: Path, rootfs: Path) -> Iterator[Containers]:
 @pytest.fixture
 def runtime(tmp_path: Path, rootfs: Path) -> Iterator[Runtime]:
     """Return the command, with a state directory that is empty again at the end."""
-    found = Runtime(tmp_path, rootfs)
+    made = Runtime(tmp_path, rootfs)
     try:
-        yield found
+        yield made
     finally:
-        found.clean()
+        made.clean()

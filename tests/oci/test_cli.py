@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from _oci_command import ENV, PROGRAM
+from _oci_command import PROGRAM
 from pycontain import __version__
 from pycontain._oci._default_spec import default_config
 from pycontain._oci_cli._lifecycle import parse_signal
@@ -299,6 +299,24 @@ def test_spec_writes_a_configuration_once(runtime: Runtime, tmp_path: Path) -> N
 def test_features(runtime: Runtime) -> None:
     found = json.loads(runtime.ok("features"))
     assert (found["ociVersionMin"], found["ociVersionMax"]) == ("1.0.0", "1.3.0")
+    linux = found["linux"]
+    own = {"net": "network", "mnt": "mount"}
+    kinds = {own.get(name, name) for name in os.listdir("/proc/self/ns")}
+    assert set(linux["namespaces"]) == {kind for kind in kinds if "_for_children" not in kind}
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    assert len(linux["capabilities"]) == last + 1
+    assert {"ro", "rro", "rbind", "tmpcopyup", "idmap", "rslave"} <= set(found["mountOptions"])
+    assert "SCMP_ACT_NOTIFY" in linux["seccomp"]["actions"]
+
+
+@pytest.mark.parametrize("name", ["intelRdt", "memoryPolicy", "netDevices"])
+def test_what_is_no_feature_is_refused(runtime: Runtime, name: str) -> None:
+    features = json.loads(runtime.ok("features"))
+    assert features["linux"][name] == {"enabled": False}
+    bundle = runtime.bundle("true", **{f"linux__{name}": {"eth0": {}}})
+    done = runtime.call("run", "-b", bundle, "x")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"pycontain-runtime: linux.{name}: ")
 
 
 # Life --------------------------------------------------------------------------------------------
@@ -485,7 +503,15 @@ class TestContainers:
             pytest.skip(f"{other} is not installed")
         bundle = runtime.bundle("echo", "hello")
         hidden = 'for d in /sys/fs/cgroup/unified; do umount $d 2>/dev/null; done; exec "$@"'
-        command = [program, "--root", tmp_path / "other", "run", "--bundle", bundle, "pycontain-x"]
+        command = [
+            program,
+            "--root",
+            str(tmp_path / "other"),
+            "run",
+            "-b",
+            str(bundle),
+            "pycontain-x",
+        ]
         done = subprocess.run(
             ["unshare", "-m", "sh", "-c", hidden, "sh", *command],
             stdin=subprocess.DEVNULL,

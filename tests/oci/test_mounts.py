@@ -147,10 +147,8 @@ def test_a_tmpfs_takes_over_the_mode(containers: Containers) -> None:
 
 
 def test_a_tmpfs_with_a_copy_of_what_it_covers(containers: Containers) -> None:
-    bundle = containers.bundle(
-        "sh", "-c", "cd /full; find . | sort; cat sub/file; stat -c %a:%u:%g sub/file; echo >sub/new",
-        edit=mounts(tmpfs("/full", "tmpcopyup")),
-    )  # fmt: skip
+    script = "cd /full; find . | sort; cat sub/file; stat -c %a:%u:%g sub/file; echo >sub/new"
+    bundle = containers.bundle("sh", "-c", script, edit=mounts(tmpfs("/full", "tmpcopyup")))
     full = bundle / "rootfs/full"
     (full / "sub").mkdir(parents=True)
     (full / "sub/file").write_text("copied\n")
@@ -178,7 +176,9 @@ def test_a_read_only_tmpfs_still_gets_its_mounts(containers: Containers, volume:
 
 def test_queues_and_shared_memory(containers: Containers) -> None:
     mqueue = {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue"}
-    output = containers.sh("touch /dev/mqueue/q /dev/shm/s; stat -f -c %T /dev/mqueue", mounts(mqueue))
+    output = containers.sh(
+        "touch /dev/mqueue/q /dev/shm/s; stat -f -c %T /dev/mqueue", mounts(mqueue)
+    )
     assert "UNKNOWN" in output or "mqueue" in output
 
 
@@ -263,7 +263,13 @@ def test_the_host_s_dev_is_not_touched(containers: Containers, tmp_path: Path) -
 
 def test_masked_and_read_only_paths(containers: Containers) -> None:
     def edit(config: dict[str, Any]) -> None:
-        config["linux"]["maskedPaths"] = ["/etc/secret", "/hidden", "/absent", "/hidden", "/proc/keys"]
+        config["linux"]["maskedPaths"] = [
+            "/etc/secret",
+            "/hidden",
+            "/absent",
+            "/hidden",
+            "/proc/keys",
+        ]
         config["linux"]["readonlyPaths"] = ["/fixed", "/absent", "/proc/sys"]
 
     script = """
@@ -296,7 +302,7 @@ ROOT_PROPAGATIONS: dict[str, set[str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("word, tags", ROOT_PROPAGATIONS.items(), ids=lambda value: str(value))
+@pytest.mark.parametrize("word, tags", ROOT_PROPAGATIONS.items(), ids=str)
 def test_the_propagation_of_the_root(containers: Containers, word: str, tags: set[str]) -> None:
     def edit(config: dict[str, Any]) -> None:
         config["linux"]["rootfsPropagation"] = word

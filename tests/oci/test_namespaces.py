@@ -42,10 +42,8 @@ def owned_bundle(containers: Containers, *args: str, edit: Any = users) -> Path:
     for place, directories, files in os.walk(root):
         for name in (".", *directories, *files):
             os.chown(os.path.join(place, name), FIRST, FIRST, follow_symlinks=False)
-    place = containers.home
-    while place != place.parent:
-        place.chmod(place.stat().st_mode | 0o111)
-        place = place.parent
+    for above in (containers.home, *containers.home.parents):
+        above.chmod(above.stat().st_mode | 0o111)
     return bundle
 
 
@@ -86,7 +84,9 @@ def test_joined_by_path(containers: Containers, kind: str) -> None:
         def edit(config: dict[str, Any]) -> None:
             namespace(config, kind)["path"] = path
 
-        assert containers.sh(f"readlink /proc/self/ns/{FILES[kind]}", edit).strip() == os.readlink(path)
+        assert containers.sh(f"readlink /proc/self/ns/{FILES[kind]}", edit).strip() == os.readlink(
+            path
+        )
 
 
 def test_a_pid_namespace_of_another_container(containers: Containers) -> None:
@@ -133,7 +133,9 @@ def test_one_s_own_by_path(containers: Containers) -> None:
     def edit(config: dict[str, Any]) -> None:
         namespace(config, "ipc")["path"] = "/proc/self/ns/ipc"
 
-    assert containers.sh("readlink /proc/self/ns/ipc", edit).strip() == os.readlink("/proc/self/ns/ipc")
+    assert containers.sh("readlink /proc/self/ns/ipc", edit).strip() == os.readlink(
+        "/proc/self/ns/ipc"
+    )
 
 
 def test_names(containers: Containers) -> None:
@@ -177,13 +179,16 @@ def test_ids_of_a_user_namespace(containers: Containers, tmp_path: Path) -> None
             "options": ["rbind"],
         })  # fmt: skip
 
-    script = "id -u; cat /proc/self/uid_map /proc/self/gid_map; stat -c %t:%T:%u /dev/null; stat -c %u /m; touch /x"
+    script = """
+        id -u; cat /proc/self/uid_map /proc/self/gid_map
+        stat -c %t:%T /dev/null; stat -c %u /m; touch /x
+    """
     bundle = owned_bundle(containers, "sh", "-c", script, edit=edit)
     (bundle / "rootfs/m").mkdir()
     os.chown(bundle / "rootfs/m", FIRST, FIRST)
     outcome = containers.run_bundle(bundle)
     row = ["0", str(FIRST), "65536"]
-    assert outcome.output.split() == ["0", *row, *row, "1:3:65534", "65534"]
+    assert outcome.output.split() == ["0", *row, *row, "1:3", "65534"]
     assert (bundle / "rootfs/x").stat().st_uid == FIRST
 
 

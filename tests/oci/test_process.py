@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pycontain import _capabilities
-from pycontain.errors import ConfigError, SpawnError, UnsupportedError
+from pycontain.errors import ConfigError, ContainerError, SpawnError, UnsupportedError
 
 if TYPE_CHECKING:
     from _containers import Containers, Edit
@@ -74,18 +76,21 @@ def test_a_program_relative_to_its_directory(containers: Containers) -> None:
 
 
 def test_a_missing_directory_is_made(containers: Containers) -> None:
-    assert containers.sh("pwd; stat -c %a .", process(cwd="/made/here")).split() == ["/made/here", "755"]
+    assert containers.sh("pwd; stat -c %a .", process(cwd="/made/here")).split() == [
+        "/made/here",
+        "755",
+    ]
 
 
 def test_a_directory_that_the_user_may_not_enter(containers: Containers) -> None:
     bundle = containers.bundle("true", edit=process(cwd="/closed", user={"uid": 5, "gid": 5}))
     (bundle / "rootfs/closed").mkdir(mode=0o700)
-    with pytest.raises(SpawnError, match="CWD failed.*Permission denied"):
+    with pytest.raises(SpawnError, match=r"CWD failed.*Permission denied"):
         containers.create(bundle)
 
 
 def test_a_directory_that_is_a_file(containers: Containers) -> None:
-    with pytest.raises(SpawnError, match="CWD failed.*Not a directory"):
+    with pytest.raises(SpawnError, match=r"CWD failed.*Not a directory"):
         containers.create(containers.bundle("true", edit=process(cwd="/etc/passwd")))
 
 
@@ -166,6 +171,21 @@ def test_the_execution_domain(containers: Containers) -> None:
     assert containers.sh("uname -m", edit).strip() == "i686"
 
 
+def test_what_is_not_done_is_said(containers: Containers) -> None:
+    def devices(config: dict[str, Any]) -> None:
+        config["linux"]["netDevices"] = {"eth9": {"name": "inside"}}
+
+    def cache(config: dict[str, Any]) -> None:
+        config["linux"]["intelRdt"] = {"closID": "guaranteed"}
+
+    def label(config: dict[str, Any]) -> None:
+        config["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0"
+
+    for name, edit in (("netDevices", devices), ("intelRdt", cache), ("mountLabel", label)):
+        with pytest.raises(UnsupportedError, match=f"linux.{name}: "):
+            containers.create(containers.bundle("true", edit=edit))
+
+
 @pytest.mark.parametrize(
     "field, name", [("apparmorProfile", "AppArmor"), ("selinuxLabel", "SELinux")]
 )
@@ -213,7 +233,9 @@ def test_a_preserved_descriptor_that_is_not_open(containers: Containers) -> None
         containers.create(containers.bundle("true"), preserve_fds=998)
 
 
-def test_a_pipe_belongs_to_the_user_and_a_file_does_not(containers: Containers, tmp_path: Path) -> None:
+def test_a_pipe_belongs_to_the_user_and_a_file_does_not(
+    containers: Containers, tmp_path: Path
+) -> None:
     receiver, sender = os.pipe()
     try:
         with open(tmp_path / "file", "wb") as file:
@@ -230,13 +252,16 @@ def test_a_pipe_belongs_to_the_user_and_a_file_does_not(containers: Containers, 
 
 
 def test_the_host_s_null_is_not_given_away(containers: Containers) -> None:
+    before = Path(os.devnull).stat().st_uid
     with open(os.devnull, "r+b") as null:
         edit = process(user={"uid": 1000, "gid": 1000})
         bundle = containers.bundle("true", edit=edit)
-        made = containers.create(bundle, stdin=null.fileno(), stdout=null.fileno(), stderr=null.fileno())
+        made = containers.create(
+            bundle, stdin=null.fileno(), stdout=null.fileno(), stderr=null.fileno()
+        )
         made.start()
         made.wait()
-    assert Path(os.devnull).stat().st_uid == 0
+    assert Path(os.devnull).stat().st_uid == before
 
 
 def _terminal(containers: Containers, bundle: Path, tmp_path: Path) -> str:
@@ -261,18 +286,21 @@ def _terminal(containers: Containers, bundle: Path, tmp_path: Path) -> str:
 
 
 def test_a_terminal(containers: Containers, tmp_path: Path) -> None:
-    edit = process(terminal=True, consoleSize={"height": 31, "width": 97}, user={"uid": 7, "gid": 8})
-    script = "tty; stty size; stat -c %u /dev/console; test /dev/console -ef $(tty) && echo same; echo >/dev/tty"
+    edit = process(
+        terminal=True, consoleSize={"height": 31, "width": 97}, user={"uid": 7, "gid": 8}
+    )
+    script = """
+        tty; stty size; stat -c %u /dev/console
+        test /dev/console -ef $(tty) && echo same; echo >/dev/tty
+    """
     bundle = containers.bundle("sh", "-c", script, edit=edit)
     output = _terminal(containers, bundle, tmp_path)
     assert output.split() == ["/dev/pts/0", "31", "97", "7", "same"]
 
 
 def test_a_terminal_that_nobody_takes(containers: Containers, tmp_path: Path) -> None:
-    from pycontain.errors import ContainerError
-
     bundle = containers.bundle("true", edit=process(terminal=True))
-    with pytest.raises(ContainerError, match="console socket .*No such file"):
+    with pytest.raises(ContainerError, match=r"console socket .*No such file"):
         containers.create(bundle, console_socket=str(tmp_path / "nobody"))
 
 
@@ -301,8 +329,9 @@ def test_a_filter(containers: Containers, locked: bool) -> None:
 def test_a_filter_that_allows_little(containers: Containers, locked: bool) -> None:
     """What we do on the way is not filtered, where the kernel lets us load it last."""
     names = ["execve", "brk", "mmap", "munmap", "mprotect", "arch_prctl", "set_tid_address",
-             "exit_group", "exit", "getuid", "geteuid", "getgid", "getegid", "prctl", "readlink",
-             "set_robust_list", "rseq", "prlimit64", "getrandom", "uname", "newfstatat"]  # fmt: skip
+             "exit_group", "exit", "getuid", "geteuid", "getgid", "getegid", "prctl",
+             "readlink", "set_robust_list", "rseq", "prlimit64", "getrandom", "uname",
+             "newfstatat"]  # fmt: skip
 
     def edit(config: dict[str, Any]) -> None:
         rule = {"names": names, "action": "SCMP_ACT_ALLOW"}
@@ -315,9 +344,6 @@ def test_a_filter_that_allows_little(containers: Containers, locked: bool) -> No
 
 @pytest.mark.requires("listener")
 def test_the_listener_of_a_filter(containers: Containers, tmp_path: Path) -> None:
-    import json
-    import threading
-
     path = tmp_path / "agent"
     got: list[tuple[bytes, list[int]]] = []
     with socket.socket(socket.AF_UNIX) as listener:

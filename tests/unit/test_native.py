@@ -29,7 +29,8 @@ execs = st.builds(
 )  # fmt: skip
 ops = st.builds(
     Op, st.sampled_from(OpKind), texts.map(lambda text: "/" + text.lstrip("/")),
-    st.binary(max_size=40), u32, st.integers(-1, 250), u32, u32, u32, u64,
+    st.binary(max_size=40), u32, st.integers(-1, 250), u32, u32, u32, u64, st.none(), texts, u64,
+    u64, u64, st.lists(u32, max_size=2).map(tuple),
 )  # fmt: skip
 maps = st.none() | texts
 landlocks = st.builds(
@@ -45,6 +46,7 @@ setups = st.builds(
     audit=st.lists(st.binary(min_size=8, max_size=8), max_size=6).map(b"".join),
     no_new_privs=st.booleans(), landlock=st.none() | landlocks, securebits=u32,
     drop_groups=st.booleans(), bounding=u64, permitted=u64, inheritable=u64, ambient=u64,
+    effective=st.none() | u64, flags=u32, propagation=u32, personality=u32, timens_offsets=maps,
 )  # fmt: skip
 
 
@@ -101,8 +103,11 @@ def test_a_set_up(setup: Setup) -> None:
     head = message.head
     assert head.header.kind == lib.NSB_REQUEST_SETUP
     for name in ("uid", "gid", "time_namespace", "no_new_privs", "securebits", "drop_groups",
-                 "bounding", "permitted", "inheritable", "ambient", "seccomp_flags"):  # fmt: skip
+                 "bounding", "permitted", "inheritable", "ambient", "seccomp_flags", "flags",
+                 "propagation", "personality"):  # fmt: skip
         assert getattr(head, name) == getattr(setup, name), name
+    assert head.effective == (setup.permitted if setup.effective is None else setup.effective)
+    assert message.text(head.timens_offsets) == setup.timens_offsets
     assert message.text(head.attach_at) == setup.attach_at
     both = setup.uid_map is not None and setup.gid_map is not None
     assert message.text(head.uid_map) == (setup.uid_map if both else None)
@@ -131,8 +136,11 @@ def check_landlock(message: Reader, head: Any, rules: Landlock | None) -> None:
 
 
 def check_op(message: Reader, slot: Any, op: Op) -> None:
-    for name in ("kind", "flags", "fd", "mode", "uid", "gid", "attr"):
+    for name in ("kind", "flags", "fd", "mode", "uid", "gid", "attr", "attr_clear", "tree_attr",
+                 "tree_attr_clear"):  # fmt: skip
         assert getattr(slot, name) == getattr(op, name), name
+    assert message.text(slot.type) == (op.type or None)
+    assert tuple(slot.propagation) == (*op.propagation, 0, 0)[:2]
     # Relative to the root, so that no path starts at the host's.
     assert message.text(slot.target) == op.target.lstrip("/")
     assert message.data[slot.source :][: slot.length + 1] == op.source + b"\0"

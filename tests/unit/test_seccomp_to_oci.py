@@ -53,7 +53,9 @@ def test_the_same_calls_are_permitted(name: str) -> None:
     document["syscalls"].reverse()
     back = _seccomp.from_oci(document)
     table = _syscalls.table(MACHINE)
-    calls = [(table.audit_arch, number, (0,) * 6) for number in table.numbers.values()]
+    calls: list[_seccomp_calls.Call] = [
+        (table.audit_arch, number, (0, 0, 0, 0, 0, 0)) for number in table.numbers.values()
+    ]
     for call, args in _seccomp_calls.filtered(rules).items():
         if call in table.numbers:
             calls += list(_seccomp_calls.calls_of(call, args, MACHINE))[::7]

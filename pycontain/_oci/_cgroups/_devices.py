@@ -6,11 +6,10 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pycontain import _native
-from pycontain._cgroup import _remedy
+from pycontain._cgroup import _files, _remedy
 from pycontain.errors import UnsupportedError
 
 from ._device_rules import DEFAULT, check, exceptions, keys
@@ -33,7 +32,7 @@ NOT_ENFORCED = (
 @functools.cache
 def enforceable() -> bool:
     """Tell whether this process may bound devices: not in a user namespace, nor without root."""
-    maps = Path("/proc/self/uid_map").read_text().split()
+    maps = (_files.read_optional("/proc/self/uid_map") or "").split()
     return os.geteuid() == 0 and maps == ["0", "0", "4294967295"]
 
 

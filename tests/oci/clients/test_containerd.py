@@ -119,12 +119,20 @@ def test_a_signal_and_a_kill(engine: Containerd) -> None:
 
 
 def test_processes_and_metrics(engine: Containerd) -> None:
-    box = engine.start("sh", "-c", "sleep 1000 & exec sleep 1000", options=("--memory-limit", str(64 << 20)))
+    box = engine.start(
+        "sh", "-c", "sleep 1000 & exec sleep 1000", options=("--memory-limit", str(64 << 20))
+    )
     assert settles(lambda: len(engine.output("tasks", "ps", box).splitlines()) == 3)
     metrics = dict(
-        line.split()[:2] for line in engine.output("tasks", "metrics", box).splitlines() if " " in line
+        line.split()[:2]
+        for line in engine.output("tasks", "metrics", box).splitlines()
+        if " " in line
     )
-    limit = next(value for name, value in metrics.items() if name.startswith("memory.limit") or name == "memory.usage_limit")
+    limit = next(
+        value
+        for name, value in metrics.items()
+        if name.startswith("memory.limit") or name == "memory.usage_limit"
+    )
     assert int(limit) == 64 << 20
     assert next(value for name, value in metrics.items() if re.match(r"pids\.current", name)) == "2"
 

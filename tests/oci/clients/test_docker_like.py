@@ -82,7 +82,9 @@ def test_volumes(engine: DockerLike) -> None:
     shared = engine.cage.folder / f"volume-{engine.program}-{engine.runtime}"
     engine.cage.output("mkdir", shared)
     options = ("--volume", f"{shared}:/rw", "--volume", f"{shared}:/ro:ro", "--volume", "named:/v")
-    script = "echo kept >/rw/file; cat /ro/file; touch /ro/x 2>/dev/null || echo refused; touch /v/x"
+    script = (
+        "echo kept >/rw/file; cat /ro/file; touch /ro/x 2>/dev/null || echo refused; touch /v/x"
+    )
     assert engine.prints("sh", "-c", script, options=options) == "kept\nrefused"
     assert engine.cage.path(shared / "file").read_text() == "kept\n"
     assert engine.prints("ls", "/v", options=("--volume", "named:/v")) == "x"
@@ -294,8 +296,7 @@ def test_limits_of_a_living_container_change(engine: DockerLike) -> None:
         path.read_text().strip()
         for group in engine.cage.cgroups()
         for name in ("memory.limit_in_bytes", "memory.max")
-        if engine.owns(group)
-        and (path := group / name).exists()
+        if engine.owns(group) and (path := group / name).exists()
     }
     assert values == {str(32 << 20)}
 
