@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
 
-from pycontain._oci._container import Container
 from pycontain._oci._state import StateDir
 from pycontain.errors import ContainerNotFoundError
 
@@ -15,6 +14,8 @@ from ._options import Option, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pycontain._oci._container import Container
 
     from ._command import Settings
 
@@ -37,6 +38,9 @@ def parse_signal(text: str) -> int:
 
 
 def _load(settings: Settings, name: str) -> Container:
+    StateDir(settings.root).open(name).close()  # what is absent needs no more
+    from pycontain._oci._container import Container  # noqa: PLC0415 - slow to import
+
     return Container.load(name, state_root=settings.root, warn=settings.warn)
 
 
