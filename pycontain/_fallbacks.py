@@ -103,6 +103,13 @@ FALLBACKS: Final = (
         (),
         "tests/cgroup/test_tree.py",
     ),
+    Fallback(
+        "images mounted by an index",
+        (6, 15),
+        "root's layers are unpacked, as everybody's",
+        (),
+        "tests/image/test_forms.py",
+    ),
     Fallback("memfd that says it is executable", (6, 3), "one that does not", (), "vm-root"),
 )
 INSTEAD: Final = {row.name: row.instead for row in FALLBACKS}

@@ -40,6 +40,7 @@ UID = 54321
 TIMEOUT_S = (60 if os.environ.get("PYCONTAIN_FAULTS_WHOLE") == "1" else 15) * 60
 MACHINE_TIMEOUT_S = 22 * 60  # it may be emulated; vm_lanes gives up three minutes later
 GRACE_S = 2
+DEEPEST_GROUP = 16
 PR_SET_CHILD_SUBREAPER = 36
 IS_ROOT = os.geteuid() == 0
 
@@ -333,13 +334,18 @@ def kill_children() -> list[str]:
 
 def cgroups_of(pid: int) -> list[str]:
     """Return the groups that an ended process should have removed."""
-    # os.walk, unlike glob, takes it that somebody else's group goes meanwhile.
-    folders = ((top, name) for top, names, _ in os.walk("/sys/fs/cgroup") for name in names)
-    return [
-        os.path.join(top, name)
-        for top, name in folders
-        if fnmatch.fnmatch(name, f"pycontain-*-{pid}-*")
-    ]
+    pattern = f"pycontain-*-{pid}-*"
+    found, waiting = [], [("/sys/fs/cgroup", 0)]
+    while waiting:
+        top, depth = waiting.pop()
+        try:  # somebody else's group goes meanwhile
+            names = [entry.name for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue
+        found += [os.path.join(top, name) for name in names if fnmatch.fnmatch(name, pattern)]
+        if depth < DEEPEST_GROUP:  # what containers make may be deeper than anybody can follow
+            waiting += [(os.path.join(top, name), depth + 1) for name in names]
+    return found
 
 
 def read_report(path: Path) -> Outcome:

@@ -27,6 +27,7 @@ from ._namespaces import Joins
 from ._parse import parse_config
 from ._state import Entry, Record, StateDir, timestamp
 from ._status import SOCKET, is_alive, process_start, state, status
+from ._userns import may_set_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -562,6 +563,7 @@ class Container:
             _command.compile_filter(config.linux.seccomp),
             ops=(*(op for op, _ in labels), _native.Op(_native.OpKind.SYNC)),
             own_users=own_users,
+            groups=may_set_groups(record.pid),
             personality=config.linux.personality,
         )
         command = _command.pack_exec(

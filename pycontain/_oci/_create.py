@@ -164,11 +164,19 @@ class Creation:
         self.users = UserNamespaces(config)
         self.joins = Joins()
         try:
+            self._check_groups()
             self.joins.add_paths(config)
             self.lowered = self._lower(pivot=pivot, keyring=keyring)
         except BaseException:
             self.close()
             raise
+
+    def _check_groups(self) -> None:
+        if self.process.user.additional_gids and not self.users.groups:
+            raise ConfigError(
+                "process.user.additionalGids: groups cannot be set in a user namespace of one's "
+                "own id alone"
+            )
 
     def _lower(self, *, pivot: bool, keyring: str) -> Lowered:
         hooks = self.config.hooks
@@ -222,6 +230,7 @@ class Creation:
             attach_at=self._attach_at(),
             propagation=self._propagation(),
             own_users=self.users.own_fd >= 0,
+            groups=self.users.groups,
             personality=self.config.linux.personality,
             time_namespace=time is not None and not time.path,
             timens_offsets=_offsets(self.config),

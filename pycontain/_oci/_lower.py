@@ -13,6 +13,7 @@ from pycontain._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDO
 from pycontain.errors import ConfigError
 
 from ._options import PROPAGATIONS, Options, parse_options
+from ._userns import may_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,11 +67,7 @@ class Lowered:
         self.trees: list[_native.Tree] = []
         self.barriers: dict[int, str] = {}
         self._late: list[tuple[Op, str]] = []
-
-    @property
-    def own_users(self) -> bool:
-        """Whether the container has another user namespace than the caller."""
-        return "user" in self.namespaces
+        self._opens_trees = "user" in self.namespaces and may_map()
 
     def add(self, op: Op, what: str = "") -> None:
         """Append an op; `what` is it about, for errors."""
@@ -82,14 +79,15 @@ class Lowered:
         self.barriers[len(self.ops)] = name
         self.add(Op(OpKind.SYNC), name)
 
-    def source(self, path: str) -> tuple[bytes, int]:
+    def source(self, path: str, *, recursive: bool = True) -> tuple[bytes, int]:
         """Return source and descriptor of a host's path.
 
-        Who is root of a user namespace may not reach it, so the parent opens it for him.
+        Who is root of a user namespace may not reach it, so the parent opens it for him; but an
+        ordinary user may not (open_tree(2)), and is that root.
         """
-        if not self.own_users:
+        if not self._opens_trees:
             return os.fsencode(path), -1
-        self.trees.append(_native.Tree(path, _native.Idmap.NONE, recursive=True))
+        self.trees.append(_native.Tree(path, _native.Idmap.NONE, recursive))
         return b"", len(self.trees) - 1
 
     def root(self) -> None:
@@ -123,7 +121,6 @@ class Lowered:
         if not os.path.lexists(path):
             raise ConfigError(f"{what}: {path} does not exist")
         flags = _native.OP_TOP | (_native.OP_RECURSIVE if options.recursive else 0)
-        source, fd = os.fsencode(path), -1
         if options.idmap or mount.uid_mappings:
             self.trees.append(
                 _native.Tree(
@@ -135,9 +132,8 @@ class Lowered:
                 )
             )
             source, fd = b"", len(self.trees) - 1
-        elif self.own_users:
-            self.trees.append(_native.Tree(path, _native.Idmap.NONE, options.recursive))
-            source, fd = b"", len(self.trees) - 1
+        else:
+            source, fd = self.source(path, recursive=options.recursive)
         self.add(_with(Op(OpKind.BIND, target, source, flags, fd), options), f"{what} from {path}")
 
     def _file_system(self, mount: Mount, target: str, options: Options, what: str) -> None:

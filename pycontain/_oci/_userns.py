@@ -20,18 +20,37 @@ def id_map(rows: tuple[IDMapping, ...]) -> str:
 
 def _write_maps(pid: int, uid_map: str, gid_map: str) -> None:
     """Give a new user namespace its maps, oneself or through newuidmap(1) (user_namespaces(7))."""
-    import shutil  # noqa: PLC0415 - few containers have one
+    from pycontain import _identity, _ranges  # noqa: PLC0415 - few containers have one
 
-    from pycontain import _identity, _ranges  # noqa: PLC0415 - the same
-
-    if _identity.can_map():
+    if may_map():
         _ranges.write_maps(pid, uid_map, gid_map)
-    elif shutil.which("newuidmap") and shutil.which("newgidmap"):
-        _identity.call_map_helpers(pid, uid_map, gid_map)
-    else:  # one's own id is free
+    elif _is_own(uid_map, os.geteuid()) and _is_own(gid_map, os.getegid()):
         with open(f"/proc/{pid}/setgroups", "w", encoding="ascii") as file:
             file.write("deny")
         _ranges.write_maps(pid, uid_map, gid_map)
+    else:
+        _identity.call_map_helpers(pid, uid_map, gid_map)
+
+
+def _is_own(text: str, own: int) -> bool:
+    """Whether a map has one's own id alone, which is free."""
+    return text.split()[1:] == [str(own), "1"]
+
+
+def may_map() -> bool:
+    """Whether we have the privileges over our own user namespace that mapping any id takes."""
+    from pycontain import _identity  # noqa: PLC0415 - few containers have one
+
+    return _identity.can_map()
+
+
+def may_set_groups(pid: int) -> bool:
+    """Whether setgroups(2) is allowed in a process's user namespace (user_namespaces(7))."""
+    try:
+        with open(f"/proc/{pid}/setgroups", encoding="ascii") as file:
+            return file.read().strip() == "allow"
+    except OSError:  # it has ended, which is seen elsewhere
+        return True
 
 
 def make(uid: tuple[IDMapping, ...], gid: tuple[IDMapping, ...]) -> int:
@@ -48,19 +67,26 @@ class UserNamespaces:
 
     Attributes:
         own_fd: The container's, new or joined; -1: the caller's.
+        groups: Supplementary groups can be set in it.
     """
 
     def __init__(self, config: Config) -> None:
         self.own_fd = -1
+        self.groups = True
         self._fds: dict[tuple[str, str], int] = {}
         linux = config.linux
         for namespace in linux.namespaces:
-            if namespace.type == "user":
-                self.own_fd = (
-                    os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
-                    if namespace.path
-                    else make(linux.uid_mappings, linux.gid_mappings)
-                )
+            if namespace.type == "user" and namespace.path:
+                self.own_fd = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
+            elif namespace.type == "user":
+                self.own_fd = self._make(linux.uid_mappings, linux.gid_mappings)
+
+    def _make(self, uid: tuple[IDMapping, ...], gid: tuple[IDMapping, ...]) -> int:
+        def write(pid: int, uid_map: str, gid_map: str) -> None:
+            _write_maps(pid, uid_map, gid_map)
+            self.groups = may_set_groups(pid)
+
+        return _native.make_user_namespace(write, id_map(uid), id_map(gid))
 
     def of_mount(self, mount: Mount) -> int:
         """Return the user namespace that maps a mount's ids: its own maps, or the container's."""

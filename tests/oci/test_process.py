@@ -29,7 +29,7 @@ def process(**fields: Any) -> Edit:
 
 def capability_sets(text: str) -> dict[str, int]:
     """Return the sets of /proc/self/status."""
-    return {name: int(bits, 16) for name, bits in re.findall(r"Cap(\w+):\s*([0-9a-f]+)", text)}
+    return {name: int(bits, 16) for name, bits in re.findall(r"(Cap\w+):\s*([0-9a-f]+)", text)}
 
 
 STATUS = "grep Cap /proc/self/status"
@@ -112,15 +112,20 @@ def test_the_five_sets(containers: Containers) -> None:
     found = capability_sets(
         containers.sh(STATUS, process(capabilities=names, user={"uid": 5, "gid": 5}))
     )
-    assert found["Bnd"] == _capabilities.mask(names["bounding"])
-    assert found["Inh"] == _capabilities.mask(names["inheritable"])
+    assert found["CapBnd"] == _capabilities.mask(names["bounding"])
+    assert found["CapInh"] == _capabilities.mask(names["inheritable"])
     # After the exec of one who is not root: what is ambient (capabilities(7)).
-    assert found["Prm"] == found["Eff"] == found["Amb"] == _capabilities.mask(names["ambient"])
+    assert (
+        found["CapPrm"]
+        == found["CapEff"]
+        == found["CapAmb"]
+        == _capabilities.mask(names["ambient"])
+    )
 
 
 def test_ambient_ones_that_cannot_be_are_left_out(containers: Containers) -> None:
     names = {"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"], "ambient": ["CAP_KILL"]}
-    assert capability_sets(containers.sh(STATUS, process(capabilities=names)))["Amb"] == 0
+    assert capability_sets(containers.sh(STATUS, process(capabilities=names)))["CapAmb"] == 0
 
 
 @pytest.mark.parametrize("value", [True, False])
@@ -370,9 +375,10 @@ def test_the_listener_of_a_filter(containers: Containers, tmp_path: Path) -> Non
     assert "Function not implemented" in output
 
 
-def test_the_keyring_is_its_own(containers: Containers) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_keyring(containers: Containers, shared: bool) -> None:
     if not Path("/proc/keys").exists():
         pytest.skip("this kernel has no /proc/keys")
-    output = containers.sh("cat /proc/keys", process(capabilities={}))
-    assert "_ses.pycontain-test" in output
-    assert "_ses.pycontain-test" not in containers.sh("cat /proc/keys", no_new_keyring=True)
+    name = f"pycontain-test-{os.getpid()}-keyring-{shared}"
+    output = containers.sh("cat /proc/keys", no_new_keyring=shared, name=name)
+    assert (f"_ses.{name}" not in output) == shared

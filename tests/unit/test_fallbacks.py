@@ -30,6 +30,7 @@ WORDS = {
     "seccomp listener": "audit is NOT in force",
     "own binfmt_misc": "the host's own",
     "cgroup.kill": "cgroup.freeze",
+    "images mounted by an index": "directory",
 }
 
 
