@@ -93,7 +93,7 @@ def _gone_after_run(box: Box) -> None:
     assert box.call("state", box.id).returncode != 0, "it is still there"
 
 
-def _refuses(name: str, *steps: str, last: str, word: str = "") -> Check:
+def _refuses(name: str, *steps: str, last: str) -> Check:
     """After some steps another one must fail."""
 
     def life(box: Box) -> None:
@@ -114,7 +114,6 @@ def _refuses(name: str, *steps: str, last: str, word: str = "") -> Check:
         }.get(last, (last, box.id))
         done = box.call(*words)
         assert done.returncode != 0, "accepted"
-        assert word in done.stderr, done.stderr
 
     return Check(area="life cycle", name=name, life=life)
 
@@ -482,13 +481,13 @@ CHECKS = (
     _check(name="run --detach", life=_detached),
     _check(name="run: nothing is left afterwards", life=_gone_after_run),
     _refuses("create with an id that is in use is refused", "create", last="create"),
-    _refuses("start of what does not exist is refused", last="start", word="does not exist"),
+    _refuses("start of what does not exist is refused", last="start"),
     _refuses("a second start is refused", "create", "start", last="start"),
     _refuses("start after the end is refused", "create", "start", "kill", "stopped", last="start"),
-    _refuses("state of what does not exist is refused", last="state", word="does not exist"),
+    _refuses("state of what does not exist is refused", last="state"),
     _refuses("kill after the end is refused", "create", "start", "kill", "stopped", last="kill"),
     _refuses("delete of what runs is refused", "create", "start", last="delete"),
-    _refuses("delete of what does not exist is refused", last="delete", word="does not exist"),
+    _refuses("delete of what does not exist is refused", last="delete"),
     _refuses(
         "delete twice is refused", "create", "start", "kill", "stopped", "delete", last="delete"
     ),
