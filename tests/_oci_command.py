@@ -56,7 +56,7 @@ class Runtime:
         config = rootless_config(*ids) if ids[0] else default_config()
         config["root"] = {"path": str(self._rootfs), "readonly": True}
         # By the id alone, the groups of two state directories would be the same.
-        config["linux"]["cgroupsPath"] = f"/pycontain-cli-{os.getpid()}/{self._names}"
+        config["linux"]["cgroupsPath"] = f"/pycontain-cli-{os.getpid()}-{self._names}"
         config["process"] |= {"args": list(args), "terminal": False}
         for place, value in places.items():
             config = _oci_configs.with_value(config, place.replace("__", "/"), value)
