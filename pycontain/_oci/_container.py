@@ -18,6 +18,7 @@ from pycontain.errors import (
 from . import _cgroups, _command, _hooks
 from ._attributes import set_affinity, set_attributes
 from ._bundle import Bundle
+from ._cgroups._homes import remove_empty
 from ._create import Creation, Streams, hand_console, listen, spawn
 from ._init import Channel, Init, failure_error
 from ._labels import label_ops
@@ -199,7 +200,12 @@ class Container:
         if manager == "disabled":
             cgroup = _cgroups.Cgroup({})
         else:
-            cgroup = _cgroups.create(config, record.id, systemd=manager == "systemd")
+            cgroup = _cgroups.create(
+                config,
+                record.id,
+                systemd=manager == "systemd",
+                announce=lambda paths: self._entry.write(record.replace(hints={"groups": paths})),
+            )
         try:
             record = record.replace(cgroup=cgroup.to_json())
             self._entry.write(record)
@@ -428,6 +434,8 @@ class Container:
             self._kill_now(record)
             if record.cgroup is not None:
                 _cgroup_of(record).remove()
+            else:  # its creation was killed before a process was in them
+                remove_empty(record.hints.get("groups", ()))
             self._poststop(record)
             self._entry.remove()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from typing import TYPE_CHECKING
 
 from pycontain._cgroup._counters import Dir
@@ -14,6 +15,8 @@ from . import _devices, _homes, _path, _resources
 from ._group import Cgroup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pycontain._oci._spec import Config
 
     from ._unit import Scope
@@ -23,7 +26,12 @@ _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def create(
-    config: Config, container_id: str, *, systemd: bool, device_rules: bool = True
+    config: Config,
+    container_id: str,
+    *,
+    systemd: bool,
+    device_rules: bool = True,
+    announce: Callable[[list[str]], None] = lambda _paths: None,
 ) -> Cgroup:
     """Make a container's groups and bring its resources into force.
 
@@ -35,6 +43,8 @@ def create(
         container_id: For the name of a group that is given none.
         systemd: The cgroupsPath is `slice:prefix:name`, a unit of systemd's.
         device_rules: Bound the device nodes that can be used.
+        announce: Called with the directories that are about to be made, lowest first: should this
+            process be killed, they can be found.
 
     Raises:
         ConfigError: A path or a value that cannot be right.
@@ -51,7 +61,7 @@ def create(
             undo.callback(scope.stop)
         else:
             scope, path = None, _path.parse(linux.cgroups_path, container_id)
-        cgroup = _make(path, scope, undo)
+        cgroup = _make(path, scope, undo, announce)
         undo.callback(cgroup.close)
         cgroup.apply(linux.resources, needed)
         if device_rules and _devices.enforceable():
@@ -64,10 +74,25 @@ def create(
     return cgroup
 
 
-def _make(path: _path.Path, scope: Scope | None, undo: contextlib.ExitStack) -> Cgroup:
+def _missing(home: _homes.Home) -> list[str]:
+    paths = []
+    path = home.path
+    while len(path) > len(home.base.rstrip("/")) and not os.path.exists(path):
+        paths.append(path)
+        path = os.path.dirname(path)
+    return paths
+
+
+def _make(
+    path: _path.Path,
+    scope: Scope | None,
+    undo: contextlib.ExitStack,
+    announce: Callable[[list[str]], None],
+) -> Cgroup:
     paths: dict[str, str] = {}
     above: list[str] = []
     homes, notes = _homes.homes(path)
+    announce([missing for home in homes for missing in _missing(home)])
     for home in homes:
         try:
             made = _homes.make(home, scope.keeper_pid if scope else 0)
