@@ -48,7 +48,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "swap_accounting": lambda: _file("memory/memory.memsw.limit_in_bytes", "memory.swap.max", 4, 5),
     "cpu_burst": lambda: _file("cpu/cpu.cfs_burst_us", "cpu.max.burst", 5, 14),
     "cpu_idle": lambda: _file("cpu/cpu.idle", "cpu.idle", 5, 15),
-    "bfq": lambda: _v2() and _file("blkio/blkio.bfq.weight", ""),
+    "bfq": lambda: _file("blkio/blkio.bfq.weight", "") if _v2() else "no BFQ",
     "hugetlb": lambda: _file("hugetlb/hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max", 5, 6),
     "disk_254": _disk,
     "submounts": _submounts,

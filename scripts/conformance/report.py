@@ -78,12 +78,13 @@ def page(machines: Mapping[str, Mapping[str, Any]]) -> str:
     notes = Notes()
     body = []
     for area in dict.fromkeys(check.area for check in CHECKS):
-        heads = [f"{runtime}, {machine}" for machine, runtime in columns]
+        own = [c for c in columns if any(key[:3] == (*c, area) for key in found)]
+        heads = [f"{runtime}, {machine}" for machine, runtime in own]
         body += [f"## {area.capitalize()}", "", f"| | {' | '.join(heads)} |"]
         body.append(f"|---|{':-:|' * len(heads)}")
         for check in CHECKS:
             if check.area == area:
-                outcomes = [found.get((*column, area, check.name)) for column in columns]
+                outcomes = [found.get((*column, area, check.name)) for column in own]
                 cells = [_cell(outcome, notes) for outcome in outcomes]
                 body.append(f"| {check.name.replace('|', '/')} | {' | '.join(cells)} |")
         body.append("")
