@@ -42,6 +42,11 @@ def _parsed(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
+def _known() -> dict[str, Any]:
+    known: dict[str, Any] = json.loads(ROWS.read_text()) if ROWS.exists() else {}
+    return known
+
+
 def run_here() -> tuple[str, list[dict[str, Any]]]:
     """Return the kernel's version and what the checks said, in mount namespaces of their own."""
     private = ["unshare", "--mount", "--propagation", "private", "--"]
@@ -92,7 +97,6 @@ def main() -> int:
     if os.geteuid():
         sys.exit("conformance: it needs root")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    known: dict[str, Any] = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     for name in options.machine or MACHINES:
         print(f"conformance: {name}", file=sys.stderr, flush=True)
         try:
@@ -100,8 +104,9 @@ def main() -> int:
         except UnavailableError as error:
             print(f"conformance: {name}: {error}", file=sys.stderr)
             continue
-        known[name] = {"kernel": kernel, "rows": rows}
+        known = _known() | {name: {"kernel": kernel, "rows": rows}}
         ROWS.write_text(json.dumps(known, indent=1) + "\n")
+    known = _known()
     ordered = {name: known[name] for name in MACHINES if name in known}
     options.output.write_text(report.page(ordered), encoding="utf-8")
     failed = [report.counts(said["rows"], report.OURS)[1] for said in ordered.values()]
