@@ -20,7 +20,9 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.runners import RUNNERS
+from benchmarks.runners.base import NotOfferedError
 from benchmarks.runners.images import IMAGE_RUNNERS
+from benchmarks.runners.oci import OciRuntime
 from benchmarks.site import MEMORY, PIDS, Site
 
 if TYPE_CHECKING:
@@ -116,6 +118,31 @@ class Worker:
     def living_bare(self, count: int) -> dict[str, Any]:
         """Run the least that can run in one sandbox."""
         return self.living(count, program="bare")
+
+    def create(self, count: int, gap_ms: int) -> dict[str, Any]:
+        """Create containers of an OCI runtime, which then live and are deleted."""
+        return self._step("create", count, gap_ms)
+
+    def start(self, count: int, gap_ms: int) -> dict[str, Any]:
+        """Start what was created."""
+        return self._step("start", count, gap_ms)
+
+    def state(self, count: int, gap_ms: int) -> dict[str, Any]:
+        """Ask for the state of what was started."""
+        return self._step("state", count, gap_ms)
+
+    def delete(self, count: int, gap_ms: int) -> dict[str, Any]:
+        """Delete what has ended."""
+        return self._step("delete", count, gap_ms)
+
+    def _step(self, step: str, count: int, gap_ms: int) -> dict[str, Any]:
+        if not isinstance(self._runner, OciRuntime):
+            raise NotOfferedError(f"{self._runner.name} is no OCI runtime")
+        seconds = []
+        for _ in range(count):
+            time.sleep(gap_ms / 1000)
+            seconds.append(self._runner.step(step))
+        return {"seconds": seconds}
 
     def threads(self, number: int, count: int) -> dict[str, Any]:
         """Run `count` times in each of `number` threads at once."""

@@ -21,8 +21,9 @@ from benchmarks.measure import (
     interleave,
     workers,
 )
-from benchmarks.runners import FLOOR
+from benchmarks.runners import FLOOR, PODMAN
 from benchmarks.runners.images import IMAGE_RUNNERS
+from benchmarks.runners.oci import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 TURNS = 40
 GAP_TURNS = 60
+PODMAN_TURNS = 15
 GAP_MS = 30
 HEAPS_MB = (20, 2048)
 HEAP_TURNS = 25
@@ -63,6 +65,7 @@ THREAD_RUNNERS = (
 # The same root: as a directory, and as an image that is in the store.
 IMAGE_STARTS = ("pycontain", *IMAGE_RUNNERS, "bubblewrap")
 HOLD_RUNNERS = tuple(name for name in THREAD_RUNNERS if name != "benchexec")
+OCI_RUNNERS = ("pycontain-runtime", "crun", "runc")
 IMPORTS = {
     "bare": "pass",
     "cffi": "import _cffi_backend",
@@ -107,6 +110,17 @@ def living_bare(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
     """As living, but the program costs next to nothing itself."""
     chosen = [name for name in names if name in LIVING_RUNNERS]
     return one_each(site, chosen, "living_bare", TURNS)
+
+
+def oci_step(site: Site, names: tuple[str, ...], step: str) -> dict[str, Samples]:
+    """One of the commands of an OCI runtime, each a whole process, in a container's life."""
+    chosen = [name for name in names if name in OCI_RUNNERS]
+    return one_each(site, chosen, step, TURNS, GAP_MS)
+
+
+def podman(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
+    """`podman run` of `true` with each runtime."""
+    return one_each(site, [name for name in names if name in PODMAN], "oneshot", PODMAN_TURNS)
 
 
 def oneshot_image(site: Site, _names: tuple[str, ...]) -> dict[str, Samples]:
@@ -337,6 +351,8 @@ WORKLOADS: dict[str, Callable[[Site, tuple[str, ...]], dict[str, Samples]]] = {
         for kind, living in (("oneshot", False), ("living", True))
         for number in LIMIT_THREADS
     },
+    **{f"oci_{step}": functools.partial(oci_step, step=step) for step in STEPS},
+    "podman": podman,
     "oneshot_image": oneshot_image,
     "pull": lambda site, _: pulling.pull(Path(site.work)),
     "unpack": lambda site, _: pulling.unpack(Path(site.work)),

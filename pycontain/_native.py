@@ -7,12 +7,12 @@ here.
 
 from __future__ import annotations
 
+import _thread
 import errno
 import fcntl
 import os
 import signal
 import struct
-import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
@@ -825,7 +825,7 @@ class _Program:
     """The descriptors that every spawn shares: the sealed program of PID 1, and /dev/null."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
         self._fds: tuple[int, int] | None = None
 
     def fds(self) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 Json = dict[str, Any]
-OURS, FLOOR = "pycontain", "floor_c"
+OURS, FLOOR, RUNTIME = "pycontain", "floor_c", "pycontain-runtime"
 TITLES = {
     "oneshot": "One-shot: a fresh sandbox, `true`, gone; back to back",
     "oneshot_idle": "One-shot after 30 ms of idleness",
@@ -38,6 +38,11 @@ TITLES = {
         for kind, what in (("oneshot", "One-shot"), ("living", "A command in a living sandbox"))
         for number in (1, 8, 64)
     },
+    "oci_create": "An OCI runtime's `create`, as a whole process",
+    "oci_start": "Its `start`",
+    "oci_state": "Its `state`",
+    "oci_delete": "Its `delete`",
+    "podman": "`podman run` with each of them",
     "oneshot_image": "One-shot from an image that is in the store, and from a root directory",
     "pull": "An image of 216 MB from a registry here, unpacked: nothing is there before",
     "unpack": "Its layer unpacked, not compressed",
@@ -58,7 +63,7 @@ ABOUT_ISOLATION = """\
 As a program inside sees it (`benchmarks/probe.c`): what is in force, not what was asked for."""
 MEMORY = ("rss_mb", "memory_kb", "processes_kb", "kernel_kb", "slab_kb", "available_kb")
 WIDTH, BAR, LEFT, RIGHT = 860, 22, 150, 90
-COLOURS = {OURS: "#2563a8", FLOOR: "#4b8f4e"}
+COLOURS = {OURS: "#2563a8", RUNTIME: "#2563a8", FLOOR: "#4b8f4e"}
 OTHERS = "#9aa3ad"
 
 
@@ -158,6 +163,13 @@ def _faster_than(rival: str) -> Callable[[Results, str], float | None]:
     return lambda results, case: results.ratio("oneshot", rival, case)
 
 
+def _runtime_over(rival: str) -> Callable[[Results, str], float | None]:
+    def measure(results: Results, case: str) -> float | None:
+        return results.ratio("oneshot", RUNTIME, rival) if case == OURS else None
+
+    return measure
+
+
 def _heap_factor(results: Results, case: str) -> float | None:
     return results.ratio("heap", f"{case} 2048 MB", f"{case} 20 MB")
 
@@ -195,6 +207,8 @@ GOALS = (
         "x",
         lambda r, c: r.ratio("living", c, "subprocess"),
     ),
+    Goal("the runtime command's run, times crun", 1.5, False, "x", _runtime_over("crun")),
+    Goal("the runtime command's run, times runc", 1, False, "x", _runtime_over("runc")),
     Goal(
         "memory of a living sandbox",
         150,
@@ -261,7 +275,7 @@ def _workload_table(results: Results, workload: str) -> list[str]:
         for name in ("per_second", *MEMORY, "importtime_us", "program", "instructions")
         if any(name in found["extra"] for found in cases.values())
     ]
-    bases = (OURS, f"{OURS} 20 MB", f"{OURS}, no limits")
+    bases = (OURS, f"{OURS} 20 MB", f"{OURS}, no limits", RUNTIME, "podman_pycontain")
     ours = next((case for case in bases if case in cases), OURS)
     rows = []
     for case, found in sorted(cases.items(), key=lambda item: item[1]["median"]):
@@ -269,7 +283,7 @@ def _workload_table(results: Results, workload: str) -> list[str]:
         figures = [f"{found['extra'].get(name, math.nan):.0f}" for name in extras]
         times = [_milliseconds(found["median"]), _milliseconds(found["p99"])]
         rows.append([case, *times, ratio, *figures, str(found["rounds"])])
-    head = ["runner", "median ms", "p99 ms", f"x {OURS}", *extras, "runs"]
+    head = ["runner", "median ms", "p99 ms", f"x {ours.split()[0].strip(',')}", *extras, "runs"]
     own, date = results.raw["datetime"][:10], results.dates[workload]
     title = TITLES[workload] if date == own else f"{TITLES[workload]} (on {date})"
     return [f"### {title}", "", *_table(head, rows)]

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from benchmarks.runners.commands import Bubblewrap, Subprocess, Unshare
 from benchmarks.runners.libraries import BenchExec, Ctypes, Pycontain, RunExec, Sandlock
-from benchmarks.runners.oci import Crun, Runc
+from benchmarks.runners.oci import (
+    Crun,
+    PodmanCrun,
+    PodmanPycontain,
+    PodmanRunc,
+    PycontainRuntime,
+    Runc,
+)
 
 if TYPE_CHECKING:
     from benchmarks.runners.base import Runner
@@ -25,9 +32,15 @@ RUNNERS: dict[str, type[Runner]] = {
         Bubblewrap,
         Crun,
         Runc,
+        PycontainRuntime,
+        PodmanPycontain,
+        PodmanCrun,
+        PodmanRunc,
         Sandlock,
         BenchExec,
         RunExec,
     )
 }
-NAMES = (FLOOR, *RUNNERS)
+PODMAN = (PodmanPycontain.name, PodmanCrun.name, PodmanRunc.name)
+"""Engines, which are slower than what they start by an order of magnitude."""
+NAMES = (FLOOR, *(name for name in RUNNERS if name not in PODMAN))

@@ -44,19 +44,23 @@ class Bundle:
         Raises:
             ConfigError: With the path of the field that is wrong.
             UnsupportedError: The directory or the file belongs to a user who is neither this one
-                nor root, or every user may write to it.
+                nor root (the directory: nor root of the container), or every user may write to it.
             OSError: It cannot be read.
         """
         directory = os.fspath(path)
-        _check(os.lstat(directory), directory)
+        link = os.lstat(directory)
         fd = os.open(directory, _DIRECTORY)
         try:
-            _check(os.fstat(fd), directory)
+            found = os.fstat(fd)
             self.path: str = os.readlink(f"/proc/self/fd/{fd}")
             self.data: bytes = _read(os.fspath(config), fd)
         finally:
             os.close(fd)
         self.config: Config = parse_config(self.data)
+        # Podman gives it to the container's root, to whom it is not shown.
+        roots = [row.host_id for row in self.config.linux.uid_mappings if row.container_id == 0]
+        for status in (link, found):
+            _check(status, directory, *roots)
 
     def __repr__(self) -> str:
         return f"Bundle({self.path!r})"
@@ -77,8 +81,8 @@ def _read(name: str, directory: int) -> bytes:
         return file.read(LIMIT + 1)
 
 
-def _check(found: os.stat_result, name: str) -> None:
-    if found.st_uid not in {0, os.geteuid()}:
+def _check(found: os.stat_result, name: str, *owners: int) -> None:
+    if found.st_uid not in {0, os.geteuid(), *owners}:
         raise UnsupportedError(
             errno.EPERM, f"belongs to user {found.st_uid}, who could change it: chown it", name
         )

@@ -55,7 +55,7 @@ def compile_filter(seccomp: Mapping[str, Any] | None) -> Filter:
         return Filter()
     from pycontain import _seccomp  # noqa: PLC0415 - slow to import
 
-    rules = _seccomp.from_oci(seccomp, secondary=True)
+    rules = _seccomp.from_oci(seccomp, secondary=True, newer=True)
     flags = sum(_seccomp.FLAGS[name] for name in _FILTER_FLAGS)
     return Filter(
         program=_seccomp.compile(rules),

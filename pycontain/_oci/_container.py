@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import _socket as socket  # without the enumerations, which take milliseconds to make
 import os
 import signal as signals
-import socket
 
 from pycontain import _native
 from pycontain.errors import (
@@ -228,8 +228,11 @@ class Container:
             keyring="" if record.options["no_new_keyring"] else f"_ses.{record.id}",
         )
         try:
-            with listen(self._entry.fd) as listener:
+            listener = listen(self._entry.fd)
+            try:
                 init = creation.start(listener)
+            finally:
+                listener.close()
             try:
                 self._follow(creation, init, record, pid_file)
             except BaseException:

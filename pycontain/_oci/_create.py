@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import _socket as socket  # without the enumerations, which take milliseconds to make
 import errno
 import os
-import socket
 import stat
 
 from pycontain import _native
@@ -13,7 +13,6 @@ from pycontain._native import Event
 from pycontain.errors import ConfigError, SpawnError, UnsupportedError
 
 from . import _command, _hooks
-from ._console import send_console
 from ._init import Init
 from ._labels import label_ops
 from ._lower import Lowered
@@ -296,6 +295,8 @@ def hand_console(streams: Streams, master: int) -> None:
     """Send a pty to the console socket, and close it. Raises ContainerError."""
     try:
         if streams.console_socket:
+            from ._console import send_console  # noqa: PLC0415 - only where there is a terminal
+
             send_console(streams.console_socket, master)
     finally:
         os.close(master)

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import _socket as socket  # without the enumerations, which take milliseconds to make
 import errno
 import os
 import signal
-import socket
 
 from pycontain import _native
 from pycontain._hints import hint

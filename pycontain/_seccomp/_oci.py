@@ -62,7 +62,9 @@ _T = TypeVar("_T")
 _Json = Mapping[str, object]
 
 
-def from_oci(config: Mapping[str, object], *, secondary: bool = False) -> Filter:
+def from_oci(
+    config: Mapping[str, object], *, secondary: bool = False, newer: bool = False
+) -> Filter:
     """Return the filter that a `linux.seccomp` object describes.
 
     `listenerPath` and `listenerMetadata` are left to whoever loads the filter.
@@ -71,6 +73,8 @@ def from_oci(config: Mapping[str, object], *, secondary: bool = False) -> Filter
         config: The object, as json gives it.
         secondary: Whether to admit calls of the 32-bit and x32 `architectures` listed; else they
             get ENOSYS.
+        newer: Whether a rule may deny what is no system call here, as engines' rules do that are
+            newer than this package: then everything that is newer is denied.
 
     Raises:
         ConfigError: With the path of what cannot be right.
@@ -87,19 +91,35 @@ def from_oci(config: Mapping[str, object], *, secondary: bool = False) -> Filter
         for index, flag in enumerate(_list(config, "flags", "seccomp"))
     ]
     rules: list[Rule] = []
-    for index, entry in enumerate(_list(config, "syscalls", "seccomp")):
+    denied: Action | None = None
+    for index, row in enumerate(_list(config, "syscalls", "seccomp")):
         path = f"seccomp.syscalls[{index}]"
-        rules += _rules(_object(entry, path), path)
+        entry = _object(row, path)
+        rules += _rules(entry, path)
+        missing, action = _missing(entry, path)
+        if missing and not action.permits:
+            if not newer:
+                what = f"{missing!r} is no system call, so it cannot be denied"
+                raise ConfigError(f"{path}.names: {what}")
+            denied = denied or (action if default.permits else None)
+    unknown = default if default.permits else Action("errno", errno.ENOSYS)
     return Filter(
         default=default,
         rules=tuple(rules),
-        unknown=default if default.permits else Action("errno", errno.ENOSYS),
+        unknown=denied or unknown,
         secondary=tuple(name for name in machines if name in {"i386", "x32", "arm"})
         if secondary
         else (),
-        known="rules",
+        known="table" if denied else "rules",
         flags=tuple(flags),
     )
+
+
+def _missing(entry: _Json, path: str) -> tuple[str, Action]:
+    """Return the first name that is no system call, "" without, and what happens to it."""
+    names = (str(name) for name in _list(entry, "names", path))
+    missing = next((name for name in names if not _syscalls.exists(name)), "")
+    return missing, _action(entry, "action", "errnoRet", path)
 
 
 def _rules(entry: _Json, path: str) -> list[Rule]:
@@ -114,9 +134,6 @@ def _rules(entry: _Json, path: str) -> list[Rule]:
     if action.kind == "notify" and "write" in names:
         raise ConfigError(f"{path}: SCMP_ACT_NOTIFY on write would stop the program's start")
     existing = tuple(name for name in names if _syscalls.exists(name))
-    if len(existing) < len(names) and not action.permits:
-        missing = next(name for name in names if name not in existing)
-        raise ConfigError(f"{path}.names: {missing!r} is no system call, so it cannot be denied")
     if not existing:
         return []
     args = [

@@ -7,8 +7,10 @@ import contextlib
 import itertools
 import json
 import os
+import shlex
 import shutil
 import subprocess
+import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -104,11 +106,22 @@ options() { # of the mount at a place
 has() { # the mount at $1 has each of the options
 	place=$1; shift
 	for word; do
-		case ,$(options "$place"), in *,"$word",*) ;; *) echo "no $word: $(options "$place")" ;; esac
+		case ,$(options "$place"), in
+			*,"$word",*) ;;
+			*) echo "no $word: $(options "$place")" ;;
+		esac
 	done
 	echo ok
 }
 """
+
+
+def build_probe(folder: Path) -> Path:
+    """Compile the program that tells what busybox cannot."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    source = Path(__file__).with_name("probe.c")
+    subprocess.run([*compiler, "-O2", "-static", source, "-o", folder / "probe"], check=True)
+    return folder / "probe"
 
 
 def make_root(root: Path, probe: Path) -> None:

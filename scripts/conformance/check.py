@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A check: a change of a configuration, and what must be seen of it; or a small life of a container."""
+"""A check: a change of a configuration and what must be seen of it, or a piece of a life."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from conformance.box import Box
 
 Seen = str | re.Pattern[str]
-#: Two files of a control group and what is in them: with version 1, and with version 2.
-Group = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +22,8 @@ class Check:
     Attributes:
         area: The section it belongs to.
         name: What the specification asks for.
-        change: Places in config.json, such as `process.user.uid`, with new values; a place that ends
-            with `+` has the value added to its list.
+        change: Places in config.json, such as `process.user.uid`, with new values; None removes
+            one, and where a place ends with `+` the value is added to its list.
         run: What the container's shell runs.
         sees: What that prints, as it is or as a pattern for all of it.
         refused: The runtime must refuse the configuration instead.
@@ -83,4 +81,3 @@ def perform(check: Check, box: Box) -> str:
         return f"status {done.returncode}: {done.stderr.strip()[-300:] or done.stdout.strip()}"
     seen = done.stdout.strip()
     return "" if matches(seen, check.sees) else f"saw {seen!r}"
-

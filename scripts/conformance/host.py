@@ -15,12 +15,16 @@ def _v2() -> str:
     return "" if (GROUPS / "cgroup.controllers").exists() else "cgroup v1"
 
 
-def _file(v1: str, v2: str) -> str:
-    """Look for a file that a group other than the first has."""
-    for controller in GROUPS.glob(f"{v1.split('/')[0]}"):
-        if any(controller.glob(f"**/{v1.split('/')[1]}")):
-            return ""
-    return "" if any(GROUPS.glob(f"*/{v2}")) else f"no {v2}"
+def _file(v1: str, v2: str, *least: int) -> str:
+    """Look for a file that a group other than the first has; with v2 there may be none yet."""
+    if not _v2():
+        known = (GROUPS / "cgroup.controllers").read_text().split()
+        absent = "" if v2.split(".", maxsplit=1)[0] in known else f"no controller for {v2}"
+        return absent or _linux(*least)
+    controller, name = v1.split("/")
+    if any((GROUPS / controller).glob(f"**/{name}")):
+        return ""
+    return f"no {name}"
 
 
 def _linux(*least: int) -> str:
@@ -41,11 +45,11 @@ def _disk() -> str:
 NEEDS: dict[str, Callable[[], str]] = {
     "v1": lambda: "" if _v2() else "cgroup v2",
     "v2": _v2,
-    "swap_accounting": lambda: _file("memory/memory.memsw.limit_in_bytes", "memory.swap.max"),
-    "cpu_burst": lambda: _file("cpu/cpu.cfs_burst_us", "cpu.max.burst"),
-    "cpu_idle": lambda: _file("cpu/cpu.idle", "cpu.idle"),
-    "bfq": lambda: _file("blkio/blkio.bfq.weight", "io.bfq.weight"),
-    "hugetlb": lambda: _file("hugetlb/hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max"),
+    "swap_accounting": lambda: _file("memory/memory.memsw.limit_in_bytes", "memory.swap.max", 4, 5),
+    "cpu_burst": lambda: _file("cpu/cpu.cfs_burst_us", "cpu.max.burst", 5, 14),
+    "cpu_idle": lambda: _file("cpu/cpu.idle", "cpu.idle", 5, 15),
+    "bfq": lambda: _file("blkio/blkio.bfq.weight", "") if _v2() else "no BFQ",
+    "hugetlb": lambda: _file("hugetlb/hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max", 5, 6),
     "disk_254": _disk,
     "submounts": _submounts,
     "mount_setattr": lambda: _linux(5, 12),

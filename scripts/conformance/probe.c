@@ -41,7 +41,8 @@ static int priority(const char *which)
 static int keyring(void)
 {
 	char text[256] = "";
-	long size = syscall(SYS_keyctl, 6 /* KEYCTL_DESCRIBE */, -3 /* the session's */, text, sizeof(text) - 1);
+	long size = syscall(SYS_keyctl, 6 /* KEYCTL_DESCRIBE */, -3 /* the session's */, text,
+			    sizeof(text) - 1);
 
 	if (size < 0)
 		return puts("none") < 0;

@@ -13,12 +13,14 @@ OURS = "pycontain-runtime"
 _INTRODUCTION = """\
 # Conformance of pycontain-runtime
 
-Made by `make conformance` (scripts/conformance). Each line is a small check of a runtime's command: a change of a configuration and
-what must be seen of it in the container or around it, or a piece of a container's life. The same is asked of crun and runc, as Debian
-has them: a check that these pass is right, and a feature that they do not know is newer than they are. `{here}` is the machine that
-made this page; `v2` is Debian's kernel in an emulated machine with cgroup v2 alone.
+Made by `make conformance` (scripts/conformance). Each line is a small check of a runtime's command:
+a change of a configuration and what must be seen of it, in the container or around it, or a piece
+of a container's life. The same is asked of Debian's crun and runc: a check that these pass is
+right, and a feature that they do not know is newer than they are. `here` is the machine that made
+this page; `v2` is Debian's kernel in an emulated machine with cgroup v2 alone, where control groups
+are checked.
 
-`+` passes. `-` cannot be tried on that machine. A number stands for what was seen instead, below the tables.
+`+` passes, `-` cannot be tried on that machine, and a number stands for what was seen instead.
 """
 
 
@@ -76,16 +78,17 @@ def page(machines: Mapping[str, Mapping[str, Any]]) -> str:
     notes = Notes()
     body = []
     for area in dict.fromkeys(check.area for check in CHECKS):
-        heads = [f"{runtime}, {machine}" for machine, runtime in columns]
+        own = [c for c in columns if any(key[:3] == (*c, area) for key in found)]
+        heads = [f"{runtime}, {machine}" for machine, runtime in own]
         body += [f"## {area.capitalize()}", "", f"| | {' | '.join(heads)} |"]
         body.append(f"|---|{':-:|' * len(heads)}")
         for check in CHECKS:
             if check.area == area:
-                outcomes = [found.get((*column, area, check.name)) for column in columns]
+                outcomes = [found.get((*column, area, check.name)) for column in own]
                 cells = [_cell(outcome, notes) for outcome in outcomes]
                 body.append(f"| {check.name.replace('|', '/')} | {' | '.join(cells)} |")
         body.append("")
-    lines = [_INTRODUCTION.format(here="here"), *_summary(machines, columns), *body]
+    lines = [_INTRODUCTION, *_summary(machines, columns), *body]
     if told := notes.lines():
         lines += ["## What was seen instead", "", *told, ""]
     return "\n".join(lines).rstrip() + "\n"

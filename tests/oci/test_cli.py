@@ -16,12 +16,14 @@ import pytest
 
 from _oci_command import PROGRAM
 from pycontain import __version__
+from pycontain._oci._bundle import Bundle
 from pycontain._oci._default_spec import default_config
 from pycontain._oci_cli._lifecycle import parse_signal
 from pycontain._oci_cli._options import Option, UsageError, parse
 from pycontain._oci_cli._show import _seconds
 from pycontain._oci_cli._update import _value
 from pycontain._terminal import set_window_size
+from pycontain.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from _oci_command import Runtime
@@ -294,6 +296,21 @@ def test_bundles_of_others_are_refused(runtime: Runtime, tmp_path: Path) -> None
         done = runtime.call("create", "--bundle", link, "x")
         assert "belongs to user 1234" in done.stderr
         os.chown(path, 0, 0, follow_symlinks=False)
+
+
+@pytest.mark.requires("root")
+def test_a_bundle_may_belong_to_the_root_of_its_container(runtime: Runtime) -> None:
+    """Podman gives it away so."""
+    ids = [{"containerID": 0, "hostID": 100000, "size": 1000}]
+    namespaces = [*default_config()["linux"]["namespaces"], {"type": "user"}]
+    bundle = runtime.bundle(
+        "true", linux__namespaces=namespaces, linux__uidMappings=ids, linux__gidMappings=ids
+    )
+    os.chown(bundle, 100000, 200000)
+    assert Bundle(bundle).path == str(bundle)
+    os.chown(bundle, 100001, 0)
+    with pytest.raises(UnsupportedError, match="belongs to user 100001"):
+        Bundle(bundle)
 
 
 # Documents ---------------------------------------------------------------------------------------

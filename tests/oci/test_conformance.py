@@ -3,32 +3,26 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
-import conformance
-from conformance.box import Runtime, box
+from conformance.box import Runtime, box, build_probe
 from conformance.check import Check, perform
 from conformance.checks import CHECKS
 from conformance.host import lacks
 
 pytestmark = pytest.mark.requires("root", "busybox", "gcc")
+# What ours says that it does not do.
+NOT_DONE = {"netDevices"}
 OURS = Path(sys.executable).with_name("pycontain-runtime")
 
 
 @pytest.fixture(scope="session")
 def conformance_probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a program that tells what busybox cannot."""
-    program = tmp_path_factory.mktemp("probe") / "probe"
-    source = Path(str(conformance.__file__)).with_name("probe.c")
-    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    subprocess.run([*compiler, "-O2", "-static", source, "-o", program], check=True)
-    return program
+    return build_probe(tmp_path_factory.mktemp("probe"))
 
 
 def _possible(check: Check) -> bool:
@@ -38,7 +32,11 @@ def _possible(check: Check) -> bool:
 @pytest.mark.parametrize(
     "check",
     [
-        pytest.param(check, id=f"{check.area}: {check.name}")
+        pytest.param(
+            check,
+            id=f"{check.area}: {check.name}",
+            marks=[pytest.mark.xfail(reason="not done")] if check.name in NOT_DONE else [],
+        )
         for check in CHECKS
         if _possible(check)  # the page says what was not tried, and why
     ],

@@ -161,3 +161,15 @@ def test_calls_newer_than_those_named_are_not_implemented() -> None:
 def test_wrong_ones_are_reported_with_their_place(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         _seccomp.from_oci(given)
+
+
+def test_what_is_newer_is_denied_with_all_that_is_newer() -> None:
+    rule = {"names": ["read", "call_of_2040"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5}
+    given = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    assert _seccomp.from_oci(given, newer=True) == Filter(
+        default=ALLOW, rules=(Rule(("read",), deny(5)),), unknown=deny(5), known="table"
+    )
+    given["defaultAction"] = "SCMP_ACT_ERRNO"
+    assert _seccomp.from_oci(given, newer=True) == Filter(
+        default=deny(), rules=(Rule(("read",), deny(5)),), known="rules"
+    )

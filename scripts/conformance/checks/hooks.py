@@ -19,11 +19,10 @@ KINDS = (
 INSIDE = ("createContainer", "startContainer")
 
 
-def _hook(box: Box, kind: str, script: str, **more: Any) -> dict[str, Any]:
+def _hook(script: str, **more: Any) -> dict[str, Any]:
     """Return a row: a script of the host's shell, or for `startContainer` of the container's."""
-    shell = "/bin/sh"
     environment = ["PATH=/bin:/usr/bin:/usr/sbin:/sbin"]
-    return {"path": shell, "args": ["sh", "-c", script], "env": environment, **more}
+    return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": environment, **more}
 
 
 def _file(box: Box, kind: str) -> str:
@@ -42,8 +41,8 @@ def _whole(box: Box, script: str = "true") -> None:
 def _order(box: Box) -> None:
     for kind in KINDS:
         script = f"echo {kind} >>{_file(box, kind)}/order"
-        box.change({f"hooks.{kind}+": _hook(box, kind, script)})
-        box.change({f"hooks.{kind}+": _hook(box, kind, f"{script}")})
+        box.change({f"hooks.{kind}+": _hook(script)})
+        box.change({f"hooks.{kind}+": _hook(script)})
     _whole(box, "echo process >>/host/order")
     seen = (box.shared / "order").read_text().split()
     expected = [kind for kind in KINDS for _ in range(2)]
@@ -57,8 +56,8 @@ def _order(box: Box) -> None:
 def _state(kind: str) -> Check:
     def life(box: Box) -> None:
         box.change({"annotations": {"org.example": "words"}})
-        box.change({f"hooks.{kind}+": _hook(box, kind, f"cat >{_file(box, kind)}/state")})
-        _whole(box)
+        box.change({f"hooks.{kind}+": _hook(f"cat >{_file(box, kind)}/state")})
+        _whole(box, "sleep 0.3")
         state = json.loads((box.shared / "state").read_text())
         assert state["id"] == box.id, state
         assert state["ociVersion"], state
@@ -77,7 +76,7 @@ def _state(kind: str) -> Check:
 def _namespace(kind: str) -> Check:
     def life(box: Box) -> None:
         script = f"readlink /proc/self/ns/mnt >{_file(box, kind)}/namespace"
-        box.change({f"hooks.{kind}+": _hook(box, kind, script)})
+        box.change({f"hooks.{kind}+": _hook(script)})
         box.create("readlink /proc/self/ns/mnt >/host/own")
         box.start()
         assert becomes(lambda: box.status == "stopped")
@@ -92,7 +91,7 @@ def _namespace(kind: str) -> Check:
 
 def _failure(kind: str) -> Check:
     def life(box: Box) -> None:
-        box.change({f"hooks.{kind}+": _hook(box, kind, "exit 1")})
+        box.change({f"hooks.{kind}+": _hook("exit 1")})
         box.shell("echo RAN >/host/ran")
         done = box.call("run", "--bundle", str(box.folder), box.id)
         ran = (box.shared / "ran").exists()
@@ -107,7 +106,7 @@ def _failure(kind: str) -> Check:
 
 
 def _timeout(box: Box) -> None:
-    box.change({"hooks.createRuntime+": _hook(box, "createRuntime", "sleep 100", timeout=1)})
+    box.change({"hooks.createRuntime+": _hook("sleep 100", timeout=1)})
     box.shell("echo RAN")
     done = box.call("run", "--bundle", str(box.folder), box.id, timeout=30)
     assert done.returncode != 0, "it was waited for"
@@ -115,7 +114,7 @@ def _timeout(box: Box) -> None:
 
 
 def _environment(box: Box) -> None:
-    hook = _hook(box, "createRuntime", f"env >{box.shared}/env")
+    hook = _hook(f"env >{box.shared}/env")
     box.change({"hooks.createRuntime+": hook | {"env": ["A=b c"]}})
     box.prints("true")
     lines = (box.shared / "env").read_text().splitlines()
@@ -134,7 +133,7 @@ def _network(box: Box) -> None:
         "pid=$(tr ',' '\\n' | sed -n 's/.*\"pid\": *//p' | tr -d ' }'); "
         "nsenter --net=/proc/$pid/ns/net ip link add made type veth peer name other"
     )
-    box.change({"hooks.prestart+": _hook(box, "prestart", script)})
+    box.change({"hooks.prestart+": _hook(script)})
     assert "made" in box.prints("ip link")
 
 

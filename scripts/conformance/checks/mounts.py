@@ -43,12 +43,33 @@ CHECKS = (
         run="touch /made 2>/dev/null || echo refused; touch /dev/shm/made && echo made",
         sees="refused\nmade",
     ),
-    _check(name="a root by a relative path", change={"root.path": "rootfs"}, run="echo ran", sees="ran"),
-    _check(name="a root that is missing is refused", change={"root.path": "nope"}, run="echo RAN", refused=True),
+    _check(
+        name="a root by a relative path", change={"root.path": "rootfs"}, run="echo ran", sees="ran"
+    ),
+    _check(
+        name="a root that is missing is refused",
+        change={"root.path": "nope"},
+        run="echo RAN",
+        refused=True,
+    ),
     _check(name="proc", run="echo $$; ls /proc/1/cmdline", sees="1\n/proc/1/cmdline"),
-    _check(name="sysfs", change={"mounts+": mount("/sys", "sysfs", "sysfs", "nosuid", "ro")}, run="has /sys ro nosuid; ls /sys/class/net", sees="ok\nlo"),
-    _check(name="mqueue", change={"mounts+": mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec")}, run="has /dev/mqueue nosuid noexec", sees="ok"),
-    _check(name="devpts", run="ls /dev/pts /dev/ptmx; readlink /dev/ptmx", sees=re.compile(r"(?s).*ptmx.*pts/ptmx|/dev/ptmx\n.*")),
+    _check(
+        name="sysfs",
+        change={"mounts+": mount("/sys", "sysfs", "sysfs", "nosuid", "ro")},
+        run="has /sys ro nosuid; ls /sys/class/net",
+        sees="ok\nlo",
+    ),
+    _check(
+        name="mqueue",
+        change={"mounts+": mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec")},
+        run="has /dev/mqueue nosuid noexec",
+        sees="ok",
+    ),
+    _check(
+        name="devpts",
+        run="ls /dev/pts /dev/ptmx; readlink /dev/ptmx",
+        sees=re.compile(r"(?s).*ptmx.*pts/ptmx|/dev/ptmx\n.*"),
+    ),
     _check(
         name="tmpfs with mode, size and owner",
         change=_tmpfs("mode=1751", "size=128k", "uid=5", "gid=6"),
@@ -57,7 +78,16 @@ CHECKS = (
     ),
     *(
         _check(name=f"option {option}", change=_tmpfs(option), run=f"has /here {option}", sees="ok")
-        for option in ("ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime", "nosymfollow")
+        for option in (
+            "ro",
+            "nosuid",
+            "nodev",
+            "noexec",
+            "noatime",
+            "nodiratime",
+            "relatime",
+            "nosymfollow",
+        )
     ),
     _check(
         name="options that undo others: suid, dev, exec, rw",
@@ -114,7 +144,8 @@ CHECKS = (
         _check(
             name=f"recursive {option}",
             change={"mounts+": _bind("/mnt", "rbind", option, source="/sys/fs/cgroup")},
-            run=f"for m in $(awk '$5 ~ \"^/mnt\" {{ print $5 }}' /proc/self/mountinfo); do has $m {option[1:]}; done | sort -u",
+            run="for m in $(awk '$5 ~ \"^/mnt\" { print $5 }' /proc/self/mountinfo); "
+            f"do has $m {option[1:]}; done | sort -u",
             sees="ok",
             needs=("submounts", "mount_setattr"),
         )
@@ -127,7 +158,11 @@ CHECKS = (
             run="grep ' /here ' /proc/self/mountinfo | cut -d- -f1 | cut -d' ' -f7",
             sees=re.compile(pattern),
         )
-        for option, pattern in (("private", ""), ("shared", r"shared:\d+"), ("unbindable", "unbindable"))
+        for option, pattern in (
+            ("private", ""),
+            ("shared", r"shared:\d+"),
+            ("unbindable", "unbindable"),
+        )
     ),
     *(
         _check(
@@ -136,7 +171,12 @@ CHECKS = (
             run="grep ' / / \\|/rootfs / ' /proc/self/mountinfo | cut -d- -f1 | cut -d' ' -f7",
             sees=re.compile(pattern),
         )
-        for word, pattern in (("private", ""), ("shared", r"shared:\d+"), ("unbindable", "unbindable"), ("slave", r"(master:\d+)?"))
+        for word, pattern in (
+            ("private", ""),
+            ("shared", r"shared:\d+"),
+            ("unbindable", "unbindable"),
+            ("slave", r"(master:\d+)?"),
+        )
     ),
     _check(
         name="a destination below a link that would leave the root",
@@ -178,7 +218,8 @@ CHECKS = (
             "linux.namespaces+": {"type": "cgroup"},
             "mounts+": mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro"),
         },
-        run="cut -d: -f3 /proc/self/cgroup | sort -u; grep -l -x 1 $(find /sys/fs/cgroup/ -name cgroup.procs) | head -n 1 | wc -l",
+        run="cut -d: -f3 /proc/self/cgroup | sort -u; "
+        "grep -l -x 1 $(find /sys/fs/cgroup/ -name cgroup.procs) | head -n 1 | wc -l",
         sees="/\n1",
     ),
     _check(
@@ -202,15 +243,20 @@ CHECKS = (
     _check(
         name="the devices that every container has",
         run="for d in null zero full random urandom tty; do test -c /dev/$d || echo no $d; done; "
-        "echo x >/dev/null; head -c 3 /dev/zero | wc -c; readlink /dev/fd /dev/stdin 2>/dev/null || readlink /dev/fd",
-        sees=re.compile(r"3\n/proc/self/fd(\n/proc/self/fd/0)?"),
+        "echo x >/dev/null; head -c 3 /dev/zero | wc -c; readlink /dev/fd; readlink /dev/stdin",
+        sees="3\n/proc/self/fd\n/proc/self/fd/0",
     ),
     _check(
         name="devices: mode and owner",
         change={
             "linux.devices+": {
-                "path": "/dev/mine", "type": "c", "major": 1, "minor": 3, "fileMode": 0o640,
-                "uid": 5, "gid": 6,
+                "path": "/dev/mine",
+                "type": "c",
+                "major": 1,
+                "minor": 3,
+                "fileMode": 0o640,
+                "uid": 5,
+                "gid": 6,
             }
         },
         run="stat -c '%F %a %u %g %t %T' /dev/mine",

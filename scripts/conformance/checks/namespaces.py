@@ -13,7 +13,11 @@ from conformance.check import Check
 _check = functools.partial(Check, area="namespaces")
 _LINKS = {"network": "net", "mount": "mnt"}
 _IDS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-_USER = {"linux.namespaces+": {"type": "user"}, "linux.uidMappings": _IDS, "linux.gidMappings": _IDS}
+_USER = {
+    "linux.namespaces+": {"type": "user"},
+    "linux.uidMappings": _IDS,
+    "linux.gidMappings": _IDS,
+}
 
 
 def _link(kind: str) -> str:
@@ -86,7 +90,9 @@ CHECKS = (
         name="a path to a namespace of another type is refused",
         change={
             "linux.namespaces": [
-                {"type": "mount"}, {"type": "pid"}, {"type": "network", "path": "/proc/self/ns/ipc"},
+                {"type": "mount"},
+                {"type": "pid"},
+                {"type": "network", "path": "/proc/self/ns/ipc"},
             ]
         },
         run="echo RAN",
@@ -104,7 +110,11 @@ CHECKS = (
         run="echo RAN",
         refused=True,
     ),
-    _check(name="the loopback interface is up", run="ip addr show lo | grep -c 'inet 127.0.0.1'", sees="1"),
+    _check(
+        name="the loopback interface is up",
+        run="ip addr show lo | grep -c 'inet 127.0.0.1'",
+        sees="1",
+    ),
     _check(
         name="a user namespace: uidMappings and gidMappings",
         change=_USER,
@@ -153,7 +163,8 @@ CHECKS = (
             "linux.namespaces+": {"type": "time"},
             "linux.timeOffsets": {"boottime": {"secs": 1_000_000}, "monotonic": {"secs": 5}},
         },
-        run="test $(cut -d. -f1 /proc/uptime) -gt 1000000 && tr -s ' \\t' ' ' </proc/self/timens_offsets",
+        run="test $(cut -d. -f1 /proc/uptime) -gt 1000000 && "
+        "tr -s ' \\t' ' ' </proc/self/timens_offsets",
         sees="monotonic 5 0\nboottime 1000000 0",
     ),
     _check(

@@ -10,7 +10,9 @@ from conformance.box import CAPABILITIES
 from conformance.check import Check
 
 _check = functools.partial(Check, area="process")
-_NONE = {kind: [] for kind in ("bounding", "effective", "inheritable", "permitted", "ambient")}
+_NONE: dict[str, list[str]] = {
+    kind: [] for kind in ("bounding", "effective", "inheritable", "permitted", "ambient")
+}
 
 
 def _status(name: str) -> str:
@@ -25,11 +27,30 @@ CHECKS = (
         sees="b c//e=f\n1",
     ),
     _check(name="args of one program", change={"process.args": ["echo", "a b", ""]}, sees="a b"),
-    _check(name="nothing of the caller's environment", run="env | grep -vE '^(PATH|HOME|PWD|SHLVL|OLDPWD)='; true", sees=""),
-    _check(name="HOME from /etc/passwd", change={"process.user.uid": 1000}, run="echo $HOME", sees="/tmp"),
+    _check(
+        name="nothing of the caller's environment",
+        run="env | grep -vE '^(PATH|HOME|PWD|SHLVL|OLDPWD)='; true",
+        sees="",
+    ),
+    _check(
+        name="HOME from /etc/passwd",
+        change={"process.user.uid": 1000},
+        run="echo $HOME",
+        sees="/tmp",
+    ),
     _check(name="cwd", change={"process.cwd": "/tmp"}, run="pwd", sees="/tmp"),
-    _check(name="a missing cwd is made", change={"process.cwd": "/made/here"}, run="pwd", sees="/made/here"),
-    _check(name="a relative cwd is refused", change={"process.cwd": "tmp"}, run="echo RAN", refused=True),
+    _check(
+        name="a missing cwd is made",
+        change={"process.cwd": "/made/here"},
+        run="pwd",
+        sees="/made/here",
+    ),
+    _check(
+        name="a relative cwd is refused",
+        change={"process.cwd": "tmp"},
+        run="echo RAN",
+        refused=True,
+    ),
     _check(
         name="uid, gid and additionalGids",
         change={"process.user": {"uid": 12345, "gid": 678, "additionalGids": [5, 6]}},
@@ -43,8 +64,14 @@ CHECKS = (
         sees="0027\n640",
     ),
     _check(name="a missing program is refused", change={"process.args": ["nope"]}, refused=True),
-    _check(name="a program that is not executable is refused", change={"process.args": ["/etc/passwd"]}, refused=True),
-    _check(name="a directory as a program is refused", change={"process.args": ["/etc"]}, refused=True),
+    _check(
+        name="a program that is not executable is refused",
+        change={"process.args": ["/etc/passwd"]},
+        refused=True,
+    ),
+    _check(
+        name="a directory as a program is refused", change={"process.args": ["/etc"]}, refused=True
+    ),
     _check(name="no args are refused", change={"process.args": []}, refused=True),
     _check(
         name="rlimits",
@@ -69,9 +96,24 @@ CHECKS = (
         run="echo RAN",
         refused=True,
     ),
-    _check(name="oomScoreAdj", change={"process.oomScoreAdj": 321}, run="cat /proc/self/oom_score_adj", sees="321"),
-    _check(name="noNewPrivileges", change={"process.noNewPrivileges": True}, run=_status("NoNewPrivs"), sees="1"),
-    _check(name="no noNewPrivileges", change={"process.noNewPrivileges": False}, run=_status("NoNewPrivs"), sees="0"),
+    _check(
+        name="oomScoreAdj",
+        change={"process.oomScoreAdj": 321},
+        run="cat /proc/self/oom_score_adj",
+        sees="321",
+    ),
+    _check(
+        name="noNewPrivileges",
+        change={"process.noNewPrivileges": True},
+        run=_status("NoNewPrivs"),
+        sees="1",
+    ),
+    _check(
+        name="no noNewPrivileges",
+        change={"process.noNewPrivileges": False},
+        run=_status("NoNewPrivs"),
+        sees="0",
+    ),
     *(
         _check(
             name=f"capabilities: {kind}",
@@ -137,7 +179,12 @@ CHECKS = (
         run="echo ran",
         sees="ran",
     ),
-    _check(name="personality", change={"linux.personality": {"domain": "LINUX32"}}, run="uname -m", sees="i686"),
+    _check(
+        name="personality",
+        change={"linux.personality": {"domain": "LINUX32"}},
+        run="uname -m",
+        sees="i686",
+    ),
     _check(name="hostname", change={"hostname": "other"}, run="hostname", sees="other"),
     _check(
         name="domainname",
@@ -146,7 +193,9 @@ CHECKS = (
         sees="there.example",
     ),
     _check(name="standard descriptors only", run="probe fds", sees="0\n1\n2"),
-    _check(name="a session of its own", run="cut -d' ' -f5,6 /proc/self/stat", sees=re.compile("1 1")),
+    _check(
+        name="a session of its own", run="cut -d' ' -f5,6 /proc/self/stat", sees=re.compile("1 1")
+    ),
     _check(
         name="no parent of its own",
         run="cut -d' ' -f4 /proc/1/stat",

@@ -73,8 +73,15 @@ def _notified(box: Box) -> None:
 
 
 CHECKS = (
-    _check(name="seccomp: allowed but for some", change=_filter(_DENIED), run=_SEES, sees="refused"),
-    _check(name="seccomp: a filter is in force", change=_filter(_DENIED), run="grep Seccomp: /proc/self/status | cut -f2", sees="2"),
+    _check(
+        name="seccomp: allowed but for some", change=_filter(_DENIED), run=_SEES, sees="refused"
+    ),
+    _check(
+        name="seccomp: a filter is in force",
+        change=_filter(_DENIED),
+        run="grep Seccomp: /proc/self/status | cut -f2",
+        sees="2",
+    ),
     _check(
         name="seccomp: errnoRet",
         change=_filter(_DENIED | {"errnoRet": 61}),
@@ -136,13 +143,17 @@ CHECKS = (
     ),
     _check(
         name="seccomp: several architectures",
-        change=_filter(_DENIED, architectures=["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]),
+        change=_filter(
+            _DENIED, architectures=["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
+        ),
         run=_SEES,
         sees="refused",
     ),
     _check(
         name="seccomp: flags",
-        change=_filter(_DENIED, flags=["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]),
+        change=_filter(
+            _DENIED, flags=["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
+        ),
         run=_SEES,
         sees="refused",
     ),
@@ -166,7 +177,11 @@ CHECKS = (
         refused=True,
         needs=("no_apparmor",),
     ),
-    _check(name="the caller's session keyring is not the container's", run="probe keyring", sees=re.compile(r"_ses\S*|none")),
+    _check(
+        name="the caller's session keyring is not the container's",
+        run="probe keyring",
+        sees=re.compile(r"_ses\S*|none"),
+    ),
     _check(
         name="nothing of the runtime's is open",
         run="ls -l /proc/1/fd | grep -c -E 'state|config|cgroup|ns:'; true",

@@ -22,7 +22,7 @@ def test_output_and_status_are_the_commands(engine: Containerd) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    "command, words",
     [
         ("nope", 'exec: "nope": executable file not found in $PATH'),
         ("/nope", 'exec: "/nope": stat /nope: no such file or directory'),

@@ -57,6 +57,6 @@ def test_a_root_directory_without_an_image(engine: Podman) -> None:
     root = engine.cage.folder / f"root-{engine.runtime}"
     engine.cage.output("cp", "-a", engine.output("image", "mount", IMAGE), root)
     engine.output("image", "unmount", IMAGE)
-    words = ("run", "--rm", *engine.options(), "--network=none", "--rootfs", root)
-    assert engine.output(*words, "sh", "-c", "touch /made; echo hi") == "hi"
+    words = ("run", "--rm", *engine.options(), "--network=none", "--rootfs")
+    assert engine.output(*words, root, "sh", "-c", "touch /made; echo hi") == "hi"
     assert engine.cage.path(root / "made").exists()
