@@ -747,6 +747,13 @@ def send(control_fd: int, message: bytes, fds: Sequence[int]) -> None:
         raise OSError(-error, os.strerror(-error))
 
 
+def socket_in(netns_fd: int, domain: int, kind: int, protocol: int) -> int:
+    """Return the descriptor of a socket of another network namespace. Raises OSError."""
+    fd = lib.nsb_socket_in(netns_fd, domain, kind, protocol)
+    _check(fd)
+    return fd
+
+
 def set_scheduler(pid: int, **fields: int) -> None:
     """Set a process's scheduling: the fields of struct nsb_scheduler. Raises OSError."""
     scheduler = ffi.new("struct nsb_scheduler *", fields)

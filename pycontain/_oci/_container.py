@@ -242,11 +242,20 @@ class Container:
         finally:
             creation.close()
 
+    @staticmethod
+    def _equip(creation: Creation, pid: int) -> None:
+        """Give the process, while it waits, what only the host's privileges can."""
+        if devices := creation.config.linux.net_devices:
+            from ._net_devices import move_devices  # noqa: PLC0415 - few containers have any
+
+            move_devices(devices, pid)
+        set_attributes(pid, creation.process)
+
     def _follow(self, creation: Creation, init: Init, record: Record, pid_file: str | None) -> None:
         master = creation.follow(
             init,
             self._state_of(record.replace(pid=init.pid), "creating"),
-            lambda pid: set_attributes(pid, creation.process),
+            lambda pid: self._equip(creation, pid),
         )
         start = process_start(init.pid)
         assert start is not None  # noqa: S101 - it waits

@@ -304,12 +304,6 @@ def hand_console(streams: Streams, master: int) -> None:
 
 def _check_supported(config: Config) -> None:
     """Refuse what would silently be left out. Raises UnsupportedError."""
-    if config.linux.net_devices:
-        raise UnsupportedError(
-            errno.EOPNOTSUPP,
-            "linux.netDevices: interfaces are not moved: let a createRuntime hook do it "
-            "(ip link set NAME netns PID)",
-        )
     if config.linux.mount_label:
         raise UnsupportedError(
             errno.EOPNOTSUPP,

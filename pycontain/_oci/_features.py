@@ -44,7 +44,7 @@ def features() -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": _can_idmap()}},
             "intelRdt": {"enabled": False},
             "memoryPolicy": {"enabled": False},
-            "netDevices": {"enabled": False},
+            "netDevices": {"enabled": True},
         },
         "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     }

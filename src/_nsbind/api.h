@@ -516,6 +516,10 @@ struct nsb_scheduler {
 	uint64_t period;
 };
 
+/* A socket of the network namespace that netns_fd refers to. Returns a descriptor or a negative
+ * errno. */
+int nsb_socket_in(int netns_fd, int domain, int type, int protocol);
+
 /* Set the scheduling, and the I/O priority (ioprio_set(2)), of a process. Each returns 0 or a
  * negative errno. */
 int nsb_set_scheduler(int pid, const struct nsb_scheduler *scheduler);

@@ -336,7 +336,7 @@ def test_features(runtime: Runtime) -> None:
     assert "SCMP_ACT_NOTIFY" in linux["seccomp"]["actions"]
 
 
-@pytest.mark.parametrize("name", ["intelRdt", "memoryPolicy", "netDevices"])
+@pytest.mark.parametrize("name", ["intelRdt", "memoryPolicy"])
 def test_what_is_no_feature_is_refused(runtime: Runtime, name: str) -> None:
     features = json.loads(runtime.ok("features"))
     assert features["linux"][name] == {"enabled": False}

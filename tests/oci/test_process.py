@@ -177,16 +177,13 @@ def test_the_execution_domain(containers: Containers) -> None:
 
 
 def test_what_is_not_done_is_said(containers: Containers) -> None:
-    def devices(config: dict[str, Any]) -> None:
-        config["linux"]["netDevices"] = {"eth9": {"name": "inside"}}
-
     def cache(config: dict[str, Any]) -> None:
         config["linux"]["intelRdt"] = {"closID": "guaranteed"}
 
     def label(config: dict[str, Any]) -> None:
         config["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0"
 
-    for name, edit in (("netDevices", devices), ("intelRdt", cache), ("mountLabel", label)):
+    for name, edit in (("intelRdt", cache), ("mountLabel", label)):
         with pytest.raises(UnsupportedError, match=f"linux.{name}: "):
             containers.create(containers.bundle("true", edit=edit))
 
