@@ -14,8 +14,6 @@ from conformance.checks import CHECKS
 from conformance.host import lacks
 
 pytestmark = pytest.mark.requires("root", "busybox", "gcc")
-# What ours says that it does not do.
-NOT_DONE = {"netDevices"}
 OURS = Path(sys.executable).with_name("pycontain-runtime")
 
 
@@ -32,11 +30,7 @@ def _possible(check: Check) -> bool:
 @pytest.mark.parametrize(
     "check",
     [
-        pytest.param(
-            check,
-            id=f"{check.area}: {check.name}",
-            marks=[pytest.mark.xfail(reason="not done")] if check.name in NOT_DONE else [],
-        )
+        pytest.param(check, id=f"{check.area}: {check.name}")
         for check in CHECKS
         if _possible(check)  # the page says what was not tried, and why
     ],
