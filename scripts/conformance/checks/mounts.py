@@ -155,7 +155,7 @@ CHECKS = (
         _check(
             name=f"propagation {option}",
             change={"mounts+": mount("/here", "tmpfs", "tmpfs", option)},
-            run="grep ' /here ' /proc/self/mountinfo | sed 's, - .*,,' | cut -d' ' -f7",
+            run="grep ' /here ' /proc/self/mountinfo | cut -d- -f1 | cut -d' ' -f7",
             sees=re.compile(pattern),
         )
         for option, pattern in (
@@ -168,14 +168,14 @@ CHECKS = (
         _check(
             name=f"rootfsPropagation {word}",
             change={"linux.rootfsPropagation": word},
-            run="grep ' / / \\|/rootfs / ' /proc/self/mountinfo | sed 's, - .*,,' | cut -d' ' -f7",
+            run="awk '$5 == \"/\" {print $7}' /proc/self/mountinfo",
             sees=re.compile(pattern),
         )
         for word, pattern in (
-            ("private", ""),
+            ("private", "-"),
             ("shared", r"shared:\d+"),
             ("unbindable", "unbindable"),
-            ("slave", r"(master:\d+)?"),
+            ("slave", r"master:\d+|-"),
         )
     ),
     _check(
