@@ -11,6 +11,9 @@
 enum {
 	MNT_DETACH_ = 2,
 	MS_MOVE_ = 8192,
+	MS_REC_ = 16384,
+	MS_PRIVATE_ = 1 << 18,
+	MS_SLAVE_ = 1 << 19,
 	KEYCTL_JOIN_SESSION_KEYRING_ = 1,
 	CHARACTER_DEVICE = 0020000,
 	DIRECTORY = 0040000,
@@ -588,14 +591,35 @@ static long op_keyring(struct builder *builder, const struct nsb_op *op)
 	return err == -E_NOSYS ? 0 : err < 0 ? err : 0;
 }
 
+/* The old root, where its mounts may be shared with the host's: those would go with them. */
+static long open_shared_root(const struct builder *builder)
+{
+	if (builder->setup->propagation & (MS_PRIVATE_ | MS_SLAVE_))
+		return -E_NOENT;
+	return sys_openat(AT_FDCWD_, "/", O_PATH_ | O_DIRECTORY_ | O_CLOEXEC_, 0);
+}
+
+static long leave_peers(int root_fd)
+{
+	long err = sys1(__NR_fchdir, root_fd);
+
+	if (!err)
+		err = sys_mount(NULL, ".", NULL, MS_SLAVE_ | MS_REC_, NULL);
+	sys_close(root_fd);
+	return err;
+}
+
 /* The new root replaces the old one in place (pivot_root(2), "pivot_root(".", ".")"). */
 static long op_pivot_root(struct builder *builder, const struct nsb_op *op)
 {
-	long err;
+	long shared = open_shared_root(builder), err = 0;
 
 	(void)op;
+	if (shared < 0 && shared != -E_NOENT)
+		return shared;
 	if ((err = sys1(__NR_fchdir, builder->root_fd)) < 0 ||
 	    (err = sys2(__NR_pivot_root, ".", ".")) < 0 ||
+	    (shared >= 0 && (err = leave_peers((int)shared)) < 0) ||
 	    (err = sys2(__NR_umount2, ".", MNT_DETACH_)) < 0)
 		return err;
 	return sys1(__NR_chdir, "/");

@@ -157,7 +157,10 @@ def test_a_limit_of_processes() -> None:
 
 
 READ_ONLY = """
-for directory in /run /tmp /var/tmp; do mount -t tmpfs -o ro none $directory; done
+for directory in /run /tmp /var/tmp; do
+    mount --bind $directory $directory
+    mount -o remount,bind,ro $directory
+done
 unset TMPDIR
 cd /tmp
 """

@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from _oci_command import PROGRAM
 from pycontain._oci._options import ATTRIBUTES, PROPAGATIONS, parse_options
 from pycontain.errors import ConfigError, SpawnError
 
@@ -311,6 +313,44 @@ def test_the_propagation_of_the_root(containers: Containers, word: str, tags: se
     found = options_of(containers.sh("cat /proc/self/mountinfo", edit), "/")
     assert {"shared", "unbindable"} & found == tags
     assert Path("/proc/self/mountinfo").read_text() == before
+
+
+ON_A_SHARED_HOST = """
+mount --make-rshared /
+cat /proc/self/mountinfo
+"$@" create --bundle "$BUNDLE" "$NAME" >/dev/null </dev/null
+cat /proc/self/mountinfo
+"$@" start "$NAME"
+"$@" delete --force "$NAME"
+cat /proc/self/mountinfo
+"""
+
+
+@pytest.mark.parametrize("word", ROOT_PROPAGATIONS)
+def test_a_host_with_shared_mounts_sees_nothing_of_a_container(
+    containers: Containers, word: str
+) -> None:
+    """Neither what it mounts, nor that it takes the host's mounts out of its own view."""
+
+    def edit(config: dict[str, Any]) -> None:
+        config["linux"]["rootfsPropagation"] = word
+
+    bundle = containers.bundle("sleep", "1000", edit=edit)
+    done = subprocess.run(
+        [
+            *("unshare", "--mount", "sh", "-ec", ON_A_SHARED_HOST, "sh"),
+            *(PROGRAM, "--root", containers.state),
+        ],
+        env={**os.environ, "BUNDLE": str(bundle), "NAME": f"pycontain-test-{uuid.uuid4().hex}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    third = len(lines) // 3
+    assert lines[:third] == lines[third : 2 * third] == lines[2 * third :]
+    assert third > 1
 
 
 SYSCTLS: dict[str, str] = {

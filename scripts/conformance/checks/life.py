@@ -449,12 +449,12 @@ def _bad_documents(box: Box) -> None:
 def _half_created(box: Box) -> None:
     """A create whose caller is killed leaves no process, and what it left can be deleted."""
     box.shell(STAY)
+    hooked = box.shared / "hooked"
     hook = {
         "path": "/bin/sh",
-        "args": ["sh", "-c", "echo >>hooked; sleep 1000"],
+        "args": ["sh", "-c", f"echo $$ >{hooked}.new; mv {hooked}.new {hooked}; exec sleep 1000"],
         "env": ["PATH=/bin:/usr/bin"],
     }
-    hook["args"] = ["sh", "-c", f"echo >{box.shared}/hooked; exec sleep 1000"]
     box.change({"hooks.createRuntime+": hook})
     box.write()
     words = [*box.runtime.command, "--root", str(box.folder / "state"), "create"]
@@ -462,9 +462,10 @@ def _half_created(box: Box) -> None:
         process = subprocess.Popen(
             [*words, "--bundle", str(box.folder), box.id], stdout=output, stderr=output
         )
-        assert becomes((box.shared / "hooked").exists)
+        assert becomes(hooked.exists)
         process.kill()
         process.wait()
+    os.kill(int(hooked.read_text()), signal.SIGKILL)  # the host's own program: nobody else ends it
     box.output("delete", "--force", box.id)
     assert becomes(lambda: not _members(box)), _members(box)
 
