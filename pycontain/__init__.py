@@ -150,12 +150,12 @@ _MODULES = ("contract", "host", "images", "profile")
 
 def __getattr__(name: str) -> Any:
     """Import a public module, or the module that has a public name (PEP 562)."""
-    import importlib  # noqa: PLC0415 - nothing that is imported at once is needed here
+    if name not in _LATE and name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 - slow to import
 
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_LATE[name], __name__), name)
     return value
 

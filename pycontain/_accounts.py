@@ -7,10 +7,14 @@ import os
 
 from . import _userland
 from ._image._tree import Tree
-from ._image._user import USERS, Open, resolve
+from ._image._user import USERS, resolve
 from ._image._user import User as Account
 from .config import SandboxConfig, User
 from .errors import ConfigError, LimitExceededError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._image._user import Open
 
 
 def account(config: SandboxConfig, user: User | None, default: tuple[int, int]) -> Account:

@@ -41,6 +41,11 @@ class Cause(NamedTuple):
     remedy: str
     file: str = ""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is more than a guess."""
+        return self.blocked_by is not BlockedBy.UNKNOWN
+
     def __str__(self) -> str:
         """Say it in a line."""
         return f"blocked by {self.blocked_by}: {self.why}; {self.remedy}"

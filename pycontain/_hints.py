@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-from typing import Final
 
 from . import _remedies
-from ._cause import BlockedBy, Cause
 from .errors import SpawnError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from ._cause import Cause
 
 ANY: Final = 0
 # Of this process, which would be in the way of whatever looks for the cause.
@@ -162,11 +165,12 @@ def hint(step: str, number: int) -> str | None:
 
 
 def _cause(step: str, number: int) -> Cause | None:
-    with contextlib.suppress(OSError, ImportError):  # without descriptors nothing can be loaded
+    try:
         from . import _host  # noqa: PLC0415 - only failures need it
 
         return _host.cause_of_step(step, number)
-    return None
+    except (OSError, ImportError):  # without descriptors nothing can be loaded
+        return None
 
 
 def spawn_error(step: str, number: int, path: str | None = None) -> SpawnError:
@@ -177,7 +181,7 @@ def spawn_error(step: str, number: int, path: str | None = None) -> SpawnError:
     """
     cause = None if number in _SHORTAGES else _cause(step, number)
     advice = hint(step, number)
-    if cause is not None and (advice is None or cause.blocked_by is not BlockedBy.UNKNOWN):
+    if cause is not None and (advice is None or cause.is_known):
         advice = f"It is {cause}"
     return SpawnError(step, number, os.strerror(number), path, advice, cause)
 

@@ -8,7 +8,6 @@ pages of memory and no start of an interpreter. It ends with us: at the end of f
 from __future__ import annotations
 
 import os
-import signal
 
 from . import _native
 
@@ -29,7 +28,7 @@ class Keeper:
             pid1 = _native.spawn_keeper(_native.spawn_flags())
         except _native.NativeError as error:
             number = error.failure.errno
-            raise OSError(number, f"{error.failure.step.name}: {os.strerror(number)}") from None
+            raise OSError(number, f"{error.failure.step}: {os.strerror(number)}") from None
         self.pid = pid1.pid
         pid1.take(self)
 
@@ -40,7 +39,7 @@ class Keeper:
     def close(self) -> None:
         """End it and wait for its end; what it has cloned goes on."""
         if self._pidfd >= 0:
-            _native.kill(self._pidfd, signal.SIGKILL)
+            _native.kill(self._pidfd, _native.SIGKILL)
             _native.reap(self._pidfd, None)
             self.forget()
 

@@ -7,25 +7,21 @@ here.
 
 from __future__ import annotations
 
-import _thread
 import errno
 import fcntl
 import os
-import signal
 import struct
-from collections.abc import Callable, Collection, Iterable, Sequence
-from enum import IntEnum
-from typing import Any, Final, NamedTuple
+from _thread import allocate_lock
 
 from pycontain._nsbind import ffi, lib
 
+from ._record import NamedTuple
 from .errors import PycontainError
 
-
-def _members(name: str, prefix: str) -> dict[str, int]:
-    elements: dict[int, str] = ffi.typeof(f"enum {name}").elements
-    return {text.removeprefix(prefix): number for number, text in elements.items()}
-
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from typing import Any, Final
 
 API_VERSION: Final = 1
 if lib.NSB_API_VERSION != API_VERSION:
@@ -33,10 +29,21 @@ if lib.NSB_API_VERSION != API_VERSION:
         "pycontain: the extension is of another version than the package; build it again"
     )
 
-Step = IntEnum("Step", _members("nsb_step", "NSB_STEP_"))  # type: ignore[misc]
+
+def steps() -> dict[int, str]:
+    """Return the names of the steps that can fail, by number (enum nsb_step)."""
+    elements = ffi.typeof("enum nsb_step").elements
+    return {number: text.removeprefix("NSB_STEP_") for number, text in elements.items()}
 
 
-class OpKind(IntEnum):
+def _step(number: int) -> str:
+    if (name := steps().get(number)) is None:
+        raise ValueError(f"there is no step {number}")
+    return name
+
+
+# Not enums: a program's start would wait for each to be built.
+class OpKind:
     """Steps of a set-up (enum nsb_op_kind)."""
 
     ROOT_TMPFS = lib.NSB_OP_ROOT_TMPFS
@@ -73,7 +80,7 @@ class OpKind(IntEnum):
     SYNC = lib.NSB_OP_SYNC
 
 
-class Idmap(IntEnum):
+class Idmap:
     """Whose user namespace maps the ids of a tree (enum nsb_idmap)."""
 
     NONE = lib.NSB_IDMAP_NONE
@@ -82,7 +89,7 @@ class Idmap(IntEnum):
     OWN = lib.NSB_IDMAP_OWN
 
 
-class Event(IntEnum):
+class Event:
     """What PID 1 reports (enum nsb_event)."""
 
     READY = lib.NSB_EVENT_READY
@@ -96,7 +103,7 @@ class Event(IntEnum):
     SYNC = lib.NSB_EVENT_SYNC
 
 
-class Probe(IntEnum):
+class Probe:
     """System calls with a fallback (enum nsb_probe)."""
 
     CLONE3 = lib.NSB_PROBE_CLONE3
@@ -195,6 +202,9 @@ _EXEC_FIELDS = (
     ),
     "reserved",
 )
+# signal(7); the module of that name is slow to import.
+SIGKILL: Final = 9
+SIGTERM: Final = 15
 _MFD_EXEC = 0x10
 _CLONE_MODE = "PYCONTAIN_CLONE"
 
@@ -202,7 +212,7 @@ _CLONE_MODE = "PYCONTAIN_CLONE"
 class Failure(NamedTuple):
     """Which step failed, with which errno, on which element."""
 
-    step: Step
+    step: str
     errno: int
     index: int  # type: ignore[assignment]  # a field, not the method of tuples
 
@@ -211,14 +221,14 @@ class NativeError(Exception):
     """A call into the core failed; the caller knows the paths and makes a SpawnError of it."""
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(f"{failure.step.name} failed: {os.strerror(failure.errno)}")
+        super().__init__(f"{failure.step} failed: {os.strerror(failure.errno)}")
         self.failure = failure
 
 
 class Op(NamedTuple):
     """One step of the set-up (struct nsb_op). `fd` is an index among the message's descriptors."""
 
-    kind: OpKind
+    kind: int
     target: str = ""
     source: bytes = b""
     flags: int = 0
@@ -337,7 +347,7 @@ class Report(NamedTuple):
     @property
     def failure(self) -> Failure:
         """The failure that a FAILED report carries."""
-        return Failure(Step(self.step), self.errno, self.index)
+        return Failure(_step(self.step), self.errno, self.index)
 
     @property
     def denials(self) -> tuple[DeniedCall, ...]:
@@ -541,7 +551,7 @@ class Tree(NamedTuple):
     """
 
     path: str
-    idmap: Idmap
+    idmap: int
     recursive: bool
     map_all: bool = False
     userns_fd: int = -1
@@ -607,14 +617,14 @@ class Pid1:
     def __del__(self) -> None:
         """Kill a process that nobody took over."""
         if self._result.pidfd >= 0:
-            kill(self._result.pidfd, signal.SIGKILL)
+            kill(self._result.pidfd, SIGKILL)
             reap(self._result.pidfd, None)
             os.close(self._result.pidfd)
             os.close(self._result.control_fd)
 
 
 def _failure(error: Any) -> Failure:
-    return Failure(Step(error.step), error.err, error.index)
+    return Failure(_step(error.step), error.err, error.index)
 
 
 def _cpu_mask(cpus: Collection[int]) -> Any:
@@ -784,7 +794,7 @@ def reap(pidfd: int, timeout_s: float | None) -> int | None:
     if status == -errno.EAGAIN:
         return None
     if status == -errno.ECHILD:  # as the kernel does it while SIGCHLD is ignored
-        return signal.SIGKILL
+        return SIGKILL
     if status < 0:
         raise OSError(-status, os.strerror(-status))
     return status
@@ -806,7 +816,7 @@ def attach_device_program(cgroup_fd: int, program: bytes) -> None:
         raise OSError(error, os.strerror(error))
 
 
-def available(probe: Probe) -> bool:
+def available(probe: int) -> bool:
     """Whether this kernel (and what filters our system calls) has a call; asked by calling it."""
     return bool(lib.nsb_probe(probe) != -errno.ENOSYS)
 
@@ -825,7 +835,7 @@ class _Program:
     """The descriptors that every spawn shares: the sealed program of PID 1, and /dev/null."""
 
     def __init__(self) -> None:
-        self._lock = _thread.allocate_lock()
+        self._lock = allocate_lock()
         self._fds: tuple[int, int] | None = None
 
     def fds(self) -> tuple[int, int]:

@@ -129,7 +129,7 @@ class _Builder:
         self.ops.append(op)
         self.paths.append(path or op.target)
 
-    def source(self, path: str, idmap: Idmap) -> tuple[bytes, int]:
+    def source(self, path: str, idmap: int) -> tuple[bytes, int]:
         """Return the source and descriptor fields for a path of the host.
 
         Where ids are mapped the parent makes an idmapped copy of the tree, and opens what the
@@ -155,7 +155,7 @@ class _Builder:
         self.trees.append(_native.Tree(path, Idmap.NONE if problem else idmap, recursive=True))
         return b"", len(self.trees) - 1
 
-    def bind(self, source: str, target: str, idmap: Idmap, *, attr: int) -> None:
+    def bind(self, source: str, target: str, idmap: int, *, attr: int) -> None:
         text, fd = self.source(source, idmap)
         self.add(
             Op(OpKind.BIND, target, text, _native.OP_RECURSIVE, fd, attr=attr),

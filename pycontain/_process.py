@@ -121,15 +121,15 @@ def start_error(
     """
     failure = report.failure
     program = os.fsdecode(argv[0])
-    if failure.step.name == "EXEC" and (said := vet.failed(failure.errno, runtime)) is not None:
+    if failure.step == "EXEC" and (said := vet.failed(failure.errno, runtime)) is not None:
         return said
-    if failure.step.name == "EXEC" and failure.errno in (errno.ENOENT, errno.ENOTDIR):
+    if failure.step == "EXEC" and failure.errno in (errno.ENOENT, errno.ENOTDIR):
         text = "no such program in the sandbox, or its interpreter or loader is missing there"
         return ProgramNotFoundError(errno.ENOENT, text, program)
-    if failure.step.name == "EXEC" and failure.errno == errno.EACCES:
+    if failure.step == "EXEC" and failure.errno == errno.EACCES:
         text = "cannot be executed: no permission, a directory, or on a noexec mount"
         return ProgramNotExecutableError(errno.EACCES, text, program)
-    return spawn_error(failure, cwd if failure.step.name == "CWD" else program)
+    return spawn_error(failure, cwd if failure.step == "CWD" else program)
 
 
 def never_started() -> SpawnError:

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 
 LANDLOCK: Final = "Linux 5.19 or later with landlock among its security modules (lsm=landlock,...)"
 IDMAP: Final = "it needs Linux 5.12 and a file system such as ext4, xfs, btrfs or tmpfs"

@@ -53,7 +53,7 @@ os.register_at_fork(after_in_child=_forget_in_child)
 
 def spawn_error(failure: Failure, path: str | None) -> SpawnError:
     """Return the exception for a failed step."""
-    return _hints.spawn_error(failure.step.name, failure.errno, path)
+    return _hints.spawn_error(failure.step, failure.errno, path)
 
 
 class Reply:
@@ -226,7 +226,7 @@ def _spawn(
         )
     except _native.NativeError as error:
         failure = error.failure
-        of_a_tree = failure.step.name in ("OPEN_TREE", "IDMAP")
+        of_a_tree = failure.step in ("OPEN_TREE", "IDMAP")
         raise spawn_error(failure, plan.trees.paths[failure.index] if of_a_tree else None) from None
     except OSError as error:  # the program of PID 1, or /dev/null
         raise refused("EXEC_INIT", error) from None
@@ -346,7 +346,7 @@ class Runtime:
             )
         report = _native.parse_report(data)
         if report.event == Event.FAILED:
-            paths = _PATHS.get(report.failure.step.name, self.plan.op_paths)
+            paths = _PATHS.get(report.failure.step, self.plan.op_paths)
             raise spawn_error(
                 report.failure, paths[report.index] if report.index < len(paths) else None
             )

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
 import contextlib
 import fcntl
 import os
-import signal
 import struct
-import termios
-import tty
-from collections.abc import Iterable, Iterator
-from typing import Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Final
 
 TERMINATING: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 """What a user ends a program with."""
@@ -19,6 +20,8 @@ TERMINATING: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTE
 
 def window_size(fd: int) -> tuple[int, int]:
     """Return rows and columns of a terminal, 24 and 80 where it is none or does not know."""
+    import termios  # noqa: PLC0415 - only needed with a terminal
+
     try:
         packed = fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8))
     except OSError:
@@ -29,6 +32,8 @@ def window_size(fd: int) -> tuple[int, int]:
 
 def set_window_size(fd: int, rows: int, columns: int) -> None:
     """Give a terminal its size. Raises OSError where it is none."""
+    import termios  # noqa: PLC0415 - only needed with a terminal
+
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
@@ -38,6 +43,9 @@ def raw_terminal(fd: int) -> Iterator[None]:
     if not os.isatty(fd):
         yield
         return
+    import termios  # noqa: PLC0415 - only needed with a terminal
+    import tty  # noqa: PLC0415
+
     before = termios.tcgetattr(fd)
     tty.setraw(fd, termios.TCSANOW)  # what was typed before is for the command
     try:

@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+
+from pycontain._record import NamedTuple
 
 from . import _files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 
 class Reading(NamedTuple):
@@ -29,8 +33,9 @@ class Dir(NamedTuple):
         return self.version != 1
 
 
-Dirs = Mapping[str, Dir]
-"""Directories by controller (v2 names); `core` is the v2 group, which always counts CPU time."""
+if TYPE_CHECKING:
+    Dirs = Mapping[str, Dir]
+    """By controller (v2 names); `core` is the v2 group, which always counts CPU time."""
 
 
 def _number(name: str, directory: Dir, file: str) -> dict[str, Reading]:

@@ -8,12 +8,10 @@ Sources: cgroups(7), proc_pid_mountinfo(5), Documentation/admin-guide/cgroup-v2.
 from __future__ import annotations
 
 import os
-import re
-from typing import NamedTuple
+
+from pycontain._record import NamedTuple
 
 from . import _files
-
-_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 class Hierarchy(NamedTuple):
@@ -70,7 +68,11 @@ class _Mount(NamedTuple):
 
 
 def _unescape(field: str) -> str:
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), field)
+    if "\\" not in field:
+        return field
+    import re  # noqa: PLC0415 - slow to import, and few mount points need it
+
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
 def _parse_mounts(mountinfo: str) -> list[_Mount]:

@@ -9,11 +9,13 @@ cgroup-v2.rst), and processes may only be put below a common ancestor whose cgro
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+
+from pycontain._record import NamedTuple
 
 from . import _files
 from ._systemd import Refusal, Scope, hand_down_remedy, is_managed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
 import contextlib
 import errno
 import os
 import select
-import signal
-import threading
 import time
-from typing import TYPE_CHECKING
+from _thread import allocate_lock
 
 from . import _files
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -206,7 +206,7 @@ def _signal_each(pidfds: list[int], number: int) -> None:
         os.close(pidfd)
 
 
-_frozen_parents = threading.Lock()
+_frozen_parents = allocate_lock()
 
 
 @contextlib.contextmanager

@@ -11,10 +11,11 @@ Sources: systemd.scope(5), org.freedesktop.systemd1(5), systemd's CGROUP_DELEGAT
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
 import os
 import pwd
-import signal
-from typing import NamedTuple
+
+from pycontain._record import NamedTuple
 
 from . import _files
 from ._hierarchy import discover
@@ -63,7 +64,7 @@ def properties(keeper: int) -> list[tuple[str, tuple[str, object]]]:
         ("Description", ("s", f"pycontain: sandboxes of process {os.getpid()}")),
         ("Delegate", ("b", True)),
         ("CollectMode", ("s", "inactive-or-failed")),  # nothing of it stays, however it ends
-        ("KillSignal", ("i", int(signal.SIGKILL))),  # PID 1s take no other: no shutdown waits
+        ("KillSignal", ("i", signal.SIGKILL)),  # PID 1s take no other: no shutdown waits
         ("TasksMax", ("t", _NO_LIMIT)),  # pids= limits, not systemd's default
         ("PIDs", ("au", [keeper])),
     ]

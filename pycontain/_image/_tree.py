@@ -10,9 +10,12 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, TypeAlias
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Final, TypeAlias
 
 LINKS_MAX: Final = 40
 """As many as the kernel follows (path_resolution(7))."""

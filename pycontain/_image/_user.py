@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple, TypeAlias
 
+from pycontain._record import NamedTuple
 from pycontain.errors import ImageConfigError, LimitExceededError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Final, TypeAlias
+
+    # Opens a file of the image for reading, links followed inside the image only, without waiting
+    # for anybody (O_NONBLOCK), and returns the descriptor; or raises OSError.
+    Open: TypeAlias = Callable[[str], int]
 
 ACCOUNTS_MAX: Final = 4 << 20
 # 2**32 - 1 is "no id" to every system call that takes one.
 ID_MAX: Final = 2**32 - 2
 USERS: Final = "/etc/passwd"
 GROUPS: Final = "/etc/group"
-
-# Opens a file of the image for reading, links followed inside the image only, without waiting for
-# anybody (O_NONBLOCK), and returns the descriptor; or raises OSError.
-Open: TypeAlias = Callable[[str], int]
 
 
 class User(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import resource
-from functools import partial
 
 from pycontain import _native
 from pycontain.errors import SpawnError
@@ -15,6 +14,7 @@ from ._command import rlimits
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from ._spec import IOPriority, Process, Scheduler
 
@@ -44,12 +44,12 @@ def set_attributes(pid: int, process: Process) -> None:
     """
     _raise_limits(pid, process)
     if process.oom_score_adj is not None:
-        score = str(process.oom_score_adj)
-        _set("process.oomScoreAdj", lambda: _write(f"/proc/{pid}/oom_score_adj", score))
-    if (scheduler := process.scheduler) is not None:
-        _set("process.scheduler", lambda: _schedule(pid, scheduler))
-    if (priority := process.io_priority) is not None:
-        _set("process.ioPriority", lambda: _prioritise(pid, priority))
+        path = f"/proc/{pid}/oom_score_adj"
+        _set("process.oomScoreAdj", _write, path, str(process.oom_score_adj))
+    if process.scheduler is not None:
+        _set("process.scheduler", _schedule, pid, process.scheduler)
+    if process.io_priority is not None:
+        _set("process.ioPriority", _prioritise, pid, process.io_priority)
 
 
 def set_affinity(pid: int, process: Process) -> None:
@@ -58,13 +58,12 @@ def set_affinity(pid: int, process: Process) -> None:
         return
     for text in process.exec_cpu_affinity:
         if text:
-            cpus = _cpus(text)
-            _set("process.execCPUAffinity", partial(os.sched_setaffinity, pid, cpus))
+            _set("process.execCPUAffinity", os.sched_setaffinity, pid, _cpus(text))
 
 
-def _set(field: str, change: Callable[[], object]) -> None:
+def _set(field: str, change: Callable[..., object], *args: Any) -> None:
     try:
-        change()
+        change(*args)
     except OSError as error:
         number = error.errno or 0
         raise SpawnError("ATTRIBUTES", number, os.strerror(number), field) from None
@@ -77,12 +76,12 @@ def _raise_limits(pid: int, process: Process) -> None:
         wanted = -1 if hard >= 2**64 - 1 else hard
         if current == resource.RLIM_INFINITY or 0 <= wanted <= current:
             continue
-        limits = (soft, wanted)
-        _set(f"process.rlimits: {row.type}", partial(resource.prlimit, pid, number, limits))
+        what = f"process.rlimits: {row.type}"
+        _set(what, resource.prlimit, pid, number, (soft, wanted))
 
 
 def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="ascii") as file:
+    with open(path, "w", encoding="utf-8") as file:
         file.write(text)
 
 

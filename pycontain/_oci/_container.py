@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import _socket as socket  # without the enumerations, which take milliseconds to make
+import _socket  # socket imports enum and selectors, which are slow
 import os
-import signal as signals
 
 from pycontain import _native
 from pycontain.errors import (
@@ -357,8 +356,8 @@ class Container:
         pid = 0 if now == "stopped" else record.pid
         return {**state(self._entry, record), "status": now, "pid": pid}
 
-    def _connect(self) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def _connect(self) -> _socket.socket:
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         try:
             sock.connect(f"/proc/self/fd/{self._entry.fd}/{SOCKET}")
         except OSError as error:
@@ -377,7 +376,7 @@ class Container:
         except _hooks.HookError as error:
             self.warn(str(error))
 
-    def kill(self, signal: int = signals.SIGTERM, *, all: bool = False) -> None:  # noqa: A002
+    def kill(self, signal: int = _native.SIGTERM, *, all: bool = False) -> None:  # noqa: A002
         """Send a signal to its process, or to all of its processes.
 
         Raises:
@@ -393,7 +392,7 @@ class Container:
                 process.signal(signal)
         except ProcessLookupError:
             raise ContainerStateError("container not running") from None
-        if signal == signals.SIGKILL:
+        if signal == _native.SIGKILL:
             self._thaw_to_die(record)
 
     def _thaw_to_die(self, record: Record) -> None:
@@ -407,9 +406,9 @@ class Container:
         cgroup = _cgroup_of(record)
         try:
             with Handle(record) as process:
-                process.signal(signals.SIGKILL)
+                process.signal(_native.SIGKILL)
                 if cgroup.paths:
-                    cgroup.kill(signals.SIGKILL)
+                    cgroup.kill(_native.SIGKILL)
                 if not process.wait(_DEATH_SECONDS):
                     raise ContainerError(
                         f"process {record.pid} of container {self.id} does not end: "
@@ -419,7 +418,7 @@ class Container:
         except ProcessLookupError:
             self._reap()
             if cgroup.paths:  # others, where it had no PID namespace of its own
-                cgroup.kill(signals.SIGKILL)
+                cgroup.kill(_native.SIGKILL)
 
     def _reap(self) -> None:
         """No zombie is left where we are the parent."""
@@ -646,7 +645,7 @@ class _Undo:
             if record.cgroup is not None:
                 cgroup = _cgroup_of(record)
                 if cgroup.paths:
-                    cgroup.kill(signals.SIGKILL)
+                    cgroup.kill(_native.SIGKILL)
                 cgroup.remove()
         finally:
             entry.remove()
@@ -660,7 +659,7 @@ def write_pid_file(path: str, pid: int) -> None:
     """Write a process id whole or not at all. Raises OSError."""
     temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(temporary, flags, 0o644), "w", encoding="ascii") as file:
+    with open(os.open(temporary, flags, 0o644), "w", encoding="utf-8") as file:
         file.write(str(pid))
     os.rename(temporary, path)
 

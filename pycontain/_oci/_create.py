@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import _socket as socket  # without the enumerations, which take milliseconds to make
+import _socket  # socket imports enum and selectors, which are slow
 import errno
 import os
 import stat
@@ -66,9 +66,9 @@ class Streams(Value):
         return found
 
 
-def listen(directory: int) -> socket.socket:
+def listen(directory: int) -> _socket.socket:
     """Return a listening socket in a directory, through its descriptor: names may be long."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_NONBLOCK)
     try:
         sock.bind(f"/proc/self/fd/{directory}/{SOCKET}")
         sock.listen(4)
@@ -120,9 +120,9 @@ def spawn(  # noqa: PLR0913 - all that a process of a container is made of
         )
     except _native.NativeError as error:
         step, number, index = error.failure
-        of_a_tree = step.name in ("OPEN_TREE", "IDMAP") and index < len(trees)
+        of_a_tree = step in ("OPEN_TREE", "IDMAP") and index < len(trees)
         path = trees[index].path if of_a_tree else None
-        raise SpawnError(step.name, number, os.strerror(number), path) from None
+        raise SpawnError(step, number, os.strerror(number), path) from None
     finally:
         if keeper is not None:
             keeper.close()
@@ -214,7 +214,7 @@ class Creation:
 
         return attach_at()
 
-    def start(self, listener: socket.socket) -> Init:
+    def start(self, listener: _socket.socket) -> Init:
         """Start the set-up. Raises as `spawn`."""
         namespaces = self.lowered.namespaces
         fds = self.streams.fds(terminal=self.process.terminal)
@@ -295,7 +295,7 @@ def hand_console(streams: Streams, master: int) -> None:
     """Send a pty to the console socket, and close it. Raises ContainerError."""
     try:
         if streams.console_socket:
-            from ._console import send_console  # noqa: PLC0415 - only where there is a terminal
+            from ._console import send_console  # noqa: PLC0415 - few have a terminal
 
             send_console(streams.console_socket, master)
     finally:

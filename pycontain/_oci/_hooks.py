@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 
 from pycontain import _native
 from pycontain._native import Event
@@ -48,6 +47,8 @@ def _late(hook: Hook) -> str:
 
 def _how(status: int) -> str:
     if os.WIFSIGNALED(status):
+        import signal  # noqa: PLC0415 - slow to import
+
         return f"signal: {signal.Signals(os.WTERMSIG(status)).name}"
     return f"exit status {os.WEXITSTATUS(status)}"
 

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import _socket as socket  # without the enumerations, which take milliseconds to make
+import _socket  # socket imports enum and selectors, which are slow
 import errno
 import os
-import signal
 
 from pycontain import _native
 from pycontain._hints import hint
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 class Channel:
     """A connection to `_init`; owns the descriptor."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: _socket.socket) -> None:
         self._socket = sock
 
     def receive(self) -> tuple[Report | None, int]:
@@ -31,10 +30,10 @@ class Channel:
 
         The listener of a filter comes without a report.
         """
-        size = socket.CMSG_SPACE(4)
+        size = _socket.CMSG_SPACE(4)
         try:
             data, items, _, _ = self._socket.recvmsg(
-                _native.REPORT_SIZE, size, socket.MSG_CMSG_CLOEXEC
+                _native.REPORT_SIZE, size, _socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionResetError:
             return None, -1
@@ -67,7 +66,7 @@ class Init(Channel):
         self.pid = pid1.pid
         self._pidfd = self._control_fd = -1
         pid1.take(self)
-        super().__init__(socket.socket(fileno=self._control_fd))
+        super().__init__(_socket.socket(fileno=self._control_fd))
         self._paths = paths
         self._program = program
 
@@ -98,7 +97,7 @@ class Init(Channel):
         """Kill it, wait for its end, and let go of it. Idempotent."""
         if self._pidfd < 0:
             return
-        _native.kill(self._pidfd, signal.SIGKILL)
+        _native.kill(self._pidfd, _native.SIGKILL)
         self.close()
         _native.reap(self._pidfd, None)
         self.forget()
@@ -126,7 +125,7 @@ def failure_error(report: Report, paths: Sequence[str], program: str) -> Excepti
     """Return the exception for a failure of `_init`, in words that clients of runc know."""
     step, number, index = report.failure
     text = os.strerror(number)
-    if step.name in ("PROGRAM", "EXEC"):
+    if step in ("PROGRAM", "EXEC"):
         if number in (errno.ENOENT, errno.ENOTDIR):
             if "/" in program:
                 return ProgramNotFoundError(
@@ -137,10 +136,10 @@ def failure_error(report: Report, paths: Sequence[str], program: str) -> Excepti
             )
         if number == errno.EACCES:
             return ProgramNotExecutableError(number, f'exec: "{program}": {text.lower()}')
-        return SpawnError(step.name, number, f'exec: "{program}": {text.lower()}')
-    of_an_op = "OPS" not in step.name and index < len(paths)
-    path = paths[index] if of_an_op and step.name in _OP_STEPS else None
-    return SpawnError(step.name, number, text, path, hint(step.name, number))
+        return SpawnError(step, number, f'exec: "{program}": {text.lower()}')
+    of_an_op = "OPS" not in step and index < len(paths)
+    path = paths[index] if of_an_op and step in _OP_STEPS else None
+    return SpawnError(step, number, text, path, hint(step, number))
 
 
 _OP_STEPS = frozenset(

@@ -77,7 +77,7 @@ def _is_frozen(record: Record) -> bool:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             return file.read()
     except OSError:  # the group is gone
         return ""

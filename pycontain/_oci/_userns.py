@@ -25,7 +25,7 @@ def _write_maps(pid: int, uid_map: str, gid_map: str) -> None:
     if may_map():
         _ranges.write_maps(pid, uid_map, gid_map)
     elif _is_own(uid_map, os.geteuid()) and _is_own(gid_map, os.getegid()):
-        with open(f"/proc/{pid}/setgroups", "w", encoding="ascii") as file:
+        with open(f"/proc/{pid}/setgroups", "w", encoding="utf-8") as file:
             file.write("deny")
         _ranges.write_maps(pid, uid_map, gid_map)
     else:
@@ -47,7 +47,7 @@ def may_map() -> bool:
 def may_set_groups(pid: int) -> bool:
     """Whether setgroups(2) is allowed in a process's user namespace (user_namespaces(7))."""
     try:
-        with open(f"/proc/{pid}/setgroups", encoding="ascii") as file:
+        with open(f"/proc/{pid}/setgroups", encoding="utf-8") as file:
             return file.read().strip() == "allow"
     except OSError:  # it has ended, which is seen elsewhere
         return True

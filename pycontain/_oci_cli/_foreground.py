@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
 import contextlib
 import os
 import select
-import signal
-import socket
 
 from pycontain._terminal import caught_signals, raw_terminal, set_window_size, window_size
 from pycontain.errors import ContainerError
@@ -34,7 +33,8 @@ class Console:
 
     def __init__(self) -> None:
         """Make it in a private directory."""
-        import tempfile  # noqa: PLC0415 - slow to import
+        import socket  # noqa: PLC0415 - slow to import
+        import tempfile  # noqa: PLC0415
 
         self._directory = tempfile.mkdtemp(prefix="pycontain-console.")
         self.path = f"{self._directory}/socket"
@@ -44,6 +44,8 @@ class Console:
 
     def receive(self) -> int:
         """Return the terminal's descriptor. Raises ContainerError if none was sent."""
+        import socket  # noqa: PLC0415 - slow to import
+
         self._listener.settimeout(10)
         with self._listener.accept()[0] as connection:
             _, fds, _, _ = socket.recv_fds(connection, 4096, 1)

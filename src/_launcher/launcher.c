@@ -15,7 +15,8 @@
 /* What the search for modules lacks is where this installation has them; where that is not enough,
  * as with cffi in another directory, it is made complete. */
 static const char bootstrap[] =
-	"import sys\n"
+	"import gc, sys\n"
+	"gc.disable()\n" /* a command ends before it pays */
 	"class Late:\n"
 	"    def find_spec(self, name, path=None, target=None):\n"
 	"        if name in ('pycontain', '_cffi_backend', 'jeepney'):\n"

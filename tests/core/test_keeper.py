@@ -141,7 +141,7 @@ def test_a_clone_that_the_kernel_refuses_is_reported(keeper: Keeper) -> None:
             )
     finally:
         os.close(no_group)
-    assert (caught.value.failure.step.name, caught.value.failure.errno) == ("CLONE", errno.EBADF)
+    assert (caught.value.failure.step, caught.value.failure.errno) == ("CLONE", errno.EBADF)
 
 
 def test_a_sandbox_goes_on_without_its_keeper(keeper: Keeper, box: Callable[..., Sandbox]) -> None:

@@ -16,7 +16,7 @@ EXTENSION = "_nsbind"
 # may import each other without cycles. Within a level a module may import those before it.
 LEVELS = {
     0: (
-        *("_error_base", "_command_errors", "_cause", "errors"),
+        *("_record", "_error_base", "_command_errors", "_cause", "errors"),
         *("_statedir", "denial", "result", "enforcement"),
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "_contract"),
         *("config", "_remedies", "_calls"),

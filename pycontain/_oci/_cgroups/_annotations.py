@@ -9,10 +9,10 @@ lists of strings are known here. A name in `Sec` stands for one in `USec`, its v
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from pycontain.errors import ConfigError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

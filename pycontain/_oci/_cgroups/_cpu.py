@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from pycontain._cgroup import _files
 from pycontain.errors import ConfigError
 
 from ._write import Setting, put_all, unsupported
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain._cgroup._counters import Dir
     from pycontain._oci._spec import CPU, Resources

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pycontain._cgroup import _files
 
 from ._write import Setting, put
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain._cgroup._counters import Dir
     from pycontain._oci._spec import Resources

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from pycontain._cgroup._counters import Dir
 from pycontain.errors import UnsupportedError
@@ -14,6 +13,7 @@ from pycontain.errors import UnsupportedError
 from . import _devices, _homes, _path, _resources
 from ._group import Cgroup
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import functools
 import struct
-from typing import TYPE_CHECKING
 
 from ._device_rules import is_whole
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain._oci._spec import DeviceRule
 

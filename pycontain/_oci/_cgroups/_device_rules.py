@@ -6,11 +6,11 @@ Sources: config-linux.md, "Allowed Device list"; cgroup-v1/devices.rst.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from pycontain._oci._spec import DeviceRule
+from pycontain._record import NamedTuple
 from pycontain.errors import ConfigError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

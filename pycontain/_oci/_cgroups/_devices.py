@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import errno
-import functools
 import os
-from typing import TYPE_CHECKING
 
 from pycontain import _native
 from pycontain._cgroup import _files, _remedy
@@ -15,6 +13,7 @@ from pycontain.errors import UnsupportedError
 from ._device_rules import DEFAULT, check, exceptions, keys
 from ._write import Setting, put, unsupported
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,7 +28,6 @@ NOT_ENFORCED = (
 )
 
 
-@functools.cache
 def enforceable() -> bool:
     """Tell whether this process may bound devices: not in a user namespace, nor without root."""
     maps = (_files.read_optional("/proc/self/uid_map") or "").split()

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
+import _signal as signals  # type: ignore[import-not-found]  # signal imports enum, which is slow
 import contextlib
 import errno
 import os
-import signal as signals
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from pycontain._cgroup import _files, _remove
 from pycontain._cgroup._counters import Dir
@@ -18,8 +16,10 @@ from pycontain.errors import ConfigError, UnsupportedError
 from ._write import reported
 
 # What only some commands of a runtime need is imported in the methods that use it.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from typing import Any
 
     from pycontain._oci._spec import Resources
 

@@ -6,14 +6,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
-from pycontain._cgroup import _files, _remedy, _remove, detect
-from pycontain._cgroup._hierarchy import outside_ancestor
+from pycontain._cgroup import _files, _remedy, _remove
+from pycontain._cgroup._hierarchy import detect, outside_ancestor
+from pycontain._record import NamedTuple
 from pycontain.errors import UnsupportedError
 
 from . import _cpuset, _path
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from ._write import Setting, put, unsupported
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain._cgroup._counters import Dir
     from pycontain._oci._spec import BlockIO, Resources

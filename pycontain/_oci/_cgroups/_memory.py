@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pycontain._cgroup import _files
 from pycontain.errors import ConfigError
 
 from ._write import NO_LIMIT, Setting, or_max, put, put_all, unsupported
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain._cgroup._counters import Dir
     from pycontain._oci._spec import Memory, Resources

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import select
-from typing import TYPE_CHECKING
 
 from pycontain._cgroup import _files
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain._cgroup._counters import Dir
 

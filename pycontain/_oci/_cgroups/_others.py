@@ -7,12 +7,12 @@ Sources: cgroup-v1/pids.rst, hugetlb.rst, net_cls.rst, net_prio.rst, rdma.rst; c
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from pycontain.errors import ConfigError
 
 from ._write import Setting, or_max, put, unsupported
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain._cgroup._counters import Dir
     from pycontain._oci._spec import Resources

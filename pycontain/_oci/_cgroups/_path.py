@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from pycontain._record import NamedTuple
 from pycontain.errors import ConfigError
 
 FIELD = "linux.cgroupsPath"

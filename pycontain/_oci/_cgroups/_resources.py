@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
-
 from pycontain._cgroup._counters import Dir
+from pycontain._record import NamedTuple
 
 from . import _cpu, _cpuset, _io, _memory, _others
 from ._write import unsupported
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from pycontain._oci._spec import Resources
 
 

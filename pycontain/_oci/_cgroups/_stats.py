@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pycontain._cgroup import _files
 from pycontain._cgroup._cpus import parse_cpuset
+from pycontain._record import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pycontain._cgroup._counters import Dir
 
 Find = Callable[[str], "Dir | None"]

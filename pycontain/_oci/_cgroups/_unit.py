@@ -13,7 +13,6 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from pycontain._cgroup import _files, _systemd
 from pycontain._cgroup._cpus import parse_cpuset
@@ -23,6 +22,7 @@ from pycontain.errors import UnsupportedError
 
 from . import _annotations, _path
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pycontain._cgroup._counters import Dir
     from pycontain._oci._spec import Config

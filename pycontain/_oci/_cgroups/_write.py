@@ -6,11 +6,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from pycontain._cgroup import _files, _remedy
+from pycontain._record import NamedTuple
 from pycontain.errors import PycontainError, UnsupportedError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
