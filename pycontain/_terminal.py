@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
-import contextlib
 import fcntl
 import os
 import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Final
+    from collections.abc import Iterable
+    from typing import Any, Final
 
 TERMINATING: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 """What a user ends a program with."""
@@ -37,36 +36,47 @@ def set_window_size(fd: int, rows: int, columns: int) -> None:
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
-@contextlib.contextmanager
-def raw_terminal(fd: int) -> Iterator[None]:
-    """Hand every key on as it is while the block runs; does nothing where `fd` is no terminal."""
-    if not os.isatty(fd):
-        yield
-        return
-    import termios  # noqa: PLC0415 - only needed with a terminal
-    import tty  # noqa: PLC0415
+class raw_terminal:  # noqa: N801 - used as a function
+    """Hands every key on as it is during a `with`; does nothing where `fd` is no terminal."""
 
-    before = termios.tcgetattr(fd)
-    tty.setraw(fd, termios.TCSANOW)  # what was typed before is for the command
-    try:
-        yield
-    finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._before: list[Any] | None = None
+
+    def __enter__(self) -> None:
+        if not os.isatty(self._fd):
+            return
+        import termios  # noqa: PLC0415 - only needed with a terminal
+        import tty  # noqa: PLC0415
+
+        self._before = termios.tcgetattr(self._fd)
+        tty.setraw(self._fd, termios.TCSANOW)  # what was typed before is for the command
+
+    def __exit__(self, *_error: object) -> None:
+        if self._before is not None:
+            import termios  # noqa: PLC0415 - only needed with a terminal
+
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
 
 
-@contextlib.contextmanager
-def caught_signals(forwarded: Iterable[int] = TERMINATING) -> Iterator[int]:
-    """Give a descriptor from which the numbers of the caught signals can be read."""
-    read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    wanted = {*forwarded, signal.SIGWINCH}
-    # A handler of Python's own is needed for the number to be written.
-    before = {number: signal.signal(number, lambda _number, _frame: None) for number in wanted}
-    old_fd = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    try:
-        yield read
-    finally:
-        signal.set_wakeup_fd(old_fd)
-        for number, handler in before.items():
+class caught_signals:  # noqa: N801 - used as a function
+    """Gives a descriptor from which the numbers of the caught signals can be read."""
+
+    def __init__(self, forwarded: Iterable[int] = TERMINATING) -> None:
+        self._wanted = {*forwarded, signal.SIGWINCH}
+
+    def __enter__(self) -> int:
+        read, write = self._pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        # A handler of Python's own is needed for the number to be written.
+        self._before = {
+            number: signal.signal(number, lambda _number, _frame: None) for number in self._wanted
+        }
+        self._old_fd = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        return read
+
+    def __exit__(self, *_error: object) -> None:
+        signal.set_wakeup_fd(self._old_fd)
+        for number, handler in self._before.items():
             signal.signal(number, handler)
-        os.close(read)
-        os.close(write)
+        for fd in self._pipe:
+            os.close(fd)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
-import contextlib
 import errno
 import os
 import select
@@ -15,7 +14,7 @@ from . import _files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 # Of listing and killing, where there is no cgroup.kill: forks may race each of them.
 _ROUNDS = 64
@@ -69,8 +68,10 @@ def all_of(directories: Iterable[str], timeout_s: float) -> list[str]:
     remaining = []
     for directory in directories:
         gone = False
-        with contextlib.suppress(OSError):
+        try:
             gone = tree(directory, deadline - time.monotonic())
+        except OSError:
+            pass
         if not gone:
             remaining.append(directory)
     return remaining
@@ -178,15 +179,16 @@ def kill_tree(directory: str, deadline: float) -> bool:
             return True
         _kill_members(directory)
         return _files.wait_event(directory, "populated", 0, deadline)
-    with _out_of_frozen_parent(directory):
-        return _kill_frozen(directory, "freezer.state", ("FROZEN", "THAWED"), deadline)
+    return _kill_v1(directory, deadline)
 
 
 def _kill_members(directory: str) -> None:
     """Kill every process by itself; whether all are gone the caller sees anyway."""
-    with contextlib.suppress(OSError):
+    try:
         for path in descend(directory):
             send(path, members(path), signal.SIGKILL)
+    except OSError:
+        pass
 
 
 def send(directory: str, pids: Sequence[int], number: int) -> None:
@@ -201,17 +203,18 @@ def send(directory: str, pids: Sequence[int], number: int) -> None:
 
 def _signal_each(pidfds: list[int], number: int) -> None:
     for pidfd in pidfds:
-        with contextlib.suppress(OSError):
+        try:
             signal.pidfd_send_signal(pidfd, number)
+        except OSError:
+            pass
         os.close(pidfd)
 
 
 _frozen_parents = allocate_lock()
 
 
-@contextlib.contextmanager
-def _out_of_frozen_parent(directory: str) -> Iterator[None]:
-    """Let one group of a frozen v1 sandbox run, for nothing dies while frozen; the others stand.
+def _kill_v1(directory: str, deadline: float) -> bool:
+    """Kill by v1's freezer. In a frozen sandbox one group runs to die; the others stand.
 
     The parent's own state is passed on to the other children meanwhile, so that none of them runs.
     """
@@ -219,14 +222,13 @@ def _out_of_frozen_parent(directory: str) -> Iterator[None]:
     with _frozen_parents:
         own = _files.read_optional(f"{parent}/freezer.self_freezing")
         if _files.number(own) != 1:
-            yield
-            return
+            return _kill_frozen(directory, "freezer.state", ("FROZEN", "THAWED"), deadline)
         others = [path for path in children(parent) if path != directory]
         for path in others:
             _write_if_there(f"{path}/freezer.state", "FROZEN")
         _write_if_there(f"{parent}/freezer.state", "THAWED")
         try:
-            yield
+            return _kill_frozen(directory, "freezer.state", ("FROZEN", "THAWED"), deadline)
         finally:
             _write_if_there(f"{parent}/freezer.state", "FROZEN")
             for path in others:
@@ -241,8 +243,10 @@ def _kill_frozen(directory: str, file: str, words: tuple[str, str], deadline: fl
             _write_if_there(f"{directory}/{file}", words[0])
             victims = _open_members(directory)
             for pidfd in victims:
-                with contextlib.suppress(ProcessLookupError):
+                try:
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
             _thaw(directory, file, words[1])  # a frozen v1 task does not die before that
             if not victims:
                 return True
@@ -298,8 +302,10 @@ def _open_pidfds(directory: str, pids: Sequence[int]) -> list[int]:
     still: set[int] = set()
     try:
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 fds[pid] = os.pidfd_open(pid)
+            except ProcessLookupError:
+                pass
         still.update(members(directory) if fds else ())
     finally:
         for pid in fds.keys() - still:

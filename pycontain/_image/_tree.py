@@ -6,7 +6,6 @@ Links lead nowhere but inside, whatever they say, and nothing is followed by the
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -15,7 +14,7 @@ from types import MappingProxyType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Final, TypeAlias
+    from typing import Final, Self, TypeAlias
 
 LINKS_MAX: Final = 40
 """As many as the kernel follows (path_resolution(7))."""
@@ -58,8 +57,8 @@ class Tree:
             IsADirectoryError, FileNotFoundError, NotADirectoryError: What there is instead.
             OSError: EINVAL for a FIFO, a socket or a device; as `open`.
         """
-        with contextlib.ExitStack() as stack:
-            fd = _Walk(self._layers, stack, self._mounts).to(path)
+        with _Walk(self._layers, self._mounts) as walk:
+            fd = walk.to(path)
             mode = os.fstat(fd).st_mode
             if not stat.S_ISREG(mode):
                 number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
@@ -75,30 +74,38 @@ class Tree:
             FileNotFoundError, NotADirectoryError: No such file.
             OSError: ELOOP for too many links; what open(2) says.
         """
-        with contextlib.ExitStack() as stack:
-            walk = _Walk(self._layers, stack, self._mounts)
+        with _Walk(self._layers, self._mounts) as walk:
             fd = walk.to(path)
             # By the descriptor, since a name could be another file by now.
             return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 class _Walk:
-    """One look-up; all descriptors belong to `stack`."""
+    """One look-up; all its descriptors are closed at the end of a `with`."""
 
-    def __init__(
-        self,
-        layers: Sequence[str],
-        stack: contextlib.ExitStack,
-        mounts: Mapping[_Place, Sequence[str]],
-    ) -> None:
-        self._stack = stack
+    def __init__(self, layers: Sequence[str], mounts: Mapping[_Place, Sequence[str]]) -> None:
+        self._fds: list[int] = []
         self._mounts = mounts
         self._names: list[str] = []
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        self._parents: list[_Merged] = [[self._keep(os.open(layer, flags)) for layer in layers]]
+        try:
+            self._parents: list[_Merged] = [[self._keep(os.open(layer, flags)) for layer in layers]]
+        except BaseException:
+            self._close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        while self._fds:
+            os.close(self._fds.pop())
 
     def _keep(self, fd: int) -> int:
-        self._stack.callback(os.close, fd)
+        self._fds.append(fd)
         return fd
 
     def to(self, path: str) -> int:
@@ -182,7 +189,9 @@ def _parts(path: str) -> list[str]:
 def is_opaque(fd: int) -> bool:
     """Tell whether a directory of a layer hides those of the same name below it."""
     for name in _OPAQUE:
-        with contextlib.suppress(OSError):
+        try:
             if os.getxattr(f"/proc/self/fd/{fd}", name) == b"y":
                 return True
+        except OSError:
+            pass
     return False

@@ -96,10 +96,10 @@ def spawn(  # noqa: PLR0913 - all that a process of a container is made of
     Raises:
         SpawnError: A step before its execution failed; nothing is left.
     """
-    from pycontain._keeper import Keeper  # noqa: PLC0415 - only where namespaces are joined
-
     keeper = None
     if joins.rows:
+        from pycontain._keeper import Keeper  # noqa: PLC0415 - only where namespaces are joined
+
         if userns_fd >= 0:
             joins.add_fd(userns_fd, "user")
             userns_fd = -1

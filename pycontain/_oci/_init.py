@@ -8,7 +8,6 @@ import errno
 import os
 
 from pycontain import _native
-from pycontain._hints import hint
 from pycontain._native import Event
 from pycontain.errors import ProgramNotExecutableError, ProgramNotFoundError, SpawnError
 
@@ -139,6 +138,8 @@ def failure_error(report: Report, paths: Sequence[str], program: str) -> Excepti
         return SpawnError(step, number, f'exec: "{program}": {text.lower()}')
     of_an_op = "OPS" not in step and index < len(paths)
     path = paths[index] if of_an_op and step in _OP_STEPS else None
+    from pycontain._hints import hint  # noqa: PLC0415 - only failures need it
+
     return SpawnError(step, number, text, path, hint(step, number))
 
 

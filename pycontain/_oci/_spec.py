@@ -231,6 +231,11 @@ class Resources(Value):
     rdma: Mapping[str, tuple[int | None, int | None]] = _NOTHING
     unified: Mapping[str, str] = _NOTHING
 
+    @property
+    def has_limits(self) -> bool:
+        """Whether anything but device rules is given."""
+        return self.replace(devices=()) != Resources()
+
 
 class TimeOffset(Value):
     """Of a clock of the time namespace."""

@@ -406,7 +406,7 @@ def _empty(directory: int) -> None:
 
 
 def _unlink(name: str, directory: int) -> None:
-    try:  # noqa: SIM105 - contextlib is slow to import
+    try:
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         pass

@@ -36,7 +36,7 @@ def inherit_nothing() -> None:
     """Mark all descriptors but the standard ones close-on-exec, whoever left them to us."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:
-            try:  # noqa: SIM105 - contextlib is slow to import
+            try:
                 os.set_inheritable(int(name), False)
             except OSError:  # that of the listing
                 pass
@@ -125,12 +125,12 @@ def _start(container: Container) -> None:
 
 
 def _run_here(settings: Settings, given: dict[str, Any], name: str, bundle: Bundle) -> int:
-    from ._foreground import forwarded, own_console, wait  # noqa: PLC0415 - signals, terminals
+    from ._foreground import Console, forwarded, wait  # noqa: PLC0415 - signals, terminals
 
     terminal = None
     with forwarded() as signals:
         if bundle.config.process is not None and bundle.config.process.terminal:
-            with own_console() as console:
+            with Console() as console:
                 container = _make(settings, given, name, bundle, console.path)
                 terminal = console.receive()
         else:

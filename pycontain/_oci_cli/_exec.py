@@ -58,8 +58,8 @@ def _try(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
 
 def _exec_here(container: Container, process: Process, options: dict[str, Any]) -> int:
     from ._foreground import (  # noqa: PLC0415 - signals, terminals
+        Console,
         forwarded,
-        own_console,
         sender,
         wait,
     )
@@ -67,7 +67,7 @@ def _exec_here(container: Container, process: Process, options: dict[str, Any]) 
     terminal = None
     with forwarded() as signals:
         if process.terminal:
-            with own_console() as console:
+            with Console() as console:
                 started = container.exec(process, console_socket=console.path, **options)
                 terminal = console.receive()
         else:

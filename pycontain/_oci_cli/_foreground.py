@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
-import contextlib
 import os
 import select
 
@@ -13,7 +12,8 @@ from pycontain.errors import ContainerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from typing import Self
 
 _CHUNK = 65536
 _DRAIN_MAX = 64  # reads after the end: others may go on writing
@@ -42,6 +42,12 @@ class Console:
         self._listener.bind(self.path)
         self._listener.listen(1)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
     def receive(self) -> int:
         """Return the terminal's descriptor. Raises ContainerError if none was sent."""
         import socket  # noqa: PLC0415 - slow to import
@@ -62,16 +68,6 @@ class Console:
         os.rmdir(self._directory)
 
 
-@contextlib.contextmanager
-def own_console() -> Iterator[Console]:
-    """Give a console socket while the block runs."""
-    console = Console()
-    try:
-        yield console
-    finally:
-        console.close()
-
-
 def wait(pid: int, send: Callable[[int], None], signals: int, terminal: int | None) -> int:
     """Wait for a child and return its exit status, 128 and the number for a signal.
 
@@ -83,7 +79,7 @@ def wait(pid: int, send: Callable[[int], None], signals: int, terminal: int | No
     """
     pidfd = os.pidfd_open(pid)
     relay = _Relay(terminal)
-    with raw_terminal(0) if terminal is not None else contextlib.nullcontext():
+    with raw_terminal(-1 if terminal is None else 0):
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         poll.register(signals, select.POLLIN)
@@ -104,7 +100,7 @@ def wait(pid: int, send: Callable[[int], None], signals: int, terminal: int | No
     return 128 - status if status < 0 else status
 
 
-def forwarded() -> contextlib.AbstractContextManager[int]:
+def forwarded() -> caught_signals:
     """Catch what is to be handed on. From before the child is there, so that nothing is lost."""
     return caught_signals(_FORWARDED)
 
@@ -119,8 +115,10 @@ def _hand_on(numbers: bytes, send: Callable[[int], None], relay: _Relay) -> None
         if number == signal.SIGWINCH and relay.terminal is not None:
             relay.resize()
         else:
-            with contextlib.suppress(ContainerError, ProcessLookupError):  # it has just ended
+            try:
                 send(number)
+            except (ContainerError, ProcessLookupError):  # it has just ended
+                pass
 
 
 def _fit(terminal: int) -> None:
@@ -169,8 +167,10 @@ class _Relay:
 
     def _give(self, poll: select.poll) -> None:
         assert self.terminal is not None  # noqa: S101 - for type checkers
-        with contextlib.suppress(BlockingIOError):
+        try:
             self._pending = self._pending[os.write(self.terminal, self._pending) :]
+        except BlockingIOError:
+            pass
         if not self._pending:
             poll.modify(self.terminal, select.POLLIN)
             poll.register(0, select.POLLIN)

@@ -3,23 +3,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 
 from pycontain._cgroup._counters import Dir
-from pycontain.errors import UnsupportedError
+from pycontain.errors import PycontainError, UnsupportedError
 
-from . import _devices, _homes, _path, _resources
+from . import _devices, _homes, _path
 from ._group import Cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
-    from pycontain._oci._spec import Config
+    from pycontain._oci._spec import Config, DeviceRule
 
     from ._unit import Scope
+
+    _Announce = Callable[[list[str]], None]
+    _Undo = list[tuple[Any, ...]]  # what is called, and with what
 
 # A hierarchy that refuses a directory for these reasons is not ours to use.
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -31,7 +34,7 @@ def create(
     *,
     systemd: bool,
     device_rules: bool = True,
-    announce: Callable[[list[str]], None] = lambda _paths: None,
+    announce: _Announce = lambda _paths: None,
 ) -> Cgroup:
     """Make a container's groups and bring its resources into force.
 
@@ -51,27 +54,50 @@ def create(
         UnsupportedError: A controller that is needed is absent, the group is in use, or the kernel
             refused it or a value. Nothing that was made remains.
     """
-    linux = config.linux
-    needed = _resources.controllers(linux.resources) | _homes.COUNTED
-    with contextlib.ExitStack() as undo:
-        if systemd:
-            from . import _unit  # noqa: PLC0415 - rarely needed
-
-            scope, path = _unit.start(config, container_id)
-            undo.callback(scope.stop)
-        else:
-            scope, path = None, _path.parse(linux.cgroups_path, container_id)
-        cgroup = _make(path, scope, undo, announce)
-        undo.callback(cgroup.close)
-        cgroup.apply(linux.resources, needed)
-        if device_rules and _devices.enforceable():
-            v1 = cgroup.paths.get("devices")
-            _devices.apply(linux.resources.devices, Dir(1, v1) if v1 else None, cgroup.dir(""))
-        elif device_rules:
-            cgroup.notes += (_devices.NOT_ENFORCED,)
+    undo: _Undo = []
+    try:
+        cgroup = _create(config, container_id, undo, announce, systemd=systemd)
+        if device_rules:
+            _bound_devices(cgroup, config.linux.resources.devices)
         cgroup.open()
-        undo.pop_all()
+    except BaseException:
+        for call, *args in reversed(undo):
+            try:
+                call(*args)
+            except (OSError, PycontainError):  # what is told is the first error
+                pass
+        raise
     return cgroup
+
+
+def _create(
+    config: Config, container_id: str, undo: _Undo, announce: _Announce, *, systemd: bool
+) -> Cgroup:
+    resources = config.linux.resources
+    needed = _homes.COUNTED
+    if resources.has_limits:
+        from . import _resources  # noqa: PLC0415 - all controllers
+
+        needed |= _resources.controllers(resources)
+    if systemd:
+        from . import _unit  # noqa: PLC0415 - rarely needed
+
+        scope, path = _unit.start(config, container_id)
+        undo.append((scope.stop,))
+    else:
+        scope, path = None, _path.parse(config.linux.cgroups_path, container_id)
+    cgroup = _make(path, scope, undo, announce)
+    undo.append((cgroup.close,))
+    cgroup.apply(resources, needed)
+    return cgroup
+
+
+def _bound_devices(cgroup: Cgroup, rules: Sequence[DeviceRule]) -> None:
+    if not _devices.enforceable():
+        cgroup.notes += (_devices.NOT_ENFORCED,)
+        return
+    v1 = cgroup.paths.get("devices")
+    _devices.apply(rules, Dir(1, v1) if v1 else None, cgroup.dir(""))
 
 
 def _missing(home: _homes.Home) -> list[str]:
@@ -84,10 +110,7 @@ def _missing(home: _homes.Home) -> list[str]:
 
 
 def _make(
-    path: _path.Path,
-    scope: Scope | None,
-    undo: contextlib.ExitStack,
-    announce: Callable[[list[str]], None],
+    path: _path.Path, scope: Scope | None, undo: _Undo, announce: _Announce
 ) -> Cgroup:
     paths: dict[str, str] = {}
     above: list[str] = []
@@ -104,7 +127,7 @@ def _make(
                 raise refusal from error
             notes.append(str(refusal))
             continue
-        undo.callback(made.undo, home)
+        undo.append((made.undo, home))
         paths |= dict.fromkeys(home.keys, home.path)
         above += made.above
     return Cgroup(paths, above=above, notes=notes, scope=scope)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import _signal as signals  # type: ignore[import-not-found]  # signal imports enum, which is slow
-import contextlib
 import errno
 import os
 import time
@@ -13,7 +12,7 @@ from pycontain._cgroup import _files, _remove
 from pycontain._cgroup._counters import Dir
 from pycontain.errors import ConfigError, UnsupportedError
 
-from ._write import reported
+from ._write import Reported
 
 # What only some commands of a runtime need is imported in the methods that use it.
 TYPE_CHECKING = False
@@ -67,15 +66,17 @@ class Cgroup:
             UnsupportedError: A group is gone, or is not ours to join.
         """
         core = self.paths.get("")
-        with contextlib.ExitStack() as undo, reported("cannot join the container's groups"):
-            undo.callback(self.close)
-            if core is not None:
-                self.cgroup_fd = os.open(core, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            for path in self._directories():
-                if path != core:
-                    fd = os.open(f"{path}/tasks", os.O_WRONLY | os.O_CLOEXEC)
-                    self.tasks_fds += (fd,)
-            undo.pop_all()
+        try:
+            with Reported("cannot join the container's groups"):
+                if core is not None:
+                    self.cgroup_fd = os.open(core, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                for path in self._directories():
+                    if path != core:
+                        fd = os.open(f"{path}/tasks", os.O_WRONLY | os.O_CLOEXEC)
+                        self.tasks_fds += (fd,)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the descriptors, once the first process is born; nothing of it ends."""
@@ -119,12 +120,15 @@ class Cgroup:
 
     def apply(self, resources: Resources, controllers: frozenset[str]) -> None:
         """Bring resources into force, with these controllers. Raises as `update`."""
-        from . import _homes, _resources  # noqa: PLC0415
+        from . import _homes  # noqa: PLC0415
 
-        with reported("cannot limit the container"):
+        with Reported("cannot limit the container"):
             if (core := self.paths.get("")) and controllers:
                 _homes.hand_down(core, controllers)
-            _resources.apply(resources, self.dir, self._why_absent())
+            if resources.has_limits:
+                from . import _resources  # noqa: PLC0415
+
+                _resources.apply(resources, self.dir, self._why_absent())
             if self._scope is not None:
                 self._scope.tell(self.dir)
                 if (pids := self.dir("pids")) and resources.pids_limit:
@@ -164,8 +168,10 @@ class Cgroup:
 
     def _kill(self, deadline: float) -> None:
         if core := self.paths.get(""):
-            with contextlib.suppress(FileNotFoundError):  # before Linux 5.14
+            try:
                 _files.write(f"{core}/cgroup.kill", "1")
+            except FileNotFoundError:  # before Linux 5.14
+                pass
             self.thaw()  # nothing dies while v1's freezer holds it
         if tracking := core or self.paths.get("freezer"):
             _remove.kill_tree(tracking, deadline)
@@ -191,7 +197,7 @@ class Cgroup:
         if not (core or freezer):
             why = self._why_absent()
             raise UnsupportedError(errno.EOPNOTSUPP, f"cannot freeze: no group to do it by{why}")
-        with reported("cannot freeze the container"):
+        with Reported("cannot freeze the container"):
             if core:
                 _files.write(f"{core}/cgroup.freeze", "1")
                 done = _files.wait_event(core, "frozen", 1, deadline)
@@ -208,8 +214,11 @@ class Cgroup:
         files = {"": ("cgroup.freeze", "0"), "freezer": ("freezer.state", "THAWED")}
         for key, (file, word) in files.items():
             if path := self.paths.get(key):
-                with reported("cannot thaw the container"), contextlib.suppress(FileNotFoundError):
-                    _files.write_optional(f"{path}/{file}", word)  # else the group is gone
+                with Reported("cannot thaw the container"):
+                    try:
+                        _files.write_optional(f"{path}/{file}", word)
+                    except FileNotFoundError:  # the group is gone
+                        pass
 
     def stats(self) -> dict[str, Any]:
         """Return what the container uses, in the form of runc's `events --stats`."""
@@ -256,8 +265,10 @@ class Cgroup:
             self._scope.stop()
         left = _remove.all_of(self._directories(), timeout_s)
         for path in self._above:
-            with contextlib.suppress(OSError):  # others are there
+            try:
                 os.rmdir(path)
+            except OSError:  # others are there
+                pass
         if left:
             raise UnsupportedError(
                 errno.EBUSY,

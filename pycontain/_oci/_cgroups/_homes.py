@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 
@@ -160,8 +159,10 @@ def _check_unused(path: str, keeper: int) -> None:
 def remove_empty(paths: Iterable[str]) -> None:
     """Remove the directories, lowest first, that nobody else uses."""
     for path in paths:
-        with contextlib.suppress(OSError):
+        try:
             os.rmdir(path)
+        except OSError:
+            pass
 
 
 def hand_down(path: str, controllers: frozenset[str]) -> None:
@@ -174,8 +175,10 @@ def hand_down(path: str, controllers: frozenset[str]) -> None:
         return
     directory = v2.mount
     for name in path.removeprefix(f"{v2.mount}/").split("/"):
-        with contextlib.suppress(OSError):
+        try:
             _enable(directory, controllers)
+        except OSError:
+            pass
         directory = f"{directory}/{name}"
 
 
@@ -189,8 +192,10 @@ def _enable(directory: str, controllers: frozenset[str]) -> None:
         _files.write(control, " ".join(f"+{name}" for name in new))
     except OSError:
         for name in new:  # one that cannot be had must not keep the others away
-            with contextlib.suppress(OSError):
+            try:
                 _files.write(control, f"+{name}")
+            except OSError:
+                pass
 
 
 def refused(home: Home, error: OSError) -> UnsupportedError:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 
@@ -13,7 +12,7 @@ from pycontain.errors import PycontainError, UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from pycontain._cgroup._counters import Dir
 
@@ -77,16 +76,19 @@ def refused(group: Dir, setting: Setting, error: OSError) -> UnsupportedError:
     return UnsupportedError(error.errno, f"{text}: {remedy}")
 
 
-@contextlib.contextmanager
-def reported(doing: str) -> Iterator[None]:
-    """Turn what the kernel refuses besides settings into errors of ours."""
-    try:
-        yield
-    except PycontainError:
-        raise
-    except OSError as error:
-        text = f"{doing}: {error.filename}: {error.strerror}: {_remedy.remedy(error.errno)}"
-        raise UnsupportedError(error.errno, text) from error
+class Reported:
+    """Turns what the kernel refuses in a `with`, besides settings, into errors of ours."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, PycontainError):
+            why = f"{error.filename}: {error.strerror}: {_remedy.remedy(error.errno)}"
+            raise UnsupportedError(error.errno, f"{self._doing}: {why}") from error
 
 
 def unsupported(field: str, why: str, remedy: str) -> UnsupportedError:
