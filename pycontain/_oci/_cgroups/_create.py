@@ -109,9 +109,7 @@ def _missing(home: _homes.Home) -> list[str]:
     return paths
 
 
-def _make(
-    path: _path.Path, scope: Scope | None, undo: _Undo, announce: _Announce
-) -> Cgroup:
+def _make(path: _path.Path, scope: Scope | None, undo: _Undo, announce: _Announce) -> Cgroup:
     paths: dict[str, str] = {}
     above: list[str] = []
     homes, notes = _homes.homes(path)
