@@ -12,9 +12,7 @@ from ._value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
+    from ._filter import Filter
     from ._spec import Process
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -31,37 +29,6 @@ RLIMITS = {
 }
 PERSONALITIES = {"LINUX": 0, "LINUX32": 0x0008}
 _NO_PERSONALITY = 0
-# One thread, and the parent answers no listener of its own.
-_FILTER_FLAGS = ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW")
-
-
-class Filter(Value):
-    """A seccomp filter as it is loaded.
-
-    Attributes:
-        program: Classic BPF.
-        flags: SECCOMP_FILTER_FLAG_*.
-        notifies: Some calls wait for who has its listener.
-    """
-
-    program: bytes = b""
-    flags: int = 0
-    notifies: bool = False
-
-
-def compile_filter(seccomp: Mapping[str, Any] | None) -> Filter:
-    """Return the filter that `linux.seccomp` describes. Raises ConfigError."""
-    if seccomp is None:
-        return Filter()
-    from pycontain import _seccomp  # noqa: PLC0415 - slow to import
-
-    rules = _seccomp.from_oci(seccomp, secondary=True, newer=True)
-    flags = sum(_seccomp.FLAGS[name] for name in _FILTER_FLAGS)
-    return Filter(
-        program=_seccomp.compile(rules),
-        flags=rules.flag_bits & flags,
-        notifies=any(rule.action.kind == "notify" for rule in rules.rules),
-    )
 
 
 def rlimits(process: Process) -> tuple[tuple[int, int, int], ...]:

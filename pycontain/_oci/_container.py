@@ -19,6 +19,7 @@ from ._attributes import set_affinity, set_attributes
 from ._bundle import Bundle
 from ._cgroups._homes import remove_empty
 from ._create import Creation, Streams, hand_console, listen, spawn
+from ._filter import find_filter
 from ._init import Channel, Init, failure_error
 from ._labels import label_ops
 from ._living import Handle
@@ -95,6 +96,7 @@ class Container:
     def __init__(self, entry: Entry, *, warn: Callable[[str], None] = _ignore) -> None:
         self._entry = entry
         self._process: ExecProcess | None = None
+        self._config: Config | None = None
         self.warn = warn
 
     @property
@@ -189,6 +191,7 @@ class Container:
         container = cls(entry, warn=warn)
         with _Undo(container):
             entry.write_config(bundle.data)
+            container._config = config
             container._create(config, record, streams, pid_file)
         return container
 
@@ -223,6 +226,7 @@ class Container:
             record.rootfs,
             cgroup,
             streams,
+            find_filter(config.linux.seccomp, self._entry.home),
             pivot=not record.options["no_pivot"],
             keyring="" if record.options["no_new_keyring"] else f"_ses.{record.id}",
         )
@@ -280,7 +284,9 @@ class Container:
 
     def config(self) -> Config:
         """Return its configuration."""
-        return parse_config(self._entry.read_config())
+        if self._config is None:
+            self._config = parse_config(self._entry.read_config())
+        return self._config
 
     @property
     def record(self) -> Record:
@@ -579,7 +585,7 @@ class Container:
         own_users = any(flag == _native.CLONE_NEW["user"] for _, flag in joins.rows)
         setup = _command.pack_setup(
             process,
-            _command.compile_filter(config.linux.seccomp),
+            find_filter(config.linux.seccomp, self._entry.home),
             ops=(*(op for op, _ in labels), _native.Op(_native.OpKind.SYNC)),
             own_users=own_users,
             groups=may_set_groups(record.pid),

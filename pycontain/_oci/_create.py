@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._cgroups import Cgroup
+    from ._filter import Filter
     from ._spec import Config, Process
 
 
@@ -137,6 +138,7 @@ class Creation:
         bundle, rootfs: Absolute paths.
         cgroup: Its groups, open.
         streams: Its descriptors.
+        filter_: Its seccomp filter.
         pivot: Enter the root by pivot_root(2).
         keyring: Name of the session keyring; "": none of its own.
     """
@@ -148,6 +150,7 @@ class Creation:
         rootfs: str,
         cgroup: Cgroup,
         streams: Streams,
+        filter_: Filter,
         *,
         pivot: bool = True,
         keyring: str = "",
@@ -159,6 +162,7 @@ class Creation:
         self.rootfs = rootfs
         self.cgroup = cgroup
         self.streams = streams
+        self.filter = filter_
         _check_supported(config)
         self.users = UserNamespaces(config)
         self.joins = Joins()
@@ -224,7 +228,7 @@ class Creation:
         time = namespaces.get("time")
         setup = _command.pack_setup(
             self.process,
-            _command.compile_filter(self.config.linux.seccomp),
+            self.filter,
             ops=tuple(self.lowered.ops),
             attach_at=self._attach_at(),
             propagation=self._propagation(),

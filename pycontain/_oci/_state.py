@@ -40,6 +40,8 @@ _STATE = "state.json"
 _CONFIG = "config.json"
 _TEMPORARY = "."  # no id begins so
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_KEPT = f"{_TEMPORARY}kept."
+_KEPT_MAX = 16
 _VERSION = 1
 _LARGEST = 64 << 20
 
@@ -209,6 +211,32 @@ class StateDir:
                 raise
         return entry
 
+    def read_kept(self, name: str) -> bytes:
+        """Return what `keep` wrote, empty if that is not there."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with self._fd() as root:
+                fd = os.open(f"{_KEPT}{name}", flags, dir_fd=root)
+        except OSError:
+            return b""
+        with open(fd, "rb") as file:
+            return file.read(_LARGEST)
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Keep something for later containers, where there is room."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        temporary = f"{_KEPT}{os.getpid()}.{time.time_ns()}"
+        with self._fd() as root:
+            kept = [old for old in os.listdir(root) if old.startswith(_KEPT)]
+            for old in kept if len(kept) >= _KEPT_MAX else ():
+                _unlink(old, root)
+            try:
+                with open(os.open(temporary, flags, 0o600, dir_fd=root), "wb") as file:
+                    file.write(data)
+                os.rename(temporary, f"{_KEPT}{name}", src_dir_fd=root, dst_dir_fd=root)
+            except OSError:  # no room, or no descriptor: it is made again
+                _unlink(temporary, root)
+
     @staticmethod
     def _sweep(root: int) -> None:
         """Remove what killed processes left half made or half removed."""
@@ -232,7 +260,7 @@ class Entry:
     """A container's directory, held open: it stays the same if another takes its id."""
 
     def __init__(self, home: StateDir, container: str, fd: int) -> None:
-        self._home = home
+        self.home = home
         self.id = container
         self.fd = fd
         """The directory; owned by this object."""
@@ -240,7 +268,7 @@ class Entry:
     @property
     def path(self) -> str:
         """The directory's path, while it is not removed."""
-        return f"{self._home.root}/{self.id}"
+        return f"{self.home.root}/{self.id}"
 
     def __enter__(self) -> Self:
         return self
@@ -331,7 +359,7 @@ class Entry:
 
     def remove(self) -> None:
         """Remove the entry with all its files, and close it. Idempotent. Raises OSError."""
-        with self._home._fd() as root:  # noqa: SLF001 - of this module
+        with self.home._fd() as root:  # noqa: SLF001 - of this module
             name = f"{_TEMPORARY}old.{os.getpid()}.{time.time_ns()}"
             if self.fd >= 0:
                 fcntl.flock(self.fd, fcntl.LOCK_EX)  # against `_sweep`
