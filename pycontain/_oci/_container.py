@@ -14,28 +14,23 @@ from pycontain.errors import (
     PycontainError,
 )
 
-from . import _cgroups, _command, _hooks
-from ._attributes import set_affinity, set_attributes
-from ._bundle import Bundle
-from ._cgroups._homes import remove_empty
-from ._create import Creation, Streams, hand_console, listen, spawn
-from ._filter import find_filter
-from ._init import Channel, Init, failure_error
-from ._labels import label_ops
+from . import _cgroups, _hooks
 from ._living import Handle
-from ._lower import find_rootfs
-from ._namespaces import Joins
 from ._parse import parse_config
 from ._state import Entry, Record, StateDir, timestamp
 from ._status import SOCKET, is_alive, process_start, state, status
-from ._userns import may_set_groups
 
 TYPE_CHECKING = False
+# Engines call each command in a process of its own: what makes processes is imported where one is.
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ._bundle import Bundle
     from ._cgroups import Cgroup
+    from ._create import Creation, Streams
+    from ._init import Channel, Init
+    from ._namespaces import Joins
     from ._spec import Config, Process, Resources
 
 _DEATH_SECONDS = 10.0
@@ -160,6 +155,10 @@ class Container:
             ProgramNotFoundError, ProgramNotExecutableError: Of its program.
             SpawnError, UnsupportedError: A step of the set-up failed. Nothing is left.
         """
+        from ._bundle import Bundle  # noqa: PLC0415
+        from ._create import Streams  # noqa: PLC0415
+        from ._lower import find_rootfs  # noqa: PLC0415
+
         if not isinstance(bundle, Bundle):
             bundle = Bundle(bundle)
         config = bundle.config
@@ -220,6 +219,9 @@ class Container:
     def _spawn(
         self, config: Config, record: Record, cgroup: Cgroup, streams: Streams, pid_file: str | None
     ) -> None:
+        from ._create import Creation, listen  # noqa: PLC0415
+        from ._filter import find_filter  # noqa: PLC0415
+
         creation = Creation(
             config,
             record.bundle,
@@ -252,6 +254,8 @@ class Container:
             from ._net_devices import move_devices  # noqa: PLC0415 - few containers have any
 
             move_devices(devices, pid)
+        from ._attributes import set_attributes  # noqa: PLC0415
+
         set_attributes(pid, creation.process)
 
     def _follow(self, creation: Creation, init: Init, record: Record, pid_file: str | None) -> None:
@@ -264,6 +268,8 @@ class Container:
         assert start is not None  # noqa: S101 - it waits
         self._entry.write(record.replace(pid=init.pid, pid_start=start))
         if master >= 0:
+            from ._create import hand_console  # noqa: PLC0415
+
             hand_console(creation.streams, master)
         if pid_file:
             write_pid_file(pid_file, init.pid)
@@ -317,6 +323,8 @@ class Container:
             raise ContainerStateError(f"cannot start an already {now} container")
 
     def _start(self, config: Config, record: Record) -> None:
+        from ._init import Channel  # noqa: PLC0415
+
         channel = Channel(self._connect())
         try:
             _hooks.run_hooks_inside(
@@ -341,6 +349,8 @@ class Container:
         failure = self._await_exec(channel, record.pid, config)
         if failure is not None:
             assert config.process is not None  # noqa: S101 - it was created
+            from ._init import failure_error  # noqa: PLC0415
+
             raise failure_error(failure, (), config.process.args[0])
 
     def _await_exec(self, channel: Channel, pid: int, config: Config) -> _native.Report | None:
@@ -452,6 +462,8 @@ class Container:
             if record.cgroup is not None:
                 _cgroup_of(record).remove()
             else:  # its creation was killed before a process was in them
+                from ._cgroups._homes import remove_empty  # noqa: PLC0415
+
                 remove_empty(record.hints.get("groups", ()))
             self._poststop(record)
             self._entry.remove()
@@ -545,6 +557,9 @@ class Container:
             ProgramNotFoundError, ProgramNotExecutableError: Of the program.
             ConfigError, SpawnError, UnsupportedError: It cannot be started. Nothing is left.
         """
+        from ._create import Streams  # noqa: PLC0415
+        from ._namespaces import Joins  # noqa: PLC0415
+
         streams = Streams(
             stdin=stdin,
             stdout=stdout,
@@ -579,6 +594,12 @@ class Container:
         joins: Joins,
         pid_file: str | None,
     ) -> ExecProcess:
+        from . import _command  # noqa: PLC0415
+        from ._create import spawn  # noqa: PLC0415
+        from ._filter import find_filter  # noqa: PLC0415
+        from ._labels import label_ops  # noqa: PLC0415
+        from ._userns import may_set_groups  # noqa: PLC0415
+
         config = self.config()
         fds = streams.fds(terminal=process.terminal)
         labels = label_ops(process)
@@ -618,11 +639,15 @@ class Container:
         self, init: Init, config: Config, process: Process, streams: Streams, pid_file: str | None
     ) -> None:
         init.next()  # it has its privileges still
+        from ._attributes import set_affinity, set_attributes  # noqa: PLC0415
+
         set_attributes(init.pid, process)
         set_affinity(init.pid, process)
         init.go()
         _report, master = init.next()
         if master >= 0:
+            from ._create import hand_console  # noqa: PLC0415
+
             hand_console(streams, master)
         if pid_file:
             write_pid_file(pid_file, init.pid)
