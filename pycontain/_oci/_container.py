@@ -23,7 +23,7 @@ from ._status import SOCKET, is_alive, process_start, state, status
 TYPE_CHECKING = False
 # Engines call each command in a process of its own: what makes processes is imported where one is.
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from ._bundle import Bundle
@@ -512,9 +512,21 @@ class Container:
         """Return what it uses, in the form of runc's events."""
         return _cgroup_of(self._entry.read()).stats()
 
-    def oom_kills(self) -> int:
-        """Return how often processes of it were killed because memory ran out."""
-        return _cgroup_of(self._entry.read()).events().get("oom_kill", 0)
+    def events(self, interval_s: float) -> Iterator[dict[str, Any]]:
+        """Yield what it uses, every `interval_s` seconds, and that memory ran out, until it ends.
+
+        Yields:
+            `{"type": "stats", "data": ...}` as `stats`, and `{"type": "oom"}`.
+        """
+        from ._cgroups._events import follow  # noqa: PLC0415 - only here
+
+        record = self._entry.read()
+        try:
+            first = Handle(record)
+        except ProcessLookupError:
+            return
+        with first:
+            yield from follow(_cgroup_of(record), interval_s, first.fd)
 
     def wait(self) -> int:
         """Wait for the end of its process and return its exit status; only its maker can.

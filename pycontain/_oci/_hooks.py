@@ -70,11 +70,12 @@ def run_hooks(kind: str, hooks: tuple[Hook, ...], state: Mapping[str, Any], cwd:
 
 
 def _run(kind: str, index: int, hook: Hook, state: bytes, cwd: str) -> None:
-    import subprocess  # noqa: PLC0415 - slow to import, and few containers have hooks
+    import signal  # noqa: PLC0415 - slow to import, and few containers have hooks
+    import subprocess  # noqa: PLC0415 - the same
 
     stdin, output = _memory("state", state), _memory("output")
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             hook.args or (hook.path,),
             executable=hook.path,
             env=dict(row.partition("=")[::2] for row in hook.env),
@@ -82,15 +83,19 @@ def _run(kind: str, index: int, hook: Hook, state: bytes, cwd: str) -> None:
             stdout=output,
             stderr=output,
             cwd=cwd,
-            timeout=hook.timeout,
-            check=False,
+            process_group=0,  # so that what a hook has started ends with it
         )
-        if done.returncode:
-            code = done.returncode
+        try:
+            code = process.wait(hook.timeout)
+        except subprocess.TimeoutExpired:
+            raise _verdict(kind, index, _late(hook), output) from None
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if code:
             status = -code if code < 0 else code << 8
             raise _verdict(kind, index, _how(status), output)
-    except subprocess.TimeoutExpired:
-        raise _verdict(kind, index, _late(hook), output) from None
     except OSError as error:
         raise _verdict(kind, index, f"{hook.path}: {error.strerror}", output) from None
     finally:

@@ -95,16 +95,8 @@ def _events(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
     if given.get("stats"):
         _print_event("stats", words[0], container.stats())
         return 0
-    import time  # noqa: PLC0415 - only here
-
-    pause = _seconds(given.get("interval", "5s"))
-    killed = container.oom_kills()
-    while container.state()["status"] != "stopped":
-        _print_event("stats", words[0], container.stats())
-        time.sleep(pause)
-        before, killed = killed, container.oom_kills()
-        if killed > before:
-            _print_event("oom", words[0], None)
+    for event in container.events(_seconds(given.get("interval", "5s"))):
+        _print_event(event["type"], words[0], event.get("data"))
     return 0
 
 
