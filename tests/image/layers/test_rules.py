@@ -36,12 +36,11 @@ from _archives import (
     records,
     symlink,
 )
+from _stack import Stack
 from pycontain.errors import LayerError, UnsafeLayerError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from _stack import Stack
 
 OPAQUE = "user.overlay.opaque"
 
@@ -624,6 +623,7 @@ class TestRule18Devices:
 
 class TestRule20Owners:
     @pytest.mark.requires("single_id")
+    @pytest.mark.parametrize("stack", [Stack], indirect=True)  # an index is for root, with all ids
     def test_one_id_takes_all(self, stack: Stack) -> None:
         report = stack(archive(entry("a", uid=5), entry("b", gid=70000), entry("c")))
         owners = {node.owner for node in stack.nodes().values()}
