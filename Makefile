@@ -131,10 +131,10 @@ conformance: ## docs/conformance.md: the OCI runtime beside crun and runc, here 
 	@PYTHONPATH=scripts $(BIN)/python -m conformance $(ARGS)
 
 .PHONY: bench
-bench: ## benchmarks against the competitors, into docs/
+bench: ## benchmarks against the competitors, into docs/; ARGS=benchmarks/test_oci.py: some
 	@$(SETUP) test bench
 	@mkdir -p build
-	@$(BIN)/python -m pytest benchmarks --benchmark-only -p no:cacheprovider --benchmark-json build/bench.json $(ARGS)
+	@$(BIN)/python -m pytest --benchmark-only -p no:cacheprovider --benchmark-json build/bench.json $(or $(ARGS),benchmarks)
 	@$(BIN)/python scripts/bench_report.py build/bench.json docs
 
 .PHONY: dist
