@@ -10,8 +10,10 @@ import json
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from benchmarks.site import Site
 
 CLONE_NEWNS = 0x20000
+MS_BIND = 4096
 MS_PRIVATE_REC = 1 << 18 | 16384
 MNT_DETACH = 2
 ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
@@ -180,6 +183,7 @@ class Crun(OciRuntime):
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         hide_unified()
+        own_null()
 
 
 class PycontainRuntime(OciRuntime):
@@ -247,6 +251,18 @@ def own_mounts() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS) or libc.mount(None, b"/", None, MS_PRIVATE_REC, None):
         raise OSError(ctypes.get_errno(), "private mount namespace")
+
+
+def own_null() -> None:
+    """Cover /dev/null with a node of our own: crun chowns what it is given for the user."""
+    own_mounts()
+    with tempfile.TemporaryDirectory(dir="/dev") as folder:
+        node = Path(folder, "null")
+        os.mknod(node, stat.S_IFCHR | 0o666, os.stat("/dev/null").st_rdev)
+        node.chmod(0o666)
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.mount(os.fsencode(node), b"/dev/null", None, MS_BIND, None):
+            raise OSError(ctypes.get_errno(), "mount")
 
 
 def hide_unified() -> None:

@@ -165,8 +165,8 @@ class Box:
     def call(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """Run a command of the runtime."""
         options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": PATIENCE_S}
-        if "input" not in more:
-            options["stdin"] = subprocess.DEVNULL
+        if not {"input", "stdin"} & more.keys():
+            options["input"] = ""  # crun chowns what it is given for the user, /dev/null as well
         command = [*self.runtime.command, "--root", str(self.folder / "state"), *words]
         return subprocess.run(command, cwd=self.folder, check=False, **{**options, **more})
 

@@ -67,7 +67,7 @@ def _said(command: Sequence[str], cwd: Path) -> str:
     done = subprocess.run(
         command,
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        input="",  # crun chowns what it is given for the user, /dev/null as well
         capture_output=True,
         text=True,
         check=False,

@@ -63,7 +63,7 @@ def test_a_sandbox_as_a_bundle_runs(folder: Path, rootfs: Path, program: str, ro
     command = [path, *where, name]
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", ONE_VERSION, "sh", *command],
-        stdin=subprocess.DEVNULL,
+        input="",  # crun gives the container's user what it is given, /dev/null as well
         capture_output=True,
         text=True,
         check=False,
