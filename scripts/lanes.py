@@ -37,7 +37,7 @@ REPOSITORY = HERE.parent
 # What came of the last whole run of each lane.
 KEPT = REPOSITORY / "build/lanes"
 UID = 54321
-TIMEOUT_S = (60 if os.environ.get("PYCONTAIN_FAULTS_WHOLE") == "1" else 15) * 60
+TIMEOUT_S = (60 if os.environ.get("PYCONTAIN_FAULTS_WHOLE") == "1" else 25) * 60
 MACHINE_TIMEOUT_S = 22 * 60  # it may be emulated; vm_lanes gives up three minutes later
 GRACE_S = 2
 DEEPEST_GROUP = 16
