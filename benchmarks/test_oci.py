@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", ["run", *STEPS])
 @pytest.mark.parametrize("runner", OCI_RUNNERS)
 def test_step(state: Callable[..., None], runner: str, step: str) -> None:
     state(f"oci_{step}", runner)

@@ -112,6 +112,11 @@ def living_bare(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
     return one_each(site, chosen, "living_bare", TURNS)
 
 
+def oci_run(site: Site, names: tuple[str, ...]) -> dict[str, Samples]:
+    """`run` of `true`, as a whole process."""
+    return one_each(site, [name for name in names if name in OCI_RUNNERS], "oneshot", TURNS)
+
+
 def oci_step(site: Site, names: tuple[str, ...], step: str) -> dict[str, Samples]:
     """One of the commands of an OCI runtime, each a whole process, in a container's life."""
     chosen = [name for name in names if name in OCI_RUNNERS]
@@ -351,6 +356,7 @@ WORKLOADS: dict[str, Callable[[Site, tuple[str, ...]], dict[str, Samples]]] = {
         for kind, living in (("oneshot", False), ("living", True))
         for number in LIMIT_THREADS
     },
+    "oci_run": oci_run,
     **{f"oci_{step}": functools.partial(oci_step, step=step) for step in STEPS},
     "podman": podman,
     "oneshot_image": oneshot_image,

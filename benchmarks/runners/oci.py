@@ -183,7 +183,7 @@ class Crun(OciRuntime):
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         hide_unified()
-        own_null()
+        self._null = own_null()
 
 
 class PycontainRuntime(OciRuntime):
@@ -253,16 +253,21 @@ def own_mounts() -> None:
         raise OSError(ctypes.get_errno(), "private mount namespace")
 
 
-def own_null() -> None:
-    """Cover /dev/null with a node of our own: crun chowns what it is given for the user."""
+def own_null() -> tempfile.TemporaryDirectory[str]:
+    """Cover /dev/null with a node of our own: crun chowns what it is given for the user.
+
+    Returns:
+        Where the node is, as long as it is needed.
+    """
     own_mounts()
-    with tempfile.TemporaryDirectory(dir="/dev") as folder:
-        node = Path(folder, "null")
-        os.mknod(node, stat.S_IFCHR | 0o666, os.stat("/dev/null").st_rdev)
-        node.chmod(0o666)
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.mount(os.fsencode(node), b"/dev/null", None, MS_BIND, None):
-            raise OSError(ctypes.get_errno(), "mount")
+    folder = tempfile.TemporaryDirectory(dir="/dev", prefix="pycontain-bench-")
+    node = Path(folder.name, "null")
+    os.mknod(node, stat.S_IFCHR, Path("/dev/null").stat().st_rdev)
+    node.chmod(0o666)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(os.fsencode(node), b"/dev/null", None, MS_BIND, None):
+        raise OSError(ctypes.get_errno(), "mount")
+    return folder
 
 
 def hide_unified() -> None:
