@@ -80,7 +80,9 @@ class Engine:
     def left(self) -> list[str]:
         """Return what is inside: processes, mounts, control groups, containers of the runtime."""
         groups = [str(path) for path in self.cage.cgroups() if self.owns(path)]
-        kept = [str(entry) for state in self.states for entry in self.cage.path(state).glob("*")]
+        found = [entry for state in self.states for entry in self.cage.path(state).glob("*")]
+        # Ours keeps a few compiled filters for the next container.
+        kept = [str(entry) for entry in found if not entry.name.startswith(".kept.filter.")]
         # Podman mounts its storage on itself, and not always again.
         mounts = [path for path in self.cage.mounts() if not path.endswith("/root/overlay")]
         networks = [str(path) for path in self.cage.path("/run/netns").glob("*")]
