@@ -24,8 +24,7 @@ enum {
 	DEVICE_SLOT = 128,
 
 	NID_UNIT = 32, /* an inode's number is where it is, in these */
-	EXTENDED = 1,
-	LAYOUT_PLAIN = 0 << 1,
+	EXTENDED = 1,  /* and the data in one piece: layout 0 */
 	LAYOUT_CHUNKS = 4 << 1,
 	CHUNK_INDEXES = 0x20,
 	CHUNK_BITS_MAX = 31, /* more than BLOCK_BITS; an archive has less than 2^32 blocks */
@@ -171,11 +170,11 @@ static uint16_t add_xattrs(int fd)
 	size_t begin = inodes.used, size;
 	bool any = false;
 
-	if (n == -E_OPNOTSUPP)
-		return 0;
-	if (n < 0)
+	if (n < 0 && n != -E_OPNOTSUPP)
 		fail("os", n, "listxattr");
-	for (const char *name = names; name < names + n; name += text_length(name) + 1) {
+	for (long at = 0; at < n; at += (long)text_length(names + at) + 1) {
+		const char *name = names + at;
+
 		if (!xattr_kept(name))
 			continue;
 		if (!any)
@@ -227,7 +226,7 @@ static uint64_t add_inode(int directory, const char *name, const struct statx *s
 {
 	uint32_t kind = stat->stx_mode & S_TYPE;
 	struct inode inode = {
-		.format = EXTENDED | LAYOUT_PLAIN,
+		.format = EXTENDED,
 		.mode = stat->stx_mode,
 		.number = ++n_inodes,
 		.uid = stat->stx_uid,
