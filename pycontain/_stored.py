@@ -84,6 +84,7 @@ def present(store: Store, reference: Reference, target: Descriptor) -> Iterator[
 def described(
     store: Store, reference: Reference, target: Descriptor, platform: Platform | None
 ) -> Image:
+    """Return the image that a name of the store leads to, of one platform if it has several."""
     manifest = store.manifest(target, platform=platform, what=reference.familiar)
     return _described(store, reference, target, manifest)
 
