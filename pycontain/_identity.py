@@ -16,26 +16,21 @@ sandbox after the other (user_namespaces(7)).
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import os
 import pwd
-import re
 import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from . import _hints, _native, _ranges
+from . import _hints, _native, _ranges, _usermap
 from ._ranges import Range, ranges
 from .errors import UnsupportedError
 
 RANGE: Final = _ranges.SIZE
-CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21
-
 Mapping = Literal["range", "subids", "single", "whole"]
 
 
@@ -148,28 +143,7 @@ class _Cache:
             return self._fds[key]
 
 
-def call_map_helpers(pid: int, uid_map: str, gid_map: str) -> None:
-    """Let newuidmap(1) and newgidmap(1), which know what /etc/subuid grants, write the maps."""
-    for program, fields in (("newuidmap", uid_map), ("newgidmap", gid_map)):
-        done = subprocess.run(
-            [program, str(pid), *fields.split()],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode:
-            message = done.stderr.decode(errors="replace").strip()
-            raise UnsupportedError(errno.EPERM, f"{program} refused the map: {message}")
-
-
-_granted = _Cache(functools.partial(_native.make_user_namespace, call_map_helpers))
-
-
-def _status(name: str) -> int:
-    """Return a field of this thread that is a hexadecimal number, 0 if there is none."""
-    status = Path("/proc/thread-self/status").read_text(encoding="ascii", errors="replace")
-    match = re.search(rf"^{name}:\s*([0-9a-f]+)", status, re.MULTILINE)
-    return int(match[1], 16) if match else 0
+_granted = _Cache(functools.partial(_native.make_user_namespace, _usermap.call_map_helpers))
 
 
 def _maps_range(kind: str) -> bool:
@@ -180,15 +154,9 @@ def _maps_range(kind: str) -> bool:
     return any(first <= _ranges.FIRST and first + count >= end for first, count in spans)
 
 
-def can_map() -> bool:
-    """Whether the caller may map any id of its own user namespace."""
-    needed = 1 << CAP_SETUID | 1 << CAP_SETGID | 1 << CAP_SYS_ADMIN
-    return _status("CapEff") & needed == needed
-
-
 def can_map_range() -> bool:
     """Whether the caller may give a sandbox ids that nobody else has."""
-    return can_map() and _maps_range("uid_map") and _maps_range("gid_map")
+    return _usermap.can_map() and _maps_range("uid_map") and _maps_range("gid_map")
 
 
 def _subid_range(path: Path, uid: int) -> int | None:
@@ -219,7 +187,7 @@ def _subids_map(own: int, inside: int, first: int) -> list[str]:
 
 def keeps_privileges() -> bool:
     """Whether set-user-ID programs, such as newuidmap(1), have no effect (no_new_privs)."""
-    return bool(_status("NoNewPrivs"))
+    return bool(_usermap.own_status("NoNewPrivs"))
 
 
 def subids() -> tuple[int, int] | None:
@@ -294,7 +262,7 @@ def identity(
     return _single_identity(uid, gid)
 
 
-_whole = _Cache(functools.partial(_native.make_user_namespace, _ranges.write_maps))
+_whole = _Cache(functools.partial(_native.make_user_namespace, _usermap.write_maps))
 
 
 def image_identity() -> Identity:

@@ -15,10 +15,9 @@ import functools
 import os
 import struct
 import threading
-from pathlib import Path
 from typing import Final
 
-from . import _native
+from . import _native, _usermap
 from ._statedir import runtime_directory
 from .errors import UnsupportedError
 
@@ -31,13 +30,6 @@ KEPT: Final = 16
 """At most so many stay taken when no sandbox uses them; each has descriptors."""
 
 _FLOCK: Final = struct.Struct("hhqqi4x")  # struct flock of 64-bit architectures
-
-
-def write_maps(pid: int, uid_map: str, gid_map: str) -> None:
-    """Give the user namespace of a process its maps (user_namespaces(7))."""
-    proc = Path(f"/proc/{pid}")
-    (proc / "uid_map").write_text(uid_map, encoding="ascii")
-    (proc / "gid_map").write_text(gid_map, encoding="ascii")
 
 
 class Range:
@@ -53,7 +45,7 @@ class Range:
     ) -> int:
         key = (uid_map, gid_map, nested, emulated)
         if key not in self._fds:
-            self._fds[key] = _native.make_user_namespace(write_maps, uid_map, gid_map)
+            self._fds[key] = _native.make_user_namespace(_usermap.write_maps, uid_map, gid_map)
         return self._fds[key]
 
     def root_userns(self, *, nested: bool, emulated: str = "") -> int:

@@ -10,10 +10,10 @@ import stat
 
 from pycontain import _native
 from pycontain._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Op, OpKind
+from pycontain._usermap import can_map
 from pycontain.errors import ConfigError
 
 from ._options import PROPAGATIONS, Options, parse_options
-from ._userns import may_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Lowered:
         self.trees: list[_native.Tree] = []
         self.barriers: dict[int, str] = {}
         self._late: list[tuple[Op, str]] = []
-        self._opens_trees = "user" in self.namespaces and may_map()
+        self._opens_trees = "user" in self.namespaces and can_map()
 
     def add(self, op: Op, what: str = "") -> None:
         """Append an op; `what` is it about, for errors."""

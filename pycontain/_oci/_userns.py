@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from pycontain import _native
+from pycontain import _native, _usermap
 from pycontain.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -19,29 +19,18 @@ def id_map(rows: tuple[IDMapping, ...]) -> str:
 
 
 def _write_maps(pid: int, uid_map: str, gid_map: str) -> None:
-    """Give a new user namespace its maps, oneself or through newuidmap(1) (user_namespaces(7))."""
-    from pycontain import _identity, _ranges  # noqa: PLC0415 - few containers have one
-
-    if may_map():
-        _ranges.write_maps(pid, uid_map, gid_map)
+    """Give a new user namespace its maps, oneself or through newuidmap(1)."""
+    if _usermap.can_map():
+        _usermap.write_maps(pid, uid_map, gid_map)
     elif _is_own(uid_map, os.geteuid()) and _is_own(gid_map, os.getegid()):
-        with open(f"/proc/{pid}/setgroups", "w", encoding="utf-8") as file:
-            file.write("deny")
-        _ranges.write_maps(pid, uid_map, gid_map)
+        _usermap.write_own(pid, uid_map, gid_map)
     else:
-        _identity.call_map_helpers(pid, uid_map, gid_map)
+        _usermap.call_map_helpers(pid, uid_map, gid_map)
 
 
 def _is_own(text: str, own: int) -> bool:
     """Whether a map has one's own id alone, which is free."""
     return text.split()[1:] == [str(own), "1"]
-
-
-def may_map() -> bool:
-    """Whether we have the privileges over our own user namespace that mapping any id takes."""
-    from pycontain import _identity  # noqa: PLC0415 - few containers have one
-
-    return _identity.can_map()
 
 
 def may_set_groups(pid: int) -> bool:

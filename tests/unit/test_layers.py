@@ -23,7 +23,7 @@ LEVELS = {
     ),
     1: (
         *("_cgroup", "_userland", "_native", "_fallbacks", "_host", "_hints"),
-        *("_patience", "_processes", "_terminal"),
+        *("_patience", "_processes", "_terminal", "_usermap"),
     ),
     2: (
         *(
