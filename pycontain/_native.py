@@ -510,11 +510,6 @@ def pack_hook(
     return message.finish(lib.NSB_REQUEST_HOOK)
 
 
-def pack_go() -> bytes:
-    """Pack the end of such a wait."""
-    return _HEADER.pack(lib.NSB_REQUEST_GO, _HEADER.size, 0, 0)
-
-
 def pack_kill(ident: int, number: int, everything: int) -> bytes:
     """Pack a request to signal a command; `everything`: 0 itself, 1 its processes, 2 all inside."""
     message = _Message("nsb_kill")

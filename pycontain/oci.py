@@ -8,7 +8,8 @@ by nothing else. The command `pycontain-runtime` is this module for the clients 
 from __future__ import annotations
 
 from ._oci._bundle import Bundle
-from ._oci._container import Container, ExecProcess, container_ids
+from ._oci._child import ExecProcess
+from ._oci._container import Container, container_ids
 from ._oci._hooks import HookError
 from ._oci._parse import parse_config, parse_process, parse_resources
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from pycontain.enforcement import Control
 
 from . import _controls, _files, _remove
-from ._counters import Dir
 from ._cpus import parse_cpuset
+from ._dir import Dir
 from ._owner import Owner, inherit_cpuset
 
 if TYPE_CHECKING:

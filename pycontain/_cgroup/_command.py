@@ -12,7 +12,8 @@ from . import _counters, _remove
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._counters import Dir, Reading
+    from ._counters import Reading
+    from ._dir import Dir
 
 KILL_SECONDS = 2.0
 _KILL_ORDER = ("core", "freezer", "pids", "memory")  # the best first

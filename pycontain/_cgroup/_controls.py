@@ -21,7 +21,7 @@ from ._limits import Limits
 from ._remedy import remedy
 
 if TYPE_CHECKING:
-    from ._counters import Dir
+    from ._dir import Dir
 
 _PERIOD_US = 100_000
 _IO_KEYS = {

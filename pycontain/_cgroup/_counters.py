@@ -8,6 +8,7 @@ import errno
 from pycontain._record import NamedTuple
 
 from . import _files
+from ._dir import Dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,18 +20,6 @@ class Reading(NamedTuple):
 
     value: float
     source: str
-
-
-class Dir(NamedTuple):
-    """A group's directory in the hierarchy that carries one controller."""
-
-    version: int
-    path: str
-
-    @property
-    def is_v2(self) -> bool:
-        """Tell v2 from v1."""
-        return self.version != 1
 
 
 if TYPE_CHECKING:

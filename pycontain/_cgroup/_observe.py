@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import _counters, _files, _state
 from ._build import ROOM_FOR_GROUPS
-from ._counters import Dir
+from ._dir import Dir
 from ._hierarchy import discover
 
 if TYPE_CHECKING:

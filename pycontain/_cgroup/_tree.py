@@ -18,7 +18,8 @@ from . import _controls, _counters, _files, _remove
 from ._ahead import Ahead
 from ._build import LIMITS, CommandDirs, Groups
 from ._command import KILL_SECONDS, CommandGroup, kill_directory
-from ._counters import Dir, Reading
+from ._counters import Reading
+from ._dir import Dir
 from ._kind import Kind
 from ._limits import Limits
 from ._owner import Owner, current_owner

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import _socket  # socket imports enum and selectors, which are slow
 import os
+from _signal import SIGKILL, SIGTERM  # type: ignore[import-not-found]  # not signal: enum
 
-from pycontain import _native
 from pycontain.errors import (
     ConfigError,
     ContainerError,
@@ -14,67 +14,26 @@ from pycontain.errors import (
     PycontainError,
 )
 
-from . import _cgroups, _hooks
 from ._living import Handle
-from ._parse import parse_config
 from ._state import Entry, Record, StateDir, timestamp
 from ._status import SOCKET, is_alive, process_start, state, status
 
 TYPE_CHECKING = False
-# Engines call each command in a process of its own: what makes processes is imported where one is.
+# Engines call each command in a process of its own, which imports what it needs and no more: not
+# the C core, nor what reads a configuration, where a container is only let go or removed.
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
     from ._bundle import Bundle
     from ._cgroups import Cgroup
+    from ._channel import Channel
+    from ._child import ExecProcess
     from ._create import Creation, Streams
-    from ._init import Channel, Init
-    from ._namespaces import Joins
-    from ._spec import Config, Process, Resources
+    from ._init import Init
+    from ._spec import Config, Hook, Process, Resources
 
 _DEATH_SECONDS = 10.0
-
-
-class ExecProcess:
-    """A process that `Container.exec` has started, our child.
-
-    Attributes:
-        pid: Its process id.
-    """
-
-    def __init__(self, pid: int, pidfd: int) -> None:
-        self.pid = pid
-        self._pidfd = pidfd
-        self._status: int | None = None
-
-    def fileno(self) -> int:
-        """Return its pidfd, which this object owns."""
-        return self._pidfd
-
-    def signal(self, number: int) -> None:
-        """Send a signal; a process that is gone is fine."""
-        _native.kill(self._pidfd, number)
-
-    def wait(self, timeout_s: float | None = None) -> int | None:
-        """Return its exit status, 128 and the signal if one ended it; None when time is over."""
-        if self._status is None:
-            status = _native.reap(self._pidfd, timeout_s)
-            if status is None:
-                return None
-            self._status = _exit_status(status)
-        return self._status
-
-    def __del__(self) -> None:
-        """Close the descriptor; the process goes on."""
-        fd, self._pidfd = getattr(self, "_pidfd", -1), -1
-        if fd >= 0:
-            os.close(fd)
-
-
-def _exit_status(status: int) -> int:
-    code = os.waitstatus_to_exitcode(status)
-    return 128 - code if code < 0 else code
 
 
 def _ignore(_message: str) -> None:
@@ -185,6 +144,7 @@ class Container:
                 "cgroup_manager": cgroup_manager,
                 "no_pivot": no_pivot,
             },
+            hooks=config.hooks.kinds,
         )
         entry = StateDir(state_root).create(container_id, record)
         container = cls(entry, warn=warn)
@@ -197,6 +157,8 @@ class Container:
     def _create(
         self, config: Config, record: Record, streams: Streams, pid_file: str | None
     ) -> None:
+        from . import _cgroups  # noqa: PLC0415
+
         manager = record.options["cgroup_manager"]
         if manager == "disabled":
             cgroup = _cgroups.Cgroup({})
@@ -219,6 +181,7 @@ class Container:
     def _spawn(
         self, config: Config, record: Record, cgroup: Cgroup, streams: Streams, pid_file: str | None
     ) -> None:
+        from ._child import ExecProcess  # noqa: PLC0415
         from ._create import Creation, listen  # noqa: PLC0415
         from ._filter import find_filter  # noqa: PLC0415
 
@@ -272,6 +235,8 @@ class Container:
 
             hand_console(creation.streams, master)
         if pid_file:
+            from ._child import write_pid_file  # noqa: PLC0415
+
             write_pid_file(pid_file, init.pid)
         init.go()
 
@@ -291,6 +256,8 @@ class Container:
     def config(self) -> Config:
         """Return its configuration."""
         if self._config is None:
+            from ._parse import parse_config  # noqa: PLC0415
+
             self._config = parse_config(self._entry.read_config())
         return self._config
 
@@ -311,9 +278,8 @@ class Container:
         with self._entry.lock():
             record = self._entry.read()
             self._check_created(record)
-            config = self.config()
-            self._start(config, record)
-        self._poststart(config, record)
+            self._start(record)
+        self._run_hooks("poststart", record, "running")
 
     def _check_created(self, record: Record) -> None:
         now = status(self._entry, record)
@@ -322,39 +288,38 @@ class Container:
         if now != "created":
             raise ContainerStateError(f"cannot start an already {now} container")
 
-    def _start(self, config: Config, record: Record) -> None:
-        from ._init import Channel  # noqa: PLC0415
+    def _start(self, record: Record) -> None:
+        from ._channel import Channel  # noqa: PLC0415
 
         channel = Channel(self._connect())
         try:
-            _hooks.run_hooks_inside(
-                "startContainer",
-                config.hooks.start_container,
-                self._state_of(record, "created"),
-                channel,
-            )
-            self._go(channel, config, record)
+            if hooks := self._hooks(record, "start_container"):
+                from ._hooks import run_hooks_inside  # noqa: PLC0415
+
+                state = self._state_of(record, "created")
+                run_hooks_inside("startContainer", hooks, state, channel)
+            self._go(channel, record)
         except BaseException:
             self._kill_now(record)
             raise
         finally:
             channel.close()
 
-    def _go(self, channel: Channel, config: Config, record: Record) -> None:
+    def _go(self, channel: Channel, record: Record) -> None:
         channel.go()
         report, _ = channel.receive()
-        if report is None:
+        if not report:
             raise ContainerError("the container's process died before it was started")
         os.unlink(SOCKET, dir_fd=self._entry.fd)
-        failure = self._await_exec(channel, record.pid, config)
-        if failure is not None:
-            assert config.process is not None  # noqa: S101 - it was created
+        if failure := self._await_exec(channel, record.pid):
             from ._init import failure_error  # noqa: PLC0415
 
-            raise failure_error(failure, (), config.process.args[0])
+            process = self.config().process
+            assert process is not None  # noqa: S101 - it was created
+            raise failure_error(failure, (), process.args[0])
 
-    def _await_exec(self, channel: Channel, pid: int, config: Config) -> _native.Report | None:
-        """Return the failure of the exec, or None: it ends the connection.
+    def _await_exec(self, channel: Channel, pid: int) -> bytes:
+        """Return the report of the exec's failure, or none: it ends the connection.
 
         Raises:
             ContainerError: Nobody takes the listener of its filter.
@@ -363,7 +328,7 @@ class Container:
         if listener >= 0:
             from ._listener import hand_listener  # noqa: PLC0415 - rarely needed
 
-            hand_listener(self.state(), pid, config.linux.seccomp or {}, listener)
+            hand_listener(self.state(), pid, self.config().linux.seccomp or {}, listener)
             report, _ = channel.receive()
         return report
 
@@ -381,18 +346,24 @@ class Container:
             raise ContainerStateError(f"cannot start: {error.strerror}") from None
         return sock
 
-    def _poststart(self, config: Config, record: Record) -> None:
+    def _hooks(self, record: Record, kind: str) -> tuple[Hook, ...]:
+        """Return hooks of a kind; the configuration is read only if there are any."""
+        if record.hooks is not None and kind not in record.hooks:
+            return ()
+        hooks: tuple[Hook, ...] = getattr(self.config().hooks, kind)
+        return hooks
+
+    def _run_hooks(self, kind: str, record: Record, now: str) -> None:
+        """Run hooks whose failure is no error any more: it is warned of."""
         try:
-            _hooks.run_hooks(
-                "poststart",
-                config.hooks.poststart,
-                self._state_of(record, "running"),
-                record.bundle,
-            )
-        except _hooks.HookError as error:
+            if hooks := self._hooks(record, kind):
+                from ._hooks import run_hooks  # noqa: PLC0415
+
+                run_hooks(kind, hooks, self._state_of(record, now), record.bundle)
+        except PycontainError as error:
             self.warn(str(error))
 
-    def kill(self, signal: int = _native.SIGTERM, *, all: bool = False) -> None:  # noqa: A002
+    def kill(self, signal: int = SIGTERM, *, all: bool = False) -> None:  # noqa: A002
         """Send a signal to its process, or to all of its processes.
 
         Raises:
@@ -408,7 +379,7 @@ class Container:
                 process.signal(signal)
         except ProcessLookupError:
             raise ContainerStateError("container not running") from None
-        if signal == _native.SIGKILL:
+        if signal == SIGKILL:
             self._thaw_to_die(record)
 
     def _thaw_to_die(self, record: Record) -> None:
@@ -422,9 +393,9 @@ class Container:
         cgroup = _cgroup_of(record)
         try:
             with Handle(record) as process:
-                process.signal(_native.SIGKILL)
+                process.signal(SIGKILL)
                 if cgroup.paths:
-                    cgroup.kill(_native.SIGKILL)
+                    cgroup.kill(SIGKILL)
                 if not process.wait(_DEATH_SECONDS):
                     raise ContainerError(
                         f"process {record.pid} of container {self.id} does not end: "
@@ -433,8 +404,6 @@ class Container:
             self._reap()
         except ProcessLookupError:
             self._reap()
-            if cgroup.paths:  # others, where it had no PID namespace of its own
-                cgroup.kill(_native.SIGKILL)
 
     def _reap(self) -> None:
         """No zombie is left where we are the parent."""
@@ -460,22 +429,14 @@ class Container:
                 )
             self._kill_now(record)
             if record.cgroup is not None:
-                _cgroup_of(record).remove()
+                _cgroup_of(record).destroy()
             else:  # its creation was killed before a process was in them
                 from ._cgroups._homes import remove_empty  # noqa: PLC0415
 
                 remove_empty(record.hints.get("groups", ()))
-            self._poststop(record)
+            if record.pid:
+                self._run_hooks("poststop", record, "stopped")
             self._entry.remove()
-
-    def _poststop(self, record: Record) -> None:
-        if not record.pid:
-            return
-        try:
-            hooks = self.config().hooks.poststop
-            _hooks.run_hooks("poststop", hooks, self._state_of(record, "stopped"), record.bundle)
-        except PycontainError as error:
-            self.warn(str(error))
 
     def pause(self) -> None:
         """Stop all its processes. Raises ContainerStateError, UnsupportedError."""
@@ -569,7 +530,10 @@ class Container:
             ProgramNotFoundError, ProgramNotExecutableError: Of the program.
             ConfigError, SpawnError, UnsupportedError: It cannot be started. Nothing is left.
         """
+        from ._child import ExecProcess  # noqa: PLC0415
         from ._create import Streams  # noqa: PLC0415
+        from ._exec import let_exec, start_init  # noqa: PLC0415
+        from ._filter import find_filter  # noqa: PLC0415
         from ._namespaces import Joins  # noqa: PLC0415
 
         streams = Streams(
@@ -592,81 +556,29 @@ class Container:
             joins.add_process(record.pid)
             if not is_alive(record):  # the number may be another's by now
                 raise ContainerStateError("container not running")
-            return self._exec(record, process, streams, groups, joins, pid_file)
+            init = start_init(
+                process,
+                streams,
+                init_pid=record.pid,
+                config=self.config(),
+                filter_=find_filter(self.config().linux.seccomp, self._entry.home),
+                groups=groups,
+                joins=joins,
+            )
         finally:
             joins.close()
             groups.close()
-
-    def _exec(
-        self,
-        record: Record,
-        process: Process,
-        streams: Streams,
-        groups: Cgroup,
-        joins: Joins,
-        pid_file: str | None,
-    ) -> ExecProcess:
-        from . import _command  # noqa: PLC0415
-        from ._create import spawn  # noqa: PLC0415
-        from ._filter import find_filter  # noqa: PLC0415
-        from ._labels import label_ops  # noqa: PLC0415
-        from ._userns import may_set_groups  # noqa: PLC0415
-
-        config = self.config()
-        fds = streams.fds(terminal=process.terminal)
-        labels = label_ops(process)
-        own_users = any(flag == _native.CLONE_NEW["user"] for _, flag in joins.rows)
-        setup = _command.pack_setup(
-            process,
-            find_filter(config.linux.seccomp, self._entry.home),
-            ops=(*(op for op, _ in labels), _native.Op(_native.OpKind.SYNC)),
-            own_users=own_users,
-            groups=may_set_groups(record.pid),
-            personality=config.linux.personality,
-        )
-        command = _command.pack_exec(
-            process,
-            n_tasks=len(groups.tasks_fds),
-            fds=tuple(fds),
-            home=_command.home(f"/proc/{record.pid}/root", process.user.uid),
-        )
-        with open(os.devnull, "rb") as nobody:
-            init = spawn(
-                setup=setup,
-                command=command,
-                command_fds=[nobody.fileno(), *groups.tasks_fds, *fds.values()],
-                cgroup=groups,
-                joins=joins,
-                paths=[what for _, what in labels],
-                program=process.args[0],
-            )
         try:
-            self._let_exec(init, config, process, streams, pid_file)
+            let_exec(init, process, streams, pid_file)
+            self._expect_exec(init)
         except BaseException:
             init.kill()
             raise
         return ExecProcess(init.pid, init.take_pidfd())
 
-    def _let_exec(
-        self, init: Init, config: Config, process: Process, streams: Streams, pid_file: str | None
-    ) -> None:
-        init.next()  # it has its privileges still
-        from ._attributes import set_affinity, set_attributes  # noqa: PLC0415
-
-        set_attributes(init.pid, process)
-        set_affinity(init.pid, process)
-        init.go()
-        _report, master = init.next()
-        if master >= 0:
-            from ._create import hand_console  # noqa: PLC0415
-
-            hand_console(streams, master)
-        if pid_file:
-            write_pid_file(pid_file, init.pid)
-        init.go()
-        report = self._await_exec(init, init.pid, config)
-        if report is not None:
-            raise init.error(report)
+    def _expect_exec(self, init: Init) -> None:
+        if failure := self._await_exec(init, init.pid):
+            raise init.failure(failure)
 
 
 class _Undo:
@@ -686,25 +598,15 @@ class _Undo:
         record = entry.read()
         try:
             if record.cgroup is not None:
-                cgroup = _cgroup_of(record)
-                if cgroup.paths:
-                    cgroup.kill(_native.SIGKILL)
-                cgroup.remove()
+                _cgroup_of(record).destroy()
         finally:
             entry.remove()
 
 
 def _cgroup_of(record: Record) -> Cgroup:
+    from . import _cgroups  # noqa: PLC0415
+
     return _cgroups.load(record.cgroup or {"paths": {}, "above": [], "unit": ""})
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """Write a process id whole or not at all. Raises OSError."""
-    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(temporary, flags, 0o644), "w", encoding="utf-8") as file:
-        file.write(str(pid))
-    os.rename(temporary, path)
 
 
 def container_ids(state_root: str | os.PathLike[str] | None = None) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ._init import Channel
+    from ._channel import Channel
     from ._spec import Hook
 
 _OUTPUT_MAX = 4096
@@ -120,9 +120,10 @@ def run_hooks_inside(
                 ),
                 (stdin, output),
             )
-            report, _ = channel.receive()
-            if report is None:
+            data, _ = channel.receive()
+            if not data:
                 raise _verdict(kind, index, "the container's process died", output)
+            report = _native.parse_report(data)
             if report.event == Event.FAILED:
                 late = report.errno == errno.ETIMEDOUT
                 why = _late(hook) if late else f"{hook.path}: {os.strerror(report.errno)}"

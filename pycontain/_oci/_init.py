@@ -8,49 +8,16 @@ import errno
 import os
 
 from pycontain import _native
-from pycontain._native import Event
+from pycontain._native import Event, parse_report
 from pycontain.errors import ProgramNotExecutableError, ProgramNotFoundError, SpawnError
+
+from ._channel import Channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pycontain._native import Report
-
-
-class Channel:
-    """A connection to `_init`; owns the descriptor."""
-
-    def __init__(self, sock: _socket.socket) -> None:
-        self._socket = sock
-
-    def receive(self) -> tuple[Report | None, int]:
-        """Return the next report, None at the end, and a descriptor that came along, or -1.
-
-        The listener of a filter comes without a report.
-        """
-        size = _socket.CMSG_SPACE(4)
-        try:
-            data, items, _, _ = self._socket.recvmsg(
-                _native.REPORT_SIZE, size, _socket.MSG_CMSG_CLOEXEC
-            )
-        except ConnectionResetError:
-            return None, -1
-        fds = [int.from_bytes(item[2][:4], "little") for item in items]
-        report = _native.parse_report(data) if len(data) == _native.REPORT_SIZE else None
-        return report, fds[0] if fds else -1
-
-    def send(self, message: bytes, fds: Sequence[int] = ()) -> None:
-        """Send a request. Raises OSError: nobody is there."""
-        _native.send(self._socket.fileno(), message, fds)
-
-    def go(self) -> None:
-        """Let it go on. Raises OSError: nobody is there."""
-        self.send(_native.pack_go())
-
-    def close(self) -> None:
-        """Close our end."""
-        self._socket.close()
 
 
 class Init(Channel):
@@ -81,16 +48,17 @@ class Init(Channel):
             ProgramNotFoundError, ProgramNotExecutableError: Of the program.
             SpawnError: A step failed. It is dead, or about to be.
         """
-        report, fd = self.receive()
-        if report is None:
+        data, fd = self.receive()
+        if not data:
             raise SpawnError("RECEIVE", errno.ECONNRESET, "the container's process died")
+        report = parse_report(data)
         if report.event == Event.FAILED:
-            raise self.error(report)
+            raise self.failure(data)
         return report, fd
 
-    def error(self, report: Report) -> Exception:
-        """Return the exception for a failure."""
-        return failure_error(report, self._paths, self._program)
+    def failure(self, data: bytes) -> Exception:
+        """Return the exception for the report of a failure."""
+        return failure_error(data, self._paths, self._program)
 
     def kill(self) -> None:
         """Kill it, wait for its end, and let go of it. Idempotent."""
@@ -120,9 +88,9 @@ class Init(Channel):
             self.kill()
 
 
-def failure_error(report: Report, paths: Sequence[str], program: str) -> Exception:
+def failure_error(data: bytes, paths: Sequence[str], program: str) -> Exception:
     """Return the exception for a failure of `_init`, in words that clients of runc know."""
-    step, number, index = report.failure
+    step, number, index = parse_report(data).failure
     text = os.strerror(number)
     if step in ("PROGRAM", "EXEC"):
         if number in (errno.ENOENT, errno.ENOTDIR):

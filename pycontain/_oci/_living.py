@@ -6,8 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import select
-
-from pycontain import _native
+from _signal import pidfd_send_signal  # type: ignore[import-not-found]  # not signal: enum
 
 from ._status import is_alive
 
@@ -38,7 +37,10 @@ class Handle:
 
     def signal(self, number: int) -> None:
         """Send a signal; a process that is gone is fine."""
-        _native.kill(self.fd, number)
+        try:
+            pidfd_send_signal(self.fd, number)
+        except ProcessLookupError:
+            pass
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for its end; whether it came in time."""

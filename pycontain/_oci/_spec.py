@@ -130,6 +130,11 @@ class Hooks(Value):
     poststart: tuple[Hook, ...] = ()
     poststop: tuple[Hook, ...] = ()
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of which there are any."""
+        return tuple(kind for kind in self._fields if getattr(self, kind))
+
 
 class Namespace(Value):
     """A namespace of the container's: `type` as the specification names it, new without a path."""

@@ -90,6 +90,8 @@ class Record(Value):
     options: Mapping[str, Any] = {}
     """How `create` was called."""
     hints: Mapping[str, Any] = {}
+    hooks: tuple[str, ...] | None = None
+    """The kinds of hooks that its configuration has; None: whoever made it did not say."""
 
     def dumps(self) -> bytes:
         """Return the record as a document."""
@@ -115,6 +117,7 @@ class Record(Value):
             cgroup=None if cgroup is None else cgroup.values,
             options=fields.inside("options").values,
             hints=fields.inside("hints").values,
+            hooks=fields.texts("hooks") if fields.has("hooks") else None,
         )
 
 

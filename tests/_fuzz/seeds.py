@@ -26,6 +26,7 @@ from _archives import (
 from pycontain import _native
 from pycontain._native import Exec, Landlock, Op, OpKind, Setup
 from pycontain._nsbind import ffi, lib
+from pycontain._oci._channel import GO
 
 IN_MEMFD = 1
 LYING = 2
@@ -135,7 +136,7 @@ def _become(*ops: Op, flags: int = 0) -> bytes:
     """Return a set-up after which PID 1 becomes its command, and what it is asked meanwhile."""
     both = _native.SETUP_BECOME | _native.SETUP_OPEN_ROOT
     hook = record(_native.pack_hook(b"/h", (b"h", b"x"), (b"A=1",), 1.0), 2)
-    go = record(_native.pack_go())
+    go = record(GO)
     waits = (hook, go) * 3
     return record(_set_up(*ops, flags=both), 1) + _exec(flags) + b"".join(waits)
 

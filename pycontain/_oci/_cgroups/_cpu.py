@@ -12,7 +12,7 @@ from ._write import Setting, put_all, unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontain._cgroup._counters import Dir
+    from pycontain._cgroup._dir import Dir
     from pycontain._oci._spec import CPU, Resources
 
 _LEAST_SHARES, _MOST_SHARES = 2, 1 << 18

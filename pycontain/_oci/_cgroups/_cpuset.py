@@ -9,7 +9,7 @@ from ._write import Setting, put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontain._cgroup._counters import Dir
+    from pycontain._cgroup._dir import Dir
     from pycontain._oci._spec import Resources
 
 FILES = ("cpuset.cpus", "cpuset.mems")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pycontain._cgroup._counters import Dir
+from pycontain._cgroup._dir import Dir
 from pycontain.errors import PycontainError, UnsupportedError
 
 from . import _devices, _homes, _path

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pycontain._cgroup._counters import Dir
+    from pycontain._cgroup._dir import Dir
     from pycontain._oci._spec import DeviceRule
 
 _FIELD = "devices"

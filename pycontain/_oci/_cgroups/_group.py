@@ -9,7 +9,7 @@ import os
 import time
 
 from pycontain._cgroup import _files, _remove
-from pycontain._cgroup._counters import Dir
+from pycontain._cgroup._dir import Dir
 from pycontain.errors import ConfigError, UnsupportedError
 
 from ._write import Reported
@@ -253,6 +253,12 @@ class Cgroup:
         entered = Cgroup(paths, notes=self.notes)
         entered.open()
         return entered
+
+    def destroy(self) -> None:
+        """Remove the groups, and kill first what may still be in them. Raises as `remove`."""
+        if self.paths and (self._scope is not None or _remove.all_of(self._directories(), 0)):
+            self.kill(signals.SIGKILL)
+        self.remove()
 
     def remove(self, timeout_s: float = REMOVE_SECONDS) -> None:
         """Remove the groups and those made inside them, once the last process is gone.

@@ -9,7 +9,7 @@ from ._write import Setting, put, unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontain._cgroup._counters import Dir
+    from pycontain._cgroup._dir import Dir
     from pycontain._oci._spec import BlockIO, Resources
 
 # Field, attribute, file of v1, key of v2's io.max.

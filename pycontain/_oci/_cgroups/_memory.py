@@ -10,7 +10,7 @@ from ._write import NO_LIMIT, Setting, or_max, put, put_all, unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontain._cgroup._counters import Dir
+    from pycontain._cgroup._dir import Dir
     from pycontain._oci._spec import Memory, Resources
 
 _BOTH_V1 = "memory.memsw.limit_in_bytes"

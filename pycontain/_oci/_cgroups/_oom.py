@@ -13,7 +13,7 @@ from pycontain._cgroup import _files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontain._cgroup._counters import Dir
+    from pycontain._cgroup._dir import Dir
 
 
 def counts(memory: Dir | None) -> dict[str, int]:

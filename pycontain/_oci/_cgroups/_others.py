@@ -14,7 +14,7 @@ from ._write import Setting, or_max, put, unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontain._cgroup._counters import Dir
+    from pycontain._cgroup._dir import Dir
     from pycontain._oci._spec import Resources
 
 

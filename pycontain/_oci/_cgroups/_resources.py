@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pycontain._cgroup._counters import Dir
+from pycontain._cgroup._dir import Dir
 from pycontain._record import NamedTuple
 
 from . import _cpu, _cpuset, _io, _memory, _others

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pycontain._cgroup._counters import Dir
+    from pycontain._cgroup._dir import Dir
 
 Find = Callable[[str], "Dir | None"]
 

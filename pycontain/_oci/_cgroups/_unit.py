@@ -24,7 +24,7 @@ from . import _annotations, _path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontain._cgroup._counters import Dir
+    from pycontain._cgroup._dir import Dir
     from pycontain._oci._spec import Config
 
     from ._annotations import Property

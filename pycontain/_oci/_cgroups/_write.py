@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pycontain._cgroup import _files, _remedy
+from pycontain._cgroup import _files
 from pycontain._record import NamedTuple
 from pycontain.errors import PycontainError, UnsupportedError
 
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pycontain._cgroup._counters import Dir
+    from pycontain._cgroup._dir import Dir
 
 NO_LIMIT = -1
 """In the specification, and in v1's files; v2 has `max`."""
@@ -71,9 +71,15 @@ def refused(group: Dir, setting: Setting, error: OSError) -> UnsupportedError:
     if error.errno == errno.ENOENT and os.path.isdir(group.path):
         why, remedy = "this kernel has no such file", "leave the field out"
     else:
-        why, remedy = f"{error.strerror}", _remedy.remedy(error.errno)
+        why, remedy = f"{error.strerror}", _remedy(error)
     text = f"linux.resources.{setting.field}: cannot write {setting.text!r} to {path}: {why}"
     return UnsupportedError(error.errno, f"{text}: {remedy}")
+
+
+def _remedy(error: OSError) -> str:
+    from pycontain._cgroup._remedy import remedy  # noqa: PLC0415 - only failures need it
+
+    return remedy(error.errno)
 
 
 class Reported:
@@ -87,7 +93,7 @@ class Reported:
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, OSError) and not isinstance(error, PycontainError):
-            why = f"{error.filename}: {error.strerror}: {_remedy.remedy(error.errno)}"
+            why = f"{error.filename}: {error.strerror}: {_remedy(error)}"
             raise UnsupportedError(error.errno, f"{self._doing}: {why}") from error
 
 

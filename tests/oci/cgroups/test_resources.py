@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pycontain import _cgroup
-from pycontain._cgroup._counters import Dir
+from pycontain._cgroup._dir import Dir
 from pycontain._oci._cgroups import _cpu, _io, _others, _write
 from pycontain._oci._spec import CPU, BlockIO, Memory, Resources, ThrottleDevice, WeightDevice
 from pycontain.errors import ConfigError, UnsupportedError

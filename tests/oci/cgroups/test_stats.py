@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pycontain._cgroup._counters import Dir
+from pycontain._cgroup._dir import Dir
 from pycontain._oci._cgroups import _events, _oom, _stats
 from pycontain._oci._spec import CPU, Memory, Resources
 
