@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import resource
 
 from pycontain import _native
 from pycontain.errors import SpawnError
@@ -71,6 +70,10 @@ def _set(field: str, change: Callable[..., object], *args: Any) -> None:
 
 def _raise_limits(pid: int, process: Process) -> None:
     """Raise hard limits; it takes on the exact values itself, once it needs no more of them."""
+    if not process.rlimits:
+        return
+    import resource  # noqa: PLC0415 - slow to import
+
     for row, (number, _, hard) in zip(process.rlimits, rlimits(process), strict=True):
         soft, current = resource.getrlimit(number)  # inherited; to ask it may take privileges
         wanted = -1 if hard >= 2**64 - 1 else hard

@@ -12,6 +12,8 @@ from ._value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._filter import Filter
     from ._spec import Process
 
@@ -144,7 +146,7 @@ def pack_exec(
     flags: int = 0,
     n_tasks: int = 0,
     fds: tuple[int, ...] = (),
-    home: str = "",
+    home: Callable[[], str],
     listening: int = 0,
 ) -> bytes:
     """Pack the request for its command.
@@ -154,12 +156,12 @@ def pack_exec(
         flags: Further EXEC_* flags.
         n_tasks: How many v1 groups it joins.
         fds: The numbers that descriptors have inside.
-        home: HOME, if the process names none.
+        home: Returns HOME, if the process names none.
         listening: How many of fds are sockets of a service manager.
     """
     env = process.env
-    if home and not any(row.startswith("HOME=") for row in env):
-        env = (*env, f"HOME={home}")
+    if not any(row.startswith("HOME=") for row in env):
+        env = (*env, f"HOME={home()}")
     if listening:
         env = (*env, f"LISTEN_FDS={listening}", "LISTEN_PID=1")
     rows, columns = process.console_size or (0, 0)

@@ -244,7 +244,7 @@ class Creation:
             flags=flags,
             n_tasks=len(self.cgroup.tasks_fds),
             fds=tuple(fds),
-            home=_command.home(self.rootfs, self.process.user.uid),
+            home=lambda: _command.home(self.rootfs, self.process.user.uid),
         )
         return spawn(
             setup=setup,

@@ -62,7 +62,7 @@ def start_init(
         process,
         n_tasks=len(groups.tasks_fds),
         fds=tuple(fds),
-        home=_command.home(f"/proc/{init_pid}/root", process.user.uid),
+        home=lambda: _command.home(f"/proc/{init_pid}/root", process.user.uid),
     )
     with open(os.devnull, "rb") as nobody:
         return spawn(

@@ -6,8 +6,6 @@ The names are the specification's, in Python's spelling. Absent fields are None 
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 from ._value import Value
 
 TYPE_CHECKING = False
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = {}
 
 
 class User(Value):

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import math
-
 from pycontain._cgroup import _files
 from pycontain.errors import ConfigError
 
@@ -48,6 +46,8 @@ def weight(shares: int) -> int:
         return 1
     if shares >= _MOST_SHARES:
         return _MOST_WEIGHT
+    import math  # noqa: PLC0415 - few ask for this
+
     log = math.log2(shares)
     return math.ceil(10 ** ((log * log + 125 * log) / 612 - 7 / 34))
 
