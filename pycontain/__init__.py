@@ -9,36 +9,21 @@ r"""Sandboxes on Linux from Python: namespaces, seccomp and cgroups, without a d
 from __future__ import annotations
 
 from .errors import (
+    LATE as _LATE_ERRORS,
+)
+from .errors import (
     ConfigError,
     CpuLevelError,
-    DigestMismatchError,
     FilesError,
-    ImageConfigError,
-    ImageError,
-    ImageNotFoundError,
     InterpreterNotFoundError,
-    InvalidDigestError,
-    InvalidReferenceError,
     KernelTooOldError,
-    LayerError,
-    LimitExceededError,
-    ManifestError,
-    PlatformError,
     ProgramNotExecutableError,
     ProgramNotFoundError,
     PycontainError,
-    RateLimitedError,
-    RegistryError,
-    RegistryNotFoundError,
     SandboxClosedError,
     SandboxPausedError,
-    SizeMismatchError,
     SpawnError,
-    StoreError,
-    UnauthorizedError,
-    UnsafeLayerError,
     UnsupportedError,
-    UnsupportedImageError,
 )
 
 TYPE_CHECKING = False
@@ -54,7 +39,28 @@ if TYPE_CHECKING:
     from .config import Bind, IoLimit, Overlay, Tmpfs
     from .denial import Denial, Denials
     from .enforcement import Control
-    from .errors import CalledProcessError, TimeoutExpired
+    from .errors import (
+        CalledProcessError,
+        DigestMismatchError,
+        ImageConfigError,
+        ImageError,
+        ImageNotFoundError,
+        InvalidDigestError,
+        InvalidReferenceError,
+        LayerError,
+        LimitExceededError,
+        ManifestError,
+        PlatformError,
+        RateLimitedError,
+        RegistryError,
+        RegistryNotFoundError,
+        SizeMismatchError,
+        StoreError,
+        TimeoutExpired,
+        UnauthorizedError,
+        UnsafeLayerError,
+        UnsupportedImageError,
+    )
     from .profile import Profile
     from .result import Reason, Result, Stats, Usage
     from .sandbox import Sandbox, run
@@ -130,7 +136,7 @@ __all__ = [
 # start, nor one that blocks for asyncio.
 _LATE = {
     **dict.fromkeys(("DEVNULL", "PIPE", "STDOUT"), "subprocess"),
-    **dict.fromkeys(("CalledProcessError", "TimeoutExpired"), ".errors"),
+    **dict.fromkeys(_LATE_ERRORS, ".errors"),
     **dict.fromkeys(("AsyncPopen", "AsyncSandbox", "run_async"), "._aio"),
     "Change": "._writable",
     **dict.fromkeys(("Collected", "Leftover", "gc"), "._collect"),

@@ -28,6 +28,7 @@ from . import (
     _userland,
 )
 from ._accounts import account
+from ._attach import attach_at
 from ._contract import PATH
 from ._identity import Identity, Lease, identity
 from ._image._root import ImageRoot, Shown
@@ -70,7 +71,6 @@ _FILTER_FLAGS: Final = sum(
     _seccomp.FLAGS[f"SECCOMP_FILTER_FLAG_{name}"] for name in ("LOG", "SPEC_ALLOW")
 )
 _SHARE: Final = 8
-_ATTACH_CANDIDATES: Final = ("/mnt", "/media", "/srv", "/opt", "/sys", "/var")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -455,22 +455,6 @@ def _rlimits(profile: Profile, cpu_limit: float | None) -> tuple[tuple[int, int,
             soft, hard = min(soft, own), min(hard, own)  # noqa: PLW2901
         rows.append((number, soft, hard))
     return tuple(rows)
-
-
-def attach_at() -> str:
-    """Return a directory of the host to attach the new root on, in PID 1's own mount namespace.
-
-    One with nothing mounted below: mount(2) fallbacks find the mounts of a tree by their paths.
-    """
-    found = [path for path in _ATTACH_CANDIDATES if Path(path).is_dir()]
-    if not found:
-        raise ConfigError(
-            f"no directory to attach the root at: one of {', '.join(_ATTACH_CANDIDATES)} must exist"
-        )
-    rows = Path("/proc/self/mountinfo").read_bytes().split(b"\n")  # names may have other ends
-    mounted = [os.fsdecode(row.split(b" ")[4]) for row in rows if row]
-    free = (path for path in found if not any(point.startswith(f"{path}/") for point in mounted))
-    return next(free, found[0])
 
 
 def _namespaces(config: SandboxConfig, ids: Identity) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def call_map_helpers(pid: int, uid_map: str, gid_map: str) -> None:
 
 def own_status(name: str) -> int:
     """Return a field of this thread's status that is a hexadecimal number, 0 if there is none."""
-    with open("/proc/thread-self/status", encoding="ascii", errors="replace") as file:
+    with open("/proc/thread-self/status", encoding="utf-8", errors="replace") as file:
         rows = (line.split() for line in file if line.startswith(f"{name}:"))
         return next((int(row[1], 16) for row in rows), 0)
 

@@ -41,6 +41,7 @@ PycontainError
 from __future__ import annotations
 
 # Under their own names again, which says to type checkers that they are public here.
+from ._error_base import ConfigError as ConfigError  # noqa: PLC0414
 from ._error_base import PycontainError as PycontainError  # noqa: PLC0414
 
 TYPE_CHECKING = False
@@ -50,10 +51,24 @@ if TYPE_CHECKING:
     from ._cause import Cause
     from ._command_errors import CalledProcessError as CalledProcessError  # noqa: PLC0414
     from ._command_errors import TimeoutExpired as TimeoutExpired  # noqa: PLC0414
-
-
-class ConfigError(PycontainError, ValueError):
-    """An option, or a combination of options, that cannot be right on this machine."""
+    from ._image_errors import DigestMismatchError as DigestMismatchError  # noqa: PLC0414
+    from ._image_errors import ImageConfigError as ImageConfigError  # noqa: PLC0414
+    from ._image_errors import ImageError as ImageError  # noqa: PLC0414
+    from ._image_errors import ImageNotFoundError as ImageNotFoundError  # noqa: PLC0414
+    from ._image_errors import InvalidDigestError as InvalidDigestError  # noqa: PLC0414
+    from ._image_errors import InvalidReferenceError as InvalidReferenceError  # noqa: PLC0414
+    from ._image_errors import LayerError as LayerError  # noqa: PLC0414
+    from ._image_errors import LimitExceededError as LimitExceededError  # noqa: PLC0414
+    from ._image_errors import ManifestError as ManifestError  # noqa: PLC0414
+    from ._image_errors import PlatformError as PlatformError  # noqa: PLC0414
+    from ._image_errors import RateLimitedError as RateLimitedError  # noqa: PLC0414
+    from ._image_errors import RegistryError as RegistryError  # noqa: PLC0414
+    from ._image_errors import RegistryNotFoundError as RegistryNotFoundError  # noqa: PLC0414
+    from ._image_errors import SizeMismatchError as SizeMismatchError  # noqa: PLC0414
+    from ._image_errors import StoreError as StoreError  # noqa: PLC0414
+    from ._image_errors import UnauthorizedError as UnauthorizedError  # noqa: PLC0414
+    from ._image_errors import UnsafeLayerError as UnsafeLayerError  # noqa: PLC0414
+    from ._image_errors import UnsupportedImageError as UnsupportedImageError  # noqa: PLC0414
 
 
 class SpawnError(PycontainError, OSError):
@@ -151,161 +166,27 @@ class ContainerStateError(ContainerError, RuntimeError):
     """A container's status does not allow what was asked, such as a second start."""
 
 
-class ImageError(PycontainError):
-    """Base of what goes wrong with images, their store and their registries."""
-
-
-class InvalidReferenceError(ImageError, ValueError):
-    """A text that names no image.
-
-    Attributes:
-        reference: The text.
-        position: Index of the first character that is wrong.
-    """
-
-    def __init__(self, message: str, *, reference: str = "", position: int = 0) -> None:
-        super().__init__(message)
-        self.reference = reference
-        self.position = position
-
-
-class InvalidDigestError(ImageError, ValueError):
-    """A text that is no digest."""
-
-
-class DigestMismatchError(ImageError, ValueError):
-    """Content that is not what its digest says.
-
-    Attributes:
-        expected, actual: The digests, as text.
-    """
-
-    def __init__(self, message: str, *, expected: str = "", actual: str = "") -> None:
-        super().__init__(message)
-        self.expected = expected
-        self.actual = actual
-
-
-class SizeMismatchError(ImageError, ValueError):
-    """Content that is shorter or longer than announced.
-
-    Attributes:
-        expected: The announced size in bytes.
-        actual: The size in bytes; of content that is too long, what had been read of it.
-    """
-
-    def __init__(self, message: str, *, expected: int = 0, actual: int = 0) -> None:
-        super().__init__(message)
-        self.expected = expected
-        self.actual = actual
-
-
-class ManifestError(ImageError, ValueError):
-    """A manifest, an index or an archive of images that breaks its specification."""
-
-
-class ImageConfigError(ImageError, ConfigError):
-    """An image's configuration that breaks the specification, or asks for what is not there."""
-
-
-class UnsupportedImageError(ImageError):
-    """A valid object that is no image, or an image in a form that is not supported."""
-
-
-class LimitExceededError(ImageError, ValueError):
-    """Content that is larger than a limit.
-
-    Attributes:
-        limit: The limit's name.
-        allowed: Its value.
-    """
-
-    def __init__(self, message: str, *, limit: str = "", allowed: int = 0) -> None:
-        super().__init__(message)
-        self.limit = limit
-        self.allowed = allowed
-
-
-class LayerError(ImageError, ValueError):
-    """A layer that cannot be read, or that is not what the image's configuration says."""
-
-
-class UnsafeLayerError(LayerError):
-    """A layer that reaches for what is outside of its root."""
-
-
-class ImageNotFoundError(ImageError, LookupError):
-    """No such image, or no such part of one."""
-
-
-class PlatformError(ImageError, LookupError):
-    """An image has nothing for the platform, or a program is not for it.
-
-    Attributes:
-        wanted: The platform, such as "linux/amd64/v2".
-        offered: What there is.
-    """
-
-    def __init__(self, message: str, *, wanted: str = "", offered: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
-        self.wanted = wanted
-        self.offered = offered
-
-
-class StoreError(ImageError, OSError):
-    """The content store cannot be read or written."""
-
-
-class RegistryError(ImageError, OSError):
-    """A registry cannot be reached, refused, or did not keep to the protocol.
-
-    Attributes:
-        registry: Its host, with the port if one was given.
-        status: The HTTP status, or None.
-        code: The registry's own name of the error, such as "MANIFEST_UNKNOWN", or "".
-    """
-
-    def __init__(
-        self, message: str, *, registry: str = "", status: int | None = None, code: str = ""
-    ) -> None:
-        super().__init__(message)
-        self.registry = registry
-        self.status = status
-        self.code = code
-
-
-class UnauthorizedError(RegistryError, PermissionError):
-    """The registry wants other credentials, or none would do."""
-
-
-class RegistryNotFoundError(RegistryError, ImageNotFoundError):
-    """The registry has no such repository, tag or content."""
-
-
-class RateLimitedError(RegistryError):
-    """The registry serves nothing more for now.
-
-    Attributes:
-        retry_after: Seconds after which it would, or None if it did not say.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        registry: str = "",
-        status: int | None = None,
-        code: str = "",
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message, registry=registry, status=status, code=code)
-        self.retry_after = retry_after
+LATE = {
+    **dict.fromkeys(("CalledProcessError", "TimeoutExpired"), "._command_errors"),
+    **dict.fromkeys(
+        (
+            *("DigestMismatchError", "ImageConfigError", "ImageError", "ImageNotFoundError"),
+            *("InvalidDigestError", "InvalidReferenceError", "LayerError", "LimitExceededError"),
+            *("ManifestError", "PlatformError", "RateLimitedError", "RegistryError"),
+            *("RegistryNotFoundError", "SizeMismatchError", "StoreError", "UnauthorizedError"),
+            *("UnsafeLayerError", "UnsupportedImageError"),
+        ),
+        "._image_errors",
+    ),
+}
+"""Where the exceptions are that are imported when they are asked for."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import what derives from `subprocess` when it is asked for: that is slow to import."""
-    if name not in {"CalledProcessError", "TimeoutExpired"}:
+    """Import when they are asked for what derives from `subprocess`, and what images raise."""
+    if name not in LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib  # noqa: PLC0415 - the reason is above
+    import importlib  # noqa: PLC0415 - slow to import
 
-    return getattr(importlib.import_module("._command_errors", __package__), name)
+    value = globals()[name] = getattr(importlib.import_module(LATE[name], __package__), name)
+    return value

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from pycontain import _capabilities, _fallbacks, _native, _seccomp
+from pycontain._attach import attach_at
 from pycontain._command import Options, Packer
 from pycontain._identity import Identity, Lease, image_identity
 from pycontain._image._user import User
@@ -33,7 +34,7 @@ from pycontain._native import (
     Op,
     OpKind,
 )
-from pycontain._plan import Plan, attach_at
+from pycontain._plan import Plan
 from pycontain._runtime import Footing, Reply, Runtime, reply_pair, spawn_error
 from pycontain._seccomp import ALLOW, KILL_PROCESS, Arg, Filter, Rule
 from pycontain.config import SandboxConfig

@@ -12,7 +12,7 @@ from pycontain import _native
 from pycontain._native import Event
 from pycontain.errors import ConfigError, SpawnError, UnsupportedError
 
-from . import _command, _hooks
+from . import _command
 from ._init import Init
 from ._labels import label_ops
 from ._lower import Lowered
@@ -214,7 +214,7 @@ class Creation:
         """Where hooks expect the root, if its own root can get there."""
         if self.users.own_fd < 0 or _is_reachable(self.rootfs):
             return self.rootfs
-        from pycontain._plan import attach_at  # noqa: PLC0415 - rarely needed, slow to import
+        from pycontain._attach import attach_at  # noqa: PLC0415 - rarely needed
 
         return attach_at()
 
@@ -284,10 +284,12 @@ class Creation:
             init.go()
 
     def _run_hooks(self, init: Init, state: Mapping[str, Any]) -> None:
+        from ._hooks import run_hooks, run_hooks_inside  # noqa: PLC0415 - few containers have any
+
         hooks = self.config.hooks
-        _hooks.run_hooks("prestart", hooks.prestart, state, self.bundle)
-        _hooks.run_hooks("createRuntime", hooks.create_runtime, state, self.bundle)
-        _hooks.run_hooks_inside("createContainer", hooks.create_container, state, init)
+        run_hooks("prestart", hooks.prestart, state, self.bundle)
+        run_hooks("createRuntime", hooks.create_runtime, state, self.bundle)
+        run_hooks_inside("createContainer", hooks.create_container, state, init)
 
     def close(self) -> None:
         """Close all descriptors but those of the groups."""

@@ -82,6 +82,22 @@ def test_order_namespaces_and_state(containers: Containers, log: Path) -> None:
     assert [row[3]["pid"] for row in rows] == [pid] * 5 + [0]
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["now", "before records told of hooks"])
+def test_another_process_knows_of_them(containers: Containers, log: Path, told: bool) -> None:
+    made = containers.create(containers.bundle("true", edit=hooks(log, *KINDS)))
+    record = containers.state / made.id / "state.json"
+    fields = json.loads(record.read_text())
+    assert fields["hooks"]
+    if not told:
+        del fields["hooks"]
+        record.write_text(json.dumps(fields))
+    other = containers.load(made.id)
+    other.start()
+    made.wait()
+    other.delete()
+    assert [row[0] for row in said(log)] == list(KINDS)
+
+
 def test_several_in_their_order(containers: Containers, log: Path) -> None:
     def edit(config: dict[str, Any]) -> None:
         hooks(log)(config)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from _containers import without
+from pycontain._nsbind import ffi, lib
+from pycontain._oci._channel import GO
 from pycontain.errors import (
     ContainerExistsError,
     ContainerNotFoundError,
@@ -33,6 +36,11 @@ if TYPE_CHECKING:
     from _containers import Containers
 
 pytestmark = pytest.mark.requires("root", "busybox")
+
+
+def test_the_message_that_lets_a_process_go_is_that_of_the_core() -> None:
+    kind = lib.NSB_REQUEST_GO
+    assert struct.pack("=4I", kind, ffi.sizeof("struct nsb_header"), 0, 0) == GO
 
 
 def groups_of(name: str) -> str:

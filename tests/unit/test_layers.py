@@ -16,14 +16,14 @@ EXTENSION = "_nsbind"
 # may import each other without cycles. Within a level a module may import those before it.
 LEVELS = {
     0: (
-        *("_record", "_error_base", "_command_errors", "_cause", "errors"),
+        *("_record", "_error_base", "_command_errors", "_image_errors", "_cause", "errors"),
         *("_statedir", "denial", "result", "enforcement"),
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "_contract"),
         *("config", "_remedies", "_calls"),
     ),
     1: (
         *("_cgroup", "_userland", "_native", "_fallbacks", "_host", "_hints"),
-        *("_patience", "_processes", "_terminal", "_usermap"),
+        *("_attach", "_patience", "_processes", "_terminal", "_usermap"),
     ),
     2: (
         *(

@@ -7,11 +7,11 @@ import errno
 import os
 
 from pycontain import _native
-from pycontain._cgroup import _files, _remedy
+from pycontain._cgroup import _files
 from pycontain.errors import UnsupportedError
 
 from ._device_rules import DEFAULT, check, exceptions, keys
-from ._write import Setting, put, unsupported
+from ._write import Setting, put, remedy, unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ def _attach(rules: tuple[DeviceRule, ...], group: Dir) -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        remedy = {
+        advice = {
             errno.EPERM: "run with CAP_SYS_ADMIN (or CAP_BPF and CAP_NET_ADMIN)",
             errno.EINVAL: "use a kernel with CONFIG_CGROUP_BPF",
-        }.get(error.errno or 0, _remedy.remedy(error.errno))
+        }.get(error.errno or 0, remedy(error))
         text = f"linux.resources.{_FIELD}: cannot attach a device program to {group.path}"
-        raise UnsupportedError(error.errno, f"{text}: {error.strerror}: {remedy}") from error
+        raise UnsupportedError(error.errno, f"{text}: {error.strerror}: {advice}") from error

@@ -8,7 +8,7 @@ import errno
 import os
 import time
 
-from pycontain._cgroup import _files, _remove
+from pycontain._cgroup import _files
 from pycontain._cgroup._dir import Dir
 from pycontain.errors import ConfigError, UnsupportedError
 
@@ -139,6 +139,8 @@ class Cgroup:
 
     def pids(self) -> tuple[int, ...]:
         """Return all processes in and below the groups, in ascending order."""
+        from pycontain._cgroup import _remove  # noqa: PLC0415
+
         found: set[int] = set()
         for path in self._directories():
             for group in _remove.descend(path):
@@ -154,6 +156,8 @@ class Cgroup:
         Raises:
             UnsupportedError: There are no groups to find them by.
         """
+        from pycontain._cgroup import _remove  # noqa: PLC0415
+
         if not self.paths:
             text = f"cannot find all processes{self._why_absent()}"
             raise UnsupportedError(errno.EOPNOTSUPP, text)
@@ -174,6 +178,8 @@ class Cgroup:
                 pass
             self.thaw()  # nothing dies while v1's freezer holds it
         if tracking := core or self.paths.get("freezer"):
+            from pycontain._cgroup import _remove  # noqa: PLC0415
+
             _remove.kill_tree(tracking, deadline)
 
     @property
@@ -256,7 +262,11 @@ class Cgroup:
 
     def destroy(self) -> None:
         """Remove the groups, and kill first what may still be in them. Raises as `remove`."""
-        if self.paths and (self._scope is not None or _remove.all_of(self._directories(), 0)):
+        self.close()
+        if self._scope is None and all(map(_is_removed, self._directories())):
+            self._remove_above()
+            return
+        if self.paths:
             self.kill(signals.SIGKILL)
         self.remove()
 
@@ -266,15 +276,13 @@ class Cgroup:
         Raises:
             UnsupportedError: Some are still in use after `timeout_s`.
         """
+        from pycontain._cgroup import _remove  # noqa: PLC0415
+
         self.close()
         if self._scope is not None and not self.pids():
             self._scope.stop()
         left = _remove.all_of(self._directories(), timeout_s)
-        for path in self._above:
-            try:
-                os.rmdir(path)
-            except OSError:  # others are there
-                pass
+        self._remove_above()
         if left:
             raise UnsupportedError(
                 errno.EBUSY,
@@ -282,11 +290,26 @@ class Cgroup:
                 "are still in it: end them first",
             )
 
+    def _remove_above(self) -> None:
+        for path in self._above:
+            _is_removed(path)  # unless others are there
+
+
+def _is_removed(path: str) -> bool:
+    """Remove a directory that is empty, and tell whether it is gone."""
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        return error.errno == errno.ENOENT
+    return True
+
 
 def _freeze_v1(file: str, deadline: float) -> bool:
     def done() -> bool:
         _files.write(file, "FROZEN")  # again: a process that was just forked may be running
         return _files.read(file).strip() == "FROZEN"
+
+    from pycontain._cgroup import _remove  # noqa: PLC0415
 
     return _remove.until(done, deadline)
 
@@ -295,6 +318,8 @@ def _group_of(pid: int, path: str) -> str:
     """Return the v2 group that a process is in, if that is below `path` and `path` takes none."""
     if not (_files.read_optional(f"{path}/cgroup.subtree_control") or "").strip():
         return path
+    from pycontain._cgroup import _remove  # noqa: PLC0415
+
     return next((group for group in _remove.descend(path) if pid in _remove.members(group)), path)
 
 

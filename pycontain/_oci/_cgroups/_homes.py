@@ -6,12 +6,13 @@ from __future__ import annotations
 import errno
 import os
 
-from pycontain._cgroup import _files, _remedy, _remove
+from pycontain._cgroup import _files
 from pycontain._cgroup._hierarchy import detect, outside_ancestor
 from pycontain._record import NamedTuple
 from pycontain.errors import UnsupportedError
 
 from . import _cpuset, _path
+from ._write import remedy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Made(NamedTuple):
 
     def undo(self, home: Home) -> None:
         """Remove all of it that is empty."""
+        from pycontain._cgroup import _remove  # noqa: PLC0415 - only failures need it
+
         if self.fresh:
             _remove.all_of([home.path], 0.0)
         remove_empty(self.above)
@@ -147,6 +150,8 @@ def _make(home: Home, keeper: int, made: list[str]) -> bool:
 
 def _check_unused(path: str, keeper: int) -> None:
     """Refuse a group that others are in: their limits would be ours, and our end theirs."""
+    from pycontain._cgroup import _remove  # noqa: PLC0415 - few groups are there already
+
     inside = {pid for group in _remove.descend(path) for pid in _remove.members(group)} - {keeper}
     if inside:
         raise UnsupportedError(
@@ -202,4 +207,4 @@ def refused(home: Home, error: OSError) -> UnsupportedError:
     """Turn the refusal of a directory into an error."""
     names = ",".join(sorted(home.hierarchy.controllers)) or "cgroup2"
     text = f"cannot make {error.filename or home.path} ({names}): {error.strerror}"
-    return UnsupportedError(error.errno, f"{text}: {_remedy.remedy(error.errno)}")
+    return UnsupportedError(error.errno, f"{text}: {remedy(error)}")

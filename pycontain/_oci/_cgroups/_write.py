@@ -69,17 +69,18 @@ def refused(group: Dir, setting: Setting, error: OSError) -> UnsupportedError:
     """Turn the kernel's refusal of a setting into an error."""
     path = f"{group.path}/{setting.file}"
     if error.errno == errno.ENOENT and os.path.isdir(group.path):
-        why, remedy = "this kernel has no such file", "leave the field out"
+        why, advice = "this kernel has no such file", "leave the field out"
     else:
-        why, remedy = f"{error.strerror}", _remedy(error)
+        why, advice = f"{error.strerror}", remedy(error)
     text = f"linux.resources.{setting.field}: cannot write {setting.text!r} to {path}: {why}"
-    return UnsupportedError(error.errno, f"{text}: {remedy}")
+    return UnsupportedError(error.errno, f"{text}: {advice}")
 
 
-def _remedy(error: OSError) -> str:
-    from pycontain._cgroup._remedy import remedy  # noqa: PLC0415 - only failures need it
+def remedy(error: OSError) -> str:
+    """Return what can be done about a refusal."""
+    from pycontain._cgroup import _remedy  # noqa: PLC0415 - only failures need it
 
-    return remedy(error.errno)
+    return _remedy.remedy(error.errno)
 
 
 class Reported:
@@ -93,7 +94,7 @@ class Reported:
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, OSError) and not isinstance(error, PycontainError):
-            why = f"{error.filename}: {error.strerror}: {_remedy(error)}"
+            why = f"{error.filename}: {error.strerror}: {remedy(error)}"
             raise UnsupportedError(error.errno, f"{self._doing}: {why}") from error
 
 
