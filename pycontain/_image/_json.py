@@ -10,8 +10,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from pycontain._json import no_constant, unique
 from pycontain.errors import ImageConfigError, LimitExceededError, ManifestError
 
 DEPTH: Final = 64
@@ -33,19 +34,6 @@ def _check_depth(data: bytes, what: str) -> None:
             raise LimitExceededError(
                 f"{what}: nested deeper than {DEPTH} levels", limit="depth", allowed=DEPTH
             )
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice[:80]!r} stands twice in one object")
-    return found
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number of JSON")
 
 
 def loads(data: bytes, what: str, *, limit: int, error: Error = ManifestError) -> Object:
@@ -84,7 +72,7 @@ def _parse(data: bytes, what: str, limit: int, error: Error) -> Any:
         )
     _check_depth(data, what)
     try:
-        value = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(data.decode(), object_pairs_hook=unique, parse_constant=no_constant)
         if _SURROGATE.search(data):
             json.dumps(value, ensure_ascii=False).encode()
     except ValueError as wrong:  # with UnicodeError and JSONDecodeError

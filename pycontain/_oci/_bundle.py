@@ -10,9 +10,9 @@ import errno
 import os
 import stat
 
+from pycontain._json import LIMIT
 from pycontain.errors import ConfigError, UnsupportedError
 
-from ._json import LIMIT
 from ._parse import parse_config
 
 TYPE_CHECKING = False

@@ -16,6 +16,7 @@ from typing import Any
 
 from pycontain import _ranges, _userland
 from pycontain._command import encode_args
+from pycontain._json import dumps
 from pycontain._plan import Plan, filter_of
 from pycontain._seccomp._to_oci import to_oci
 from pycontain.config import Bind, Mount, Overlay, SandboxConfig, Tmpfs
@@ -23,7 +24,6 @@ from pycontain.errors import ConfigError
 
 from ._copy import Copy
 from ._default_spec import VERSION
-from ._json import dumps
 
 BASE = _ranges.FIRST - _ranges.SIZE
 """The host's id of id 0 in a bundle that root makes: below those of living sandboxes."""

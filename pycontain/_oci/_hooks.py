@@ -7,10 +7,9 @@ import errno
 import os
 
 from pycontain import _native
+from pycontain._json import dumps
 from pycontain._native import Event
 from pycontain.errors import ContainerError
-
-from ._json import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import array
 import os
 import socket
 
+from pycontain._json import dumps
 from pycontain.errors import ContainerError
 
 from ._console import connect
-from ._json import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

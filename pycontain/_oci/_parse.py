@@ -7,9 +7,10 @@ Errors begin with its path, such as `process.user.additionalGids[2]`.
 
 from __future__ import annotations
 
+from pycontain._json import loads
+
 from ._check import check_config
 from ._fields import INT64, Fields, shown
-from ._json import loads
 from ._parse_linux import read_linux, read_mappings
 from ._parse_process import read_process
 from ._parse_resources import read_resources

@@ -14,6 +14,7 @@ import os
 import stat
 import time
 
+from pycontain._json import dumps, loads
 from pycontain.errors import (
     ConfigError,
     ContainerError,
@@ -23,7 +24,6 @@ from pycontain.errors import (
 )
 
 from ._fields import INT64, UINT32, Fields
-from ._json import dumps, loads
 from ._value import Value
 
 TYPE_CHECKING = False

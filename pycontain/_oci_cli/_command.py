@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from pycontain._oci._json import dumps
+from pycontain._json import dumps
 from pycontain._oci._value import Value
 
 from ._options import Option, UsageError, parse

@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import sys
 
+from pycontain._json import dumps
 from pycontain._oci._default_spec import default_config, rootless_config
-from pycontain._oci._json import dumps
 
 from ._command import Command
 from ._options import Option

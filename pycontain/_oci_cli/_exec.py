@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 
+from pycontain._json import LIMIT, loads
 from pycontain._oci._container import Container
-from pycontain._oci._json import LIMIT, loads
 from pycontain._oci._parse import parse_process
 from pycontain._oci._state import StateDir
 from pycontain.errors import ConfigError

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from pycontain._oci._json import dumps
+from pycontain._json import dumps
 from pycontain._oci._state import StateDir
 from pycontain._oci._status import state
 from pycontain.errors import ContainerError, ContainerNotFoundError

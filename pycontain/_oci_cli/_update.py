@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import sys
 
+from pycontain._json import LIMIT
 from pycontain._oci._container import Container
-from pycontain._oci._json import LIMIT
 from pycontain._oci._parse import parse_resources
 
 from ._command import Command

@@ -261,7 +261,8 @@ struct nsb_header {
 enum nsb_setup_flag {
 	NSB_SETUP_BECOME = 1,   /* PID 1 becomes its command, whose request follows at once
 				   (init_become.c) */
-	NSB_SETUP_OPEN_ROOT = 2 /* mount points are made on every file system below the root */
+	NSB_SETUP_OPEN_ROOT = 2 /* mount points are made on every file system below the root, also
+				   through symbolic links that lead nowhere */
 };
 
 struct nsb_setup {

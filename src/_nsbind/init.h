@@ -105,6 +105,8 @@ long open_in_root(int root_fd, const char *path, int flags, unsigned mode, bool 
 struct making {
 	uint32_t mode, uid, gid;
 	bool symlinks;
+	bool dangling; /* what a symbolic link names that leads nowhere is made, inside the root */
+	bool dots;     /* ".." is resolved, inside the root; else it is refused */
 };
 /* Where our own id does not exist, as in an idmapped volume, only its owner can make a file
  * (EOVERFLOW). */

@@ -62,7 +62,7 @@ static bool take_request(void)
 
 static bool make_directory_of_work(void)
 {
-	static const struct making making = { .mode = 0755, .symlinks = true };
+	static const struct making making = { .mode = 0755, .symlinks = true, .dangling = true };
 
 	return !(start.request->flags & NSB_EXEC_MAKE_CWD) ||
 	       !step_failed(&start, NSB_STEP_CWD, make_directory(AT_FDCWD_, start.cwd, &making), 1);

@@ -282,7 +282,10 @@ static long op_overlay(struct builder *builder, const struct nsb_op *op)
 
 static long op_mkdir(struct builder *builder, const struct nsb_op *op)
 {
-	struct making making = { op->mode, op->uid, op->gid, !(op->flags & NSB_OP_NO_SYMLINKS) };
+	struct making making = { .mode = op->mode,
+				 .uid = op->uid,
+				 .gid = op->gid,
+				 .symlinks = !(op->flags & NSB_OP_NO_SYMLINKS) };
 
 	return make_directory(builder->root_fd, target_of(builder, op), &making);
 }

@@ -7,18 +7,19 @@
  */
 #include "init.h"
 
-enum { OWN_DEVICES_MAX = 64, LOOKUP_TRIES = 128 };
+enum { OWN_DEVICES_MAX = 64, LOOKUP_TRIES = 128, LINKS_MAX = 40 /* path_resolution(7) */ };
 
 static struct {
 	uint32_t major, minor;
 } own_devices[OWN_DEVICES_MAX];
 static uint32_t n_own_devices;
-static bool set_up_done;
+static bool root_is_open;
 
-/* From now on names are made for the caller's file requests, also in its volumes. */
+/* From now on names are made on every file system: for a container's mounts, or after a sandbox's
+ * set-up for the caller's file requests. */
 void own_devices_end(void)
 {
-	set_up_done = true;
+	root_is_open = true;
 }
 
 void own_device_add(int fd)
@@ -35,7 +36,7 @@ static bool on_own_device(int fd)
 {
 	struct statx stat;
 
-	if (set_up_done)
+	if (root_is_open)
 		return true;
 	if (sys_statx(fd, "", AT_EMPTY_PATH_, &stat) < 0)
 		return false;
@@ -48,7 +49,7 @@ static bool on_own_device(int fd)
 
 /* Copy the next component of *path to name and advance. Returns its length, 0 at the end, or a
  * negative errno. */
-static long next_component(const char **path, char name[256])
+static long next_component(const char **path, char name[256], bool dots)
 {
 	size_t n = 0;
 
@@ -59,7 +60,7 @@ static long next_component(const char **path, char name[256])
 	name[n] = '\0';
 	if (**path && **path != '/')
 		return -E_NAMETOOLONG;
-	if (text_equal(name, ".."))
+	if (!dots && text_equal(name, ".."))
 		return -E_XDEV;
 	return (long)n;
 }
@@ -107,7 +108,7 @@ static long walk_in_root(int root_fd, const char *path, int flags, unsigned mode
 		return opened;
 	}
 	while (fd >= 0) {
-		long length = next_component(&path, name);
+		long length = next_component(&path, name, false);
 		bool last = is_last_component(path);
 		long next = length < 0 ? length
 				       : sys_openat((int)fd, name,
@@ -195,31 +196,77 @@ static long enter_directory(int parent_fd, const char *name, uint32_t mode,
 	return fd;
 }
 
-/* The directory path, component by component, where the missing ones are made. */
-static long make_path(int root_fd, const char *path, const struct making *making)
+/* What the path parent/name/rest is where name is a symbolic link: to path, PATH_SIZE bytes. */
+static long through_link(int parent_fd, const char *parent, const char *name, const char *rest,
+			 char *path)
+{
+	char target[PATH_SIZE], whole[PATH_SIZE];
+	const char *limit = whole + sizeof whole;
+	long length = sys4(__NR_readlinkat, parent_fd, name, target, sizeof target - 1);
+	char *end = whole;
+
+	if (length < 0)
+		return length;
+	target[length] = '\0';
+	*end = '\0';
+	if (*target != '/')
+		end = text_append(text_append(end, limit, parent), limit, "/");
+	end = text_append(text_append(text_append(end, limit, target), limit, "/"), limit, rest);
+	if (!end)
+		return -E_NAMETOOLONG;
+	(void)text_append(path, path + PATH_SIZE, whole);
+	return 0;
+}
+
+/* Make the components of path that are missing, up to a symbolic link that leads nowhere. Returns
+ * the directory, -E_NOLINK with path changed to what it is through that link, or another negative
+ * errno. */
+static long make_components(int root_fd, char *path, const struct making *making)
 {
 	const char *rest = path;
 	char prefix[PATH_SIZE], name[256];
-	char *end = prefix;
+	char *end = prefix, *before = prefix;
 	long fd = sys_openat(root_fd, ".", O_PATH_ | O_DIRECTORY_ | O_CLOEXEC_, 0);
 
 	*end = '\0';
 	while (fd >= 0 && !is_last_component(rest)) {
-		long length = next_component(&rest, name), found = length;
+		long length = next_component(&rest, name, making->dots), found = length;
 
+		before = end;
 		end = text_append(text_append(end, prefix + PATH_SIZE, "/"), prefix + PATH_SIZE,
 				  name);
 		if (length >= 0)
 			found = end ? open_in_root(root_fd, prefix, O_PATH_ | O_DIRECTORY_, 0,
 						   making->symlinks)
 				    : -E_NAMETOOLONG;
-		if (found == -E_NOENT) {
+		if (found == -E_NOENT && making->dangling && is_symlink((int)fd, name)) {
+			*before = '\0';
+			found = through_link((int)fd, prefix, name, rest, path);
+			sys_close((int)fd);
+			fd = found < 0 ? found : -E_NOLINK;
+		} else if (found == -E_NOENT) {
 			fd = enter_directory((int)fd, name,
 					     is_last_component(rest) ? making->mode : 0755, making);
 		} else {
 			sys_close((int)fd);
 			fd = found;
 		}
+	}
+	return fd;
+}
+
+/* The directory path, component by component, where the missing ones are made. */
+static long make_path(int root_fd, const char *path, const struct making *making)
+{
+	struct making through = *making;
+	char whole[PATH_SIZE];
+	long fd = -E_NOLINK;
+
+	if (!text_append(whole, whole + sizeof whole, path))
+		return -E_NAMETOOLONG;
+	for (int links = 0; fd == -E_NOLINK; links++) {
+		fd = links > LINKS_MAX ? -E_LOOP : make_components(root_fd, whole, &through);
+		through.dots = true; /* the link's own */
 	}
 	return fd;
 }
@@ -234,7 +281,7 @@ static long open_or_make(int root_fd, const char *path, const struct making *mak
 
 /* Split path into its parent (PATH_SIZE bytes) and its last component (256 bytes), "" for the root
  * itself. */
-static long split_path(const char *path, char *parent, char *name)
+static long split_path(const char *path, char *parent, char *name, bool dots)
 {
 	char *end = parent;
 
@@ -246,7 +293,7 @@ static long split_path(const char *path, char *parent, char *name)
 		if (!end)
 			return -E_NAMETOOLONG;
 
-		long length = next_component(&path, name);
+		long length = next_component(&path, name, dots);
 
 		if (length < 0)
 			return length;
@@ -260,7 +307,7 @@ long open_parent_in_root(int root_fd, const char *path, char *ret_name, bool cre
 			 const struct making *making)
 {
 	char parent[PATH_SIZE];
-	long err = split_path(path, parent, ret_name);
+	long err = split_path(path, parent, ret_name, making->dots);
 
 	if (err < 0)
 		return err;
@@ -280,24 +327,49 @@ long make_directory(int root_fd, const char *path, const struct making *making)
 	return 0;
 }
 
+/* As make_components. */
+static long make_last(int root_fd, char *path, const struct making *making)
+{
+	char parent[PATH_SIZE], name[256];
+	long file = split_path(path, parent, name, making->dots);
+	long fd = file < 0 ? file : open_or_make(root_fd, parent, making);
+
+	if (fd < 0)
+		return fd;
+	if (making->dangling && is_symlink((int)fd, name)) {
+		file = through_link((int)fd, parent, name, "", path);
+		file = file < 0 ? file : -E_NOLINK;
+	} else if (on_own_device((int)fd)) {
+		file = sys_openat((int)fd, name,
+				  O_RDONLY_ | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_CLOEXEC_, 0644);
+	} else {
+		file = -E_XDEV;
+	}
+	sys_close((int)fd);
+	return file;
+}
+
 static long make_file(int root_fd, const char *path, const struct making *making)
 {
-	char name[256];
-	long parent = open_parent_in_root(root_fd, path, name, true, making), file = -E_XDEV;
+	struct making through = *making;
+	char whole[PATH_SIZE];
+	long file = -E_NOLINK;
 
-	if (parent < 0)
-		return parent;
-	if (on_own_device((int)parent))
-		file = sys_openat((int)parent, name,
-				  O_RDONLY_ | O_CREAT_ | O_EXCL_ | O_NOFOLLOW_ | O_CLOEXEC_, 0644);
-	sys_close((int)parent);
+	if (!text_append(whole, whole + sizeof whole, path))
+		return -E_NAMETOOLONG;
+	for (int links = 0; file == -E_NOLINK; links++) {
+		file = links > LINKS_MAX ? -E_LOOP : make_last(root_fd, whole, &through);
+		through.dots = true;
+	}
 	return file;
 }
 
 /* A descriptor of a directory, or of a file, to mount on; made where it is missing. */
 long make_mount_point(int root_fd, const char *path, bool directory, bool symlinks)
 {
-	struct making making = { .mode = 0755, .symlinks = symlinks };
+	struct making making = { .mode = 0755,
+				 .symlinks = symlinks,
+				 .dangling = symlinks && root_is_open };
 	long fd;
 
 	if (directory)

@@ -215,6 +215,7 @@ struct sys_statfs {
 #define E_NAMETOOLONG 36
 #define E_NOSYS       38
 #define E_LOOP        40
+#define E_NOLINK      67
 #define E_PROTO       71
 #define E_OVERFLOW    75
 #define E_SRCH        3

@@ -120,6 +120,49 @@ def test_where_a_destination_is(containers: Containers, volume: Path, target: st
     assert containers.sh("cat /relative/place/file", mounts(bind(volume, target))) == "host\n"
 
 
+# Where a link in the root leads that leads nowhere, and what is made there.
+DANGLING = {
+    "relative": ({"a": "b/c"}, "b/c"),
+    "absolute": ({"a": "/b/c"}, "b/c"),
+    "upwards": ({"d/a": "../b/c"}, "b/c"),
+    "out of the root": ({"a": "../../../../b/c"}, "b/c"),
+    "through another link": ({"l": "b", "a": "l/c"}, "b/c"),
+    "to a link": ({"a": "l", "l": "b/c"}, "b/c"),
+    "upwards from behind a link": ({"l": "b/deep", "a": "l/../c"}, "b/c"),
+    "above the destination": ({"d": "b"}, "b/a"),
+}
+
+
+@pytest.mark.requires("openat2")  # else every link is refused
+@pytest.mark.parametrize("kind", ["file", "directory"])
+@pytest.mark.parametrize("name", DANGLING)
+def test_a_destination_that_is_a_link_to_nowhere(
+    containers: Containers, volume: Path, name: str, kind: str
+) -> None:
+    links, made = DANGLING[name]
+    destination = "d/a" if any(link.startswith("d") for link in links) else "a"
+    source, file = (volume / "file", "") if kind == "file" else (volume, "/file")
+    script = f"test -e /{made} && cat /{destination}{file}"
+    bundle = containers.bundle("sh", "-c", script, edit=mounts(bind(source, f"/{destination}")))
+    root = bundle / "rootfs"
+    for link, target in links.items():
+        (root / link).parent.mkdir(exist_ok=True)
+        (root / link).symlink_to(target)
+    outcome = containers.run_bundle(bundle)
+    assert outcome.status == 0
+    assert outcome.output == (volume / "file").read_text()
+    assert (root / made).exists()
+    assert (root / made).is_file() == (kind == "file")
+
+
+@pytest.mark.requires("openat2")
+def test_a_destination_that_is_a_link_to_itself(containers: Containers, volume: Path) -> None:
+    bundle = containers.bundle("true", edit=mounts(bind(volume, "/a")))
+    (bundle / "rootfs/a").symlink_to("a")
+    with pytest.raises(SpawnError, match="Too many levels of symbolic links"):
+        containers.run_bundle(bundle)
+
+
 def test_a_source_relative_to_the_bundle(containers: Containers) -> None:
     bundle = containers.bundle("cat", "/m/file", edit=mounts(bind("data", "/m")))
     (bundle / "data").mkdir()

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from _oci_configs import config, with_value
-from pycontain._oci import _json, _spec
+from pycontain import _json
+from pycontain._oci import _spec
 from pycontain._oci._default_spec import default_config, rootless_config
 from pycontain._oci._parse import parse_config, parse_process, parse_resources
 from pycontain.errors import ConfigError

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import _json
 
-from pycontain.errors import ConfigError
+from .errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ DEPTH = 32
 _SPACE = " \t\n\r"
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object with these members. Raises ValueError: a name stands twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
@@ -32,7 +33,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_constant(text: str) -> NoReturn:
+def no_constant(text: str) -> NoReturn:
+    """Refuse NaN and the infinities, which are no JSON. Raises ValueError."""
     raise ValueError(f"{text} is no number of JSON")
 
 
@@ -41,10 +43,10 @@ class _Context:
 
     strict = True
     object_hook = None
-    object_pairs_hook = staticmethod(_unique)
+    object_pairs_hook = staticmethod(unique)
     parse_float = float
     parse_int = int
-    parse_constant = staticmethod(_no_constant)
+    parse_constant = staticmethod(no_constant)
 
 
 _SCAN: Callable[[str, int], tuple[Any, int]] = _json.make_scanner(_Context)  # type: ignore[arg-type]
