@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 # the C core, nor what reads a configuration, where a container is only let go or removed.
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from threading import Thread
     from typing import Any
 
     from ._bundle import Bundle
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ._child import ExecProcess
     from ._create import Creation, Streams
     from ._init import Init
+    from ._notify import Notifications
     from ._spec import Config, Hook, Process, Resources
 
 _DEATH_SECONDS = 10.0
@@ -51,6 +53,7 @@ class Container:
         self._entry = entry
         self._process: ExecProcess | None = None
         self._config: Config | None = None
+        self._telling: Thread | None = None
         self.warn = warn
 
     @property
@@ -89,6 +92,7 @@ class Container:
         cgroup_manager: str = "cgroupfs",
         no_pivot: bool = False,
         no_new_keyring: bool = False,
+        notify: bool = False,
         warn: Callable[[str], None] = _ignore,
     ) -> Container:
         """Make a container whose process waits for `start`.
@@ -105,6 +109,7 @@ class Container:
                 (`slice:prefix:name`); or `disabled`.
             no_pivot: Enter the root without pivot_root(2), as on an initramfs.
             no_new_keyring: It shares the caller's session keyring.
+            notify: Its program finds a socket in NOTIFY_SOCKET, to say that it is ready.
             warn: Called with what is not as it should be.
 
         Raises:
@@ -143,6 +148,7 @@ class Container:
                 "no_new_keyring": no_new_keyring,
                 "cgroup_manager": cgroup_manager,
                 "no_pivot": no_pivot,
+                "notify": notify,
             },
             hooks=config.hooks.kinds,
         )
@@ -150,6 +156,10 @@ class Container:
         container = cls(entry, warn=warn)
         with _Undo(container):
             entry.write_config(bundle.data)
+            if notify:
+                from ._notify import with_socket  # noqa: PLC0415 - few ask for this
+
+                config = with_socket(config, entry)
             container._config = config
             container._create(config, record, streams, pid_file)
         return container
@@ -266,8 +276,13 @@ class Container:
         """What is kept of it."""
         return self._entry.read()
 
-    def start(self) -> None:
+    def start(self, *, notify_socket: str = "", background: bool = False) -> None:
         """Let its process run.
+
+        Args:
+            notify_socket: A service manager's socket, which is told when the program says that it
+                is ready; that, or its end, is waited for. Of a container with `notify`.
+            background: A thread waits for that, which `tell` waits for.
 
         Raises:
             ContainerStateError: It is not waiting for this.
@@ -278,8 +293,38 @@ class Container:
         with self._entry.lock():
             record = self._entry.read()
             self._check_created(record)
+            if not (notify_socket and record.options.get("notify")):
+                notify_socket = ""
+            notifications = self._notifications() if notify_socket else None
             self._start(record)
         self._run_hooks("poststart", record, "running")
+        if notifications is None:
+            return
+        if background:
+            import threading  # noqa: PLC0415 - slow to import
+
+            args = (notifications, notify_socket, record)
+            self._telling = threading.Thread(target=self._hand_on, args=args, daemon=True)
+            self._telling.start()
+        else:
+            self._hand_on(notifications, notify_socket, record)
+
+    def tell(self) -> None:
+        """Wait until a manager knows what it is to know, once the process has ended."""
+        if self._telling is not None:
+            self._telling.join()
+
+    def _notifications(self) -> Notifications:
+        from ._notify import Notifications  # noqa: PLC0415 - few ask for this
+
+        return Notifications(self._entry)
+
+    def _hand_on(self, notifications: Notifications, notify_socket: str, record: Record) -> None:
+        try:
+            with notifications:
+                notifications.hand_on(notify_socket, record)
+        except OSError as error:  # it runs, whoever knows
+            self.warn(f"NOTIFY_SOCKET {notify_socket}: {error.strerror}")
 
     def _check_created(self, record: Record) -> None:
         now = status(self._entry, record)

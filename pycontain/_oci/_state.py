@@ -441,6 +441,10 @@ def _unlink(name: str, directory: int) -> None:
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         pass
+    except IsADirectoryError:
+        with _Descriptor(os.open(name, _DIRECTORY, dir_fd=directory)) as inner:
+            _empty(inner)
+        os.rmdir(name, dir_fd=directory)
 
 
 def _absent(container: str) -> ContainerNotFoundError:

@@ -80,6 +80,7 @@ def _make(
         cgroup_manager=settings.cgroup_manager,
         no_pivot=given.get("no-pivot", False),
         no_new_keyring=given.get("no-new-keyring", False),
+        notify=bool(notify_socket()),
         warn=settings.warn,
     )
     if "pidfd-socket" in given:
@@ -112,13 +113,18 @@ def _run(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
     if not detached:
         return _run_here(settings, given, words[0], bundle)
     container = _make(settings, given, words[0], bundle, console)
-    _start(container)
+    _start(container, notify_socket())
     return 0
 
 
-def _start(container: Container) -> None:
+def notify_socket() -> str:
+    """Return the socket of whoever waits for the container to be ready (sd_notify(3))."""
+    return os.environ.get("NOTIFY_SOCKET", "")
+
+
+def _start(container: Container, notify: str, *, background: bool = False) -> None:
     try:
-        container.start()
+        container.start(notify_socket=notify, background=background)
     except BaseException:
         container.delete(force=True)
         raise
@@ -135,8 +141,9 @@ def _run_here(settings: Settings, given: dict[str, Any], name: str, bundle: Bund
                 terminal = console.receive()
         else:
             container = _make(settings, given, name, bundle, None)
-        _start(container)
+        _start(container, notify_socket(), background=True)
         status = wait(container.pid, container.kill, signals, terminal)
+        container.tell()
     if not given.get("keep"):
         container.delete(force=True)
     return status

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
+import os
 
 from pycontain._oci._state import StateDir
 from pycontain.errors import ContainerNotFoundError
@@ -45,7 +46,7 @@ def _load(settings: Settings, name: str) -> Container:
 
 
 def _start(settings: Settings, _given: dict[str, Any], words: list[str]) -> int:
-    _load(settings, words[0]).start()
+    _load(settings, words[0]).start(notify_socket=os.environ.get("NOTIFY_SOCKET", ""))
     return 0
 
 
