@@ -11,7 +11,7 @@ from pycontain._cgroup import _files
 from pycontain.errors import UnsupportedError
 
 from ._device_rules import DEFAULT, check, exceptions, keys
-from ._write import Setting, put, remedy, unsupported
+from ._write import Setting, put, refused, remedy, unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,14 +63,22 @@ def _write_v1(rules: Sequence[DeviceRule], group: Dir) -> None:
     wanted = exceptions(rules, DEFAULT)
     plain, other = ("allow", "deny") if wanted.allow else ("deny", "allow")
     put(group, Setting(f"devices.{plain}", "a", _FIELD))
-    for key, access in wanted.rows.items():
-        setting = Setting(f"devices.{other}", f"{key} {''.join(sorted(access))}", _FIELD)
-        try:
-            put(group, setting)
-        except UnsupportedError as error:
-            # What every container has, the group above it may not have to give.
-            if error.errno != errno.EPERM or key not in _DEFAULT_KEYS:
-                raise
+    setting = Setting(f"devices.{other}", "", _FIELD)
+    try:
+        fd = os.open(f"{group.path}/{setting.file}", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise refused(group, setting, error) from error
+    try:
+        for key, access in wanted.rows.items():
+            rule = f"{key} {''.join(sorted(access))}"
+            try:
+                os.write(fd, rule.encode())  # the kernel takes one in each call
+            except OSError as error:
+                # What every container has, the group above it may not have to give.
+                if error.errno != errno.EPERM or key not in _DEFAULT_KEYS:
+                    raise refused(group, setting._replace(text=rule), error) from error
+    finally:
+        os.close(fd)
 
 
 def _attach(rules: tuple[DeviceRule, ...], group: Dir) -> None:

@@ -128,6 +128,8 @@ def _make(home: Home, keeper: int, made: list[str]) -> bool:
     if home.hierarchy.version == 2 and (blocked := outside_ancestor(home.hierarchy, home.path)):
         why = f"no process of ours can be put there: {blocked} is not writable"
         raise PermissionError(errno.EACCES, why, home.path)
+    if "cpuset" not in home.keys and _make_at_once(home, made):
+        return True
     parent, fresh = home.base.rstrip("/"), False
     for name in home.names:
         path = f"{parent}/{name}"
@@ -146,6 +148,20 @@ def _make(home: Home, keeper: int, made: list[str]) -> bool:
     else:
         made.pop()
     return fresh
+
+
+def _make_at_once(home: Home, made: list[str]) -> bool:
+    """Make the last directory, where those above it are there, as those of an engine are."""
+    try:
+        os.mkdir(home.path)
+    except (FileNotFoundError, FileExistsError):
+        return False
+    path = home.base.rstrip("/")
+    for name in home.names[:-1]:
+        path = f"{path}/{name}"
+        if name == _path.DEFAULT_PARENT:
+            made.append(path)
+    return True
 
 
 def _check_unused(path: str, keeper: int) -> None:
