@@ -24,10 +24,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from threading import Thread
-    from typing import Any
+    from typing import Any, Self
 
     from ._bundle import Bundle
-    from ._cgroups import Cgroup
+    from ._cgroups import Cgroup, Plan
     from ._channel import Channel
     from ._child import ExecProcess
     from ._create import Creation, Streams
@@ -120,6 +120,7 @@ class Container:
             SpawnError, UnsupportedError: A step of the set-up failed. Nothing is left.
         """
         from ._bundle import Bundle  # noqa: PLC0415
+        from ._cgroups import plan_groups  # noqa: PLC0415
         from ._create import Streams  # noqa: PLC0415
         from ._lower import find_rootfs  # noqa: PLC0415
 
@@ -136,6 +137,7 @@ class Container:
             listening=int(os.environ.get("LISTEN_FDS", "0") or 0),
             console_socket=console_socket or "",
         )
+        groups = plan_groups(config, container_id) if cgroup_manager == "cgroupfs" else None
         record = Record(
             id=container_id,
             bundle=bundle.path,
@@ -150,43 +152,45 @@ class Container:
                 "no_pivot": no_pivot,
                 "notify": notify,
             },
+            hints=groups.missing() if groups else {},
             hooks=config.hooks.kinds,
         )
-        entry = StateDir(state_root).create(container_id, record)
+        entry = StateDir(state_root).create(container_id, record, bundle.data)
         container = cls(entry, warn=warn)
-        with _Undo(container):
-            entry.write_config(bundle.data)
+        with _Undo(container, record) as undo:
             if notify:
                 from ._notify import with_socket  # noqa: PLC0415 - few ask for this
 
                 config = with_socket(config, entry)
             container._config = config
-            container._create(config, record, streams, pid_file)
+            cgroup = container._make_groups(config, record, groups)
+            undo.record = record = record.replace(cgroup=cgroup.to_json())
+            try:
+                container._spawn(config, record, cgroup, streams, pid_file)
+            finally:
+                cgroup.close()
         return container
 
-    def _create(
-        self, config: Config, record: Record, streams: Streams, pid_file: str | None
-    ) -> None:
+    def _make_groups(self, config: Config, record: Record, planned: Plan | None) -> Cgroup:
         from . import _cgroups  # noqa: PLC0415
 
         manager = record.options["cgroup_manager"]
         if manager == "disabled":
-            cgroup = _cgroups.Cgroup({})
-        else:
-            cgroup = _cgroups.create(
-                config,
-                record.id,
-                systemd=manager == "systemd",
-                announce=lambda paths: self._entry.write(record.replace(hints={"groups": paths})),
-            )
-        try:
-            record = record.replace(cgroup=cgroup.to_json())
-            self._entry.write(record)
-            for note in cgroup.notes:
-                self.warn(note)
-            self._spawn(config, record, cgroup, streams, pid_file)
-        finally:
-            cgroup.close()
+            return _cgroups.Cgroup({})
+
+        def announce(plan: Plan) -> None:
+            self._entry.write(record.replace(hints=plan.missing()))
+
+        cgroup = _cgroups.create(
+            config,
+            record.id,
+            systemd=manager == "systemd",
+            planned=planned,
+            announce=announce,
+        )
+        for note in cgroup.notes:
+            self.warn(note)
+        return cgroup
 
     def _spawn(
         self, config: Config, record: Record, cgroup: Cgroup, streams: Streams, pid_file: str | None
@@ -475,10 +479,10 @@ class Container:
             self._kill_now(record)
             if record.cgroup is not None:
                 _cgroup_of(record).destroy()
-            else:  # its creation was killed before a process was in them
-                from ._cgroups._homes import remove_empty  # noqa: PLC0415
+            else:  # its creation was killed
+                from ._cgroups import remove_planned  # noqa: PLC0415
 
-                remove_empty(record.hints.get("groups", ()))
+                remove_planned(record.hints)
             if record.pid:
                 self._run_hooks("poststop", record, "stopped")
             self._entry.remove()
@@ -629,21 +633,21 @@ class Container:
 class _Undo:
     """Removes what a failed creation has made."""
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, record: Record) -> None:
         self._container = container
+        self.record = record
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         entry = self._container._entry  # noqa: SLF001 - ours
         if kind is None:
             entry.unlock()
             return
-        record = entry.read()
         try:
-            if record.cgroup is not None:
-                _cgroup_of(record).destroy()
+            if self.record.cgroup is not None:
+                _cgroup_of(self.record).destroy()
         finally:
             entry.remove()
 

@@ -183,12 +183,13 @@ class StateDir:
                 raise _absent(container) from None
         return Entry(self, container, fd)
 
-    def create(self, container: str, record: Record | None = None) -> Entry:
+    def create(self, container: str, record: Record | None = None, config: bytes = b"") -> Entry:
         """Make an entry, and return it locked: until its lock is left, or it is closed.
 
         Args:
             container: The id.
             record: What is known at once; others may read it from now on.
+            config: The copy of config.json that is kept.
 
         Raises:
             ConfigError: What is no id.
@@ -203,7 +204,9 @@ class StateDir:
             name, fd = _make(root)
             entry = Entry(self, container, fd)
             try:
-                entry.write(first)  # so it is not empty, and rename(2) replaces only empty ones
+                # Not empty, so that it is not replaced either: rename(2) replaces only empty ones.
+                for file, data in ((_STATE, first.dumps()), (_CONFIG, config)):
+                    _write_new(file, data, fd)
                 os.rename(name, container, src_dir_fd=root, dst_dir_fd=root)
             except BaseException as error:
                 _empty(fd)
@@ -227,15 +230,13 @@ class StateDir:
 
     def keep(self, name: str, data: bytes) -> None:
         """Keep something for later containers, where there is room."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         temporary = f"{_KEPT}{os.getpid()}.{time.time_ns()}"
         with self._fd() as root:
             kept = [old for old in os.listdir(root) if old.startswith(_KEPT)]
             for old in kept if len(kept) >= _KEPT_MAX else ():
                 _unlink(old, root)
             try:
-                with open(os.open(temporary, flags, 0o600, dir_fd=root), "wb") as file:
-                    file.write(data)
+                _write_new(temporary, data, root)
                 os.rename(temporary, f"{_KEPT}{name}", src_dir_fd=root, dst_dir_fd=root)
             except OSError:  # no room, or no descriptor: it is made again
                 _unlink(temporary, root)
@@ -331,10 +332,6 @@ class Entry:
         """Return the copy of config.json. Raises as `read`."""
         return self.read_file(_CONFIG)
 
-    def write_config(self, data: bytes) -> None:
-        """Keep a copy of config.json. Raises OSError."""
-        self.write_file(_CONFIG, data)
-
     def read_file(self, name: str) -> bytes:
         """Return what a file of the entry holds. Raises ContainerNotFoundError."""
         if self.fd < 0:
@@ -348,11 +345,9 @@ class Entry:
 
     def write_file(self, name: str, data: bytes) -> None:
         """Replace a file of the entry, whole or not at all. Raises OSError."""
-        temporary = f".{name}.{os.getpid()}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        temporary = f".{name}.{os.getpid()}.{time.time_ns()}"
         try:
-            with open(os.open(temporary, flags, 0o600, dir_fd=self.fd), "wb") as file:
-                file.write(data)
+            _write_new(temporary, data, self.fd)
             os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         except FileNotFoundError:  # the directory has been removed
             raise _absent(self.id) from None
@@ -413,6 +408,13 @@ def _make(root: int) -> tuple[str, int]:
         if os.fstat(fd).st_nlink:
             return name, fd
         os.close(fd)
+
+
+def _write_new(name: str, data: bytes, directory: int) -> None:
+    """Make a file that is not there. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:
+        file.write(data)
 
 
 def _exists(root: int, name: str) -> bool:

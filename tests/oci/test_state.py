@@ -137,9 +137,8 @@ def test_a_link_as_entry_is_no_container(home: StateDir, tmp_path: Path) -> None
 
 def test_life(home: StateDir) -> None:
     record = Record(id="a", bundle="/b", annotations={"k": "ä\n"}, options={"n": [1, None]})
-    with home.create("a", record) as entry:
+    with home.create("a", record, b"{}") as entry:
         assert entry.read() == record
-        entry.write_config(b"{}")
         assert sorted(os.listdir(entry.path)) == ["config.json", "state.json"]
         entry.write(record.replace(pid=7))
     with home.open("a") as entry:
@@ -283,8 +282,7 @@ LOOP = """
 home = StateDir(sys.argv[1])
 print(1, flush=True)
 while True:
-    with home.create("victim") as entry:
-        entry.write_config(b"x" * 100000)
+    with home.create("victim", config=b"x" * 100000) as entry:
         entry.write(entry.read().replace(bundle="/b" * 1000))
         entry.remove()
 """
@@ -328,7 +326,8 @@ try:
     entry.write(before.replace(bundle="x" * 9000))
 except OSError as error:
     print(error.errno)
-assert entry.read() == before and os.listdir(entry.path) == ["state.json"]
+assert entry.read() == before
+assert sorted(os.listdir(entry.path)) == ["config.json", "state.json"]
 try:
     home.create("b")
 except OSError as error:

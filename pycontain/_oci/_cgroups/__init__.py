@@ -15,15 +15,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ._create import create
+    from ._create import Plan, create, plan_groups, remove_planned
 
-__all__ = ["Cgroup", "create", "load"]
+__all__ = ["Cgroup", "Plan", "create", "load", "plan_groups", "remove_planned"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `create` when it is asked for: most commands of a runtime do without it (PEP 562)."""
-    if name != "create":
+    """Import what makes groups when it is asked for: most commands of a runtime make none."""
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ._create import create  # noqa: PLC0415
+    from . import _create  # noqa: PLC0415
 
-    return create
+    return getattr(_create, name)

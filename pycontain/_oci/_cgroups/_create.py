@@ -7,34 +7,83 @@ import errno
 import os
 
 from pycontain._cgroup._dir import Dir
+from pycontain._record import NamedTuple
 from pycontain.errors import PycontainError, UnsupportedError
 
 from . import _devices, _homes, _path
-from ._group import Cgroup
+from ._group import REMOVE_SECONDS, Cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from pycontain._oci._spec import Config, DeviceRule
 
     from ._unit import Scope
 
-    _Announce = Callable[[list[str]], None]
     _Undo = list[tuple[Any, ...]]  # what is called, and with what
 
 # A hierarchy that refuses a directory for these reasons is not ours to use.
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
+class Plan(NamedTuple):
+    """Where a container's groups will be.
+
+    Attributes:
+        homes: One in each hierarchy.
+        notes: Why there is none in v2, where there is none.
+    """
+
+    homes: tuple[_homes.Home, ...]
+    notes: tuple[str, ...]
+
+    def missing(self) -> dict[str, list[str]]:
+        """Return what is not there yet, for `remove_planned`, should this process be killed."""
+        groups, above = [], []
+        for home in self.homes:
+            if not os.path.exists(home.path):
+                groups.append(home.path)
+                above += _missing_above(home)
+        return {"groups": groups, "above": above}
+
+
+def plan_groups(config: Config, container_id: str) -> Plan:
+    """Return where a container's groups will be. Raises ConfigError: its cgroupsPath is wrong."""
+    return _plan(_path.parse(config.linux.cgroups_path, container_id))
+
+
+def _plan(path: _path.Path) -> Plan:
+    homes, notes = _homes.homes(path)
+    return Plan(tuple(homes), tuple(notes))
+
+
+def _missing_above(home: _homes.Home) -> list[str]:
+    paths = []
+    path = os.path.dirname(home.path)
+    while len(path) > len(home.base.rstrip("/")) and not os.path.exists(path):
+        paths.append(path)
+        path = os.path.dirname(path)
+    return paths
+
+
+def remove_planned(missing: Mapping[str, Sequence[str]]) -> None:
+    """Remove what a process that was killed has made of a plan, and nothing that others use."""
+    from pycontain._cgroup import _remove  # noqa: PLC0415 - rarely needed
+
+    _remove.all_of(missing.get("groups", ()), REMOVE_SECONDS)  # its process may be dying
+    _homes.remove_empty(missing.get("above", ()))
+
+
 def create(
     config: Config,
     container_id: str,
     *,
-    systemd: bool,
+    systemd: bool = False,
     device_rules: bool = True,
-    announce: _Announce = lambda _paths: None,
+    planned: Plan | None = None,
+    announce: Callable[[Plan], None] = lambda _plan: None,
 ) -> Cgroup:
     """Make a container's groups and bring its resources into force.
 
@@ -46,8 +95,8 @@ def create(
         container_id: For the name of a group that is given none.
         systemd: The cgroupsPath is `slice:prefix:name`, a unit of systemd's.
         device_rules: Bound the device nodes that can be used.
-        announce: Called with the directories that are about to be made, lowest first: should this
-            process be killed, they can be found.
+        planned: Where they will be, as `plan_groups` has found.
+        announce: Called with that where it is found only now.
 
     Raises:
         ConfigError: A path or a value that cannot be right.
@@ -56,7 +105,15 @@ def create(
     """
     undo: _Undo = []
     try:
-        cgroup = _create(config, container_id, undo, announce, systemd=systemd)
+        scope = None
+        if systemd:
+            from . import _unit  # noqa: PLC0415 - rarely needed
+
+            scope, path = _unit.start(config, container_id)
+            undo.append((scope.stop,))
+            planned = _plan(path)
+            announce(planned)
+        cgroup = _create(config, planned or plan_groups(config, container_id), scope, undo)
         if device_rules:
             _bound_devices(cgroup, config.linux.resources.devices)
         cgroup.open()
@@ -70,23 +127,14 @@ def create(
     return cgroup
 
 
-def _create(
-    config: Config, container_id: str, undo: _Undo, announce: _Announce, *, systemd: bool
-) -> Cgroup:
+def _create(config: Config, plan: Plan, scope: Scope | None, undo: _Undo) -> Cgroup:
     resources = config.linux.resources
     needed = _homes.COUNTED
     if resources.has_limits:
         from . import _resources  # noqa: PLC0415 - all controllers
 
         needed |= _resources.controllers(resources)
-    if systemd:
-        from . import _unit  # noqa: PLC0415 - rarely needed
-
-        scope, path = _unit.start(config, container_id)
-        undo.append((scope.stop,))
-    else:
-        scope, path = None, _path.parse(config.linux.cgroups_path, container_id)
-    cgroup = _make(path, scope, undo, announce)
+    cgroup = _make(plan, scope, undo)
     undo.append((cgroup.close,))
     cgroup.apply(resources, needed)
     return cgroup
@@ -100,21 +148,11 @@ def _bound_devices(cgroup: Cgroup, rules: Sequence[DeviceRule]) -> None:
     _devices.apply(rules, Dir(1, v1) if v1 else None, cgroup.dir(""))
 
 
-def _missing(home: _homes.Home) -> list[str]:
-    paths = []
-    path = home.path
-    while len(path) > len(home.base.rstrip("/")) and not os.path.exists(path):
-        paths.append(path)
-        path = os.path.dirname(path)
-    return paths
-
-
-def _make(path: _path.Path, scope: Scope | None, undo: _Undo, announce: _Announce) -> Cgroup:
+def _make(plan: Plan, scope: Scope | None, undo: _Undo) -> Cgroup:
     paths: dict[str, str] = {}
     above: list[str] = []
-    homes, notes = _homes.homes(path)
-    announce([missing for home in homes for missing in _missing(home)])
-    for home in homes:
+    notes = list(plan.notes)
+    for home in plan.homes:
         try:
             made = _homes.make(home, scope.keeper_pid if scope else 0)
         except UnsupportedError:

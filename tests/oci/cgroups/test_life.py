@@ -16,7 +16,7 @@ import pytest
 from pycontain import _cgroup
 from pycontain._cgroup import _files, _systemd
 from pycontain._oci import _cgroups
-from pycontain._oci._cgroups import _cpuset, _homes, _path
+from pycontain._oci._cgroups import _cpuset, _create, _homes, _path
 from pycontain._oci._spec import CPU, Memory, Resources
 from pycontain.errors import ConfigError, UnsupportedError
 
@@ -150,6 +150,24 @@ def test_an_empty_group_is_taken_and_removed(make: Make) -> None:
     _cgroups.create(config(f"/{name}"), "id", systemd=False).close()
     make(path=f"/{name}").remove()
     assert left(name) == []
+
+
+def test_of_what_a_killed_maker_planned_only_what_was_not_there_is_removed(
+    make: Make, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_create, "REMOVE_SECONDS", 0.1)
+    name = unique()
+    used = make(path=f"/{name}/used")
+    plans = [_create.plan_groups(config(f"/{name}/{part}"), "id") for part in ("used", "new/own")]
+    missing = [plan.missing() for plan in plans]
+    assert missing[0] == {"groups": [], "above": []}
+    _cgroups.create(config(f"/{name}/new/own"), "id", planned=plans[1]).close()
+    assert left(f"{name}/new/own") != []
+    with start(used) as process:
+        for row in missing:
+            _cgroups.remove_planned(row)
+        assert left(f"{name}/new") == []
+        assert used.pids() == (process.pid,)
 
 
 @pytest.mark.parametrize("path", ["/../escape", "a/../../b"])
