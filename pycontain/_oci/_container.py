@@ -54,6 +54,7 @@ class Container:
         self._process: ExecProcess | None = None
         self._config: Config | None = None
         self._telling: Thread | None = None
+        self._made: Record | None = None  # by us: a record does not change any more then
         self.warn = warn
 
     @property
@@ -243,7 +244,8 @@ class Container:
         )
         start = process_start(init.pid)
         assert start is not None  # noqa: S101 - it waits
-        self._entry.write(record.replace(pid=init.pid, pid_start=start))
+        self._made = record.replace(pid=init.pid, pid_start=start)
+        self._entry.write(self._made)
         if master >= 0:
             from ._create import hand_console  # noqa: PLC0415
 
@@ -265,7 +267,7 @@ class Container:
     @property
     def pid(self) -> int:
         """The id of its first process, as the caller sees it."""
-        return self._entry.read().pid
+        return (self._made or self._entry.read()).pid
 
     def config(self) -> Config:
         """Return its configuration."""
@@ -295,7 +297,7 @@ class Container:
                 run; the container is stopped.
         """
         with self._entry.lock():
-            record = self._entry.read()
+            record = self._made or self._entry.read()
             self._check_created(record)
             if not (notify_socket and record.options.get("notify")):
                 notify_socket = ""
@@ -470,7 +472,7 @@ class Container:
             ContainerError, UnsupportedError: Something of it cannot be removed; it is still there.
         """
         with self._entry.lock():
-            record = self._entry.read()
+            record = self._made or self._entry.read()
             now = status(self._entry, record) if record.pid else "stopped"
             if now != "stopped" and not force:
                 raise ContainerStateError(
