@@ -75,6 +75,7 @@ class OpKind:
     CHROOT = lib.NSB_OP_CHROOT
     MOUNT = lib.NSB_OP_MOUNT
     ATTRIBUTES = lib.NSB_OP_ATTRIBUTES
+    LABEL = lib.NSB_OP_LABEL
     NODE = lib.NSB_OP_NODE
     CONSOLE = lib.NSB_OP_CONSOLE
     SYNC = lib.NSB_OP_SYNC

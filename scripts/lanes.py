@@ -51,11 +51,13 @@ LACKS = {
     "root": {
         *("user", "userns_root", "single_id", "no_cgroup"),
         *("systemd", "systemd_user", "systemd_outside", "faults", "analysis"),
+        *("apparmor", "selinux"),  # tests load what would be the machine's
     },
     "user": {
         "root",
         "faults",
         "analysis",
+        *("apparmor", "selinux"),
         "systemd",
         "systemd_user",
         "systemd_outside",
@@ -110,6 +112,7 @@ KERNEL_FACING = (
         f"tests/oci/cgroups/test_{name}.py"
         for name in ("devices", "life", "oracles", "resources", "stats")
     ),
+    "tests/oci/test_labels.py",
     "tests/sandbox/test_enforcement.py",
     "tests/sandbox/test_isolation.py",
     "tests/sandbox/test_limits.py",
@@ -194,8 +197,9 @@ LANES = {
         paths=("tests/analysis",),
     ),
     "vm-root": Lane(
-        summary="root, cgroup v2 alone",
+        summary="root, cgroup v2 alone, AppArmor",
         caller="root",
+        has=frozenset({"apparmor"}),
         machine="bare",
         lacks=MACHINE_LACKS,
         paths=KERNEL_FACING,
@@ -206,6 +210,14 @@ LANES = {
         machine="bare",
         lacks=MACHINE_LACKS,
         paths=GROUPS,
+    ),
+    "vm-selinux": Lane(
+        summary="root, SELinux",
+        caller="root",
+        has=frozenset({"selinux"}),
+        machine="selinux",
+        lacks=MACHINE_LACKS,
+        paths=("tests/oci/test_labels.py",),
     ),
     "vm-systemd": Lane(
         summary="root in a service of systemd",

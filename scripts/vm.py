@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run one command, or a shell, in a machine with cgroup v2 alone.
 
-    scripts/vm.py [--kernel KERNEL] [--kind bare|systemd] [COMMAND...]
+    scripts/vm.py [--kernel KERNEL] [--kind bare|selinux|systemd] [COMMAND...]
 
 The command runs as root in the current directory. The exit status is the command's.
 """

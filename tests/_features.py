@@ -238,6 +238,15 @@ def _fuse() -> str:
     return "" if "\tfuse\n" in Path("/proc/filesystems").read_text() else "no fuse"
 
 
+def _apparmor() -> str:
+    here = Path("/sys/kernel/security/apparmor/profiles").exists()
+    return "" if here else "this kernel uses no AppArmor"
+
+
+def _selinux() -> str:
+    return "" if Path("/sys/fs/selinux/load").exists() else "this kernel uses no SELinux"
+
+
 def _tool(name: str) -> str:
     return "" if shutil.which(name) else f"no {name}"
 
@@ -314,6 +323,9 @@ PROBES: dict[str, Callable[[], str]] = {
     "systemd": lambda: _root() or _systemd(),
     "systemd_user": lambda: _user() or _systemd(),
     "systemd_outside": lambda: _root() or _systemd_outside(),
+    # security modules that enforce something, and what loads that
+    "apparmor": lambda: _apparmor() or _tool("apparmor_parser"),
+    "selinux": lambda: _selinux() or _tool("secilc"),
     # the machine
     "processors_2": lambda: "" if len(os.sched_getaffinity(0)) > 1 else "one processor only",
     "memory_4g": _memory_4g,

@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 import _socket  # socket imports enum and selectors, which are slow
-import errno
 import os
 import stat
 
 from pycontain import _native
 from pycontain._native import Event
-from pycontain.errors import ConfigError, SpawnError, UnsupportedError
+from pycontain.errors import ConfigError, SpawnError
 
 from . import _command
 from ._init import Init
-from ._labels import label_ops
 from ._lower import Lowered
 from ._namespaces import Joins, clone_flags
 from ._options import PROPAGATIONS
@@ -163,7 +161,10 @@ class Creation:
         self.cgroup = cgroup
         self.streams = streams
         self.filter = filter_
-        _check_supported(config)
+        if config.linux.mount_label:
+            from ._labels import check_label  # noqa: PLC0415 - few containers have one
+
+            check_label("linux.mountLabel", config.linux.mount_label)
         self.users = UserNamespaces(config)
         self.joins = Joins()
         try:
@@ -184,18 +185,26 @@ class Creation:
     def _lower(self, *, pivot: bool, keyring: str) -> Lowered:
         hooks = self.config.hooks
         lowered = Lowered(self.config, self.bundle, self.rootfs, self.cgroup.paths)
+        keys: list[tuple[_native.Op, str]] = []
+        labels = keys
+        if self.process.apparmor_profile or self.process.selinux_label:
+            from ._labels import keyring_ops, label_ops  # noqa: PLC0415 - few containers have one
+
+            keys, labels = keyring_ops(self.process), label_ops(self.process)
         if keyring:
+            for op, what in keys:
+                lowered.add(op, what)
             lowered.add(_native.Op(_native.OpKind.KEYRING, "", keyring.encode()), "keyring")
         lowered.root()
         lowered.names()
         lowered.mounts(self.users)
         lowered.devices()
         lowered.restrictions()
-        for op, what in label_ops(self.process):
-            lowered.add(op, what)
         lowered.barrier("attributes")
         if hooks.prestart or hooks.create_runtime or hooks.create_container:
             lowered.barrier("hooks")
+        for op, what in labels:  # not of hooks
+            lowered.add(op, what)
         lowered.enter(pivot=pivot)
         return lowered
 
@@ -306,21 +315,6 @@ def hand_console(streams: Streams, master: int) -> None:
             send_console(streams.console_socket, master)
     finally:
         os.close(master)
-
-
-def _check_supported(config: Config) -> None:
-    """Refuse what would silently be left out. Raises UnsupportedError."""
-    if config.linux.mount_label:
-        raise UnsupportedError(
-            errno.EOPNOTSUPP,
-            "linux.mountLabel: mounts get no SELinux context here: leave it empty",
-        )
-    if config.linux.intel_rdt is not None:
-        raise UnsupportedError(
-            errno.EOPNOTSUPP,
-            "linux.intelRdt: needs a processor and a kernel with resctrl, which is not managed "
-            "here: leave it out",
-        )
 
 
 def _offsets(config: Config) -> str | None:

@@ -11,7 +11,6 @@ from . import _command
 from ._attributes import set_affinity, set_attributes
 from ._child import write_pid_file
 from ._create import hand_console, spawn
-from ._labels import label_ops
 from ._userns import may_set_groups
 
 TYPE_CHECKING = False
@@ -49,7 +48,11 @@ def start_init(
         ConfigError, SpawnError: It cannot be started. Nothing is left.
     """
     fds = streams.fds(terminal=process.terminal)
-    labels = label_ops(process)
+    labels: list[tuple[_native.Op, str]] = []
+    if process.apparmor_profile or process.selinux_label:
+        from ._labels import label_ops  # noqa: PLC0415 - few processes have one
+
+        labels = label_ops(process)
     setup = _command.pack_setup(
         process,
         filter_,

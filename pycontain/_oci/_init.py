@@ -115,6 +115,6 @@ _OP_STEPS = frozenset(
     (
         *("SOURCE", "ROOT", "SYMLINK", "BIND", "MASK", "READ_ONLY", "SYSCTL", "HOSTNAME"),
         *("LOOPBACK", "KEYRING", "PIVOT_ROOT", "MOUNT", "ATTRIBUTES", "COPY_UP", "NODE"),
-        *("CONSOLE", "SYNC"),
+        *("LABEL", "CONSOLE", "SYNC"),
     )
 )

@@ -42,6 +42,8 @@ DEVICE_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": st
 _PLAIN = frozenset(("proc", "sysfs"))
 _CGROUP = frozenset(("cgroup", "cgroup2"))
 _CGROUP_ROOT = "/sys/fs/cgroup"
+# The kernel's views have their labels from the policy; queues are older than their mount.
+_UNLABELLED = frozenset(("proc", "sysfs", "mqueue"))
 
 
 class Lowered:
@@ -139,6 +141,10 @@ class Lowered:
     def _file_system(self, mount: Mount, target: str, options: Options, what: str) -> None:
         flags = _native.OP_NO_SYMLINKS if mount.type in _PLAIN else 0
         late = 0
+        data = options.data if mount.type in _UNLABELLED else self._labelled(options.data)
+        label = self.config.linux.mount_label if mount.type == "mqueue" else ""
+        if label:
+            late = options.attr & MOUNT_RDONLY
         if mount.type == "tmpfs":
             if "mode=" not in options.data:
                 flags |= _native.OP_INHERIT_MODE
@@ -146,11 +152,24 @@ class Lowered:
             late = options.attr & MOUNT_RDONLY
         if options.copy_up:
             flags |= _native.OP_COPY_UP
-        source = os.fsencode(mount.source or mount.type) + b"\0" + os.fsencode(options.data)
+        source = os.fsencode(mount.source or mount.type) + b"\0" + os.fsencode(data)
         op = _with(Op(OpKind.MOUNT, target, source, flags, type=mount.type), options)
         self.add(op._replace(attr=op.attr & ~late), what)
+        if label:
+            self.add(Op(OpKind.LABEL, target, label.encode()), what)
         if late:
             self._late.append((Op(OpKind.ATTRIBUTES, target, attr=late), what))
+
+    def _labelled(self, data: str) -> str:
+        """Return the options of a file system with the label of all that is in it.
+
+        In quotes, since its categories are separated by commas, as options are. Where the mount
+        has a label of its own, that stays.
+        """
+        label = self.config.linux.mount_label
+        if not label or "context=" in data:
+            return data
+        return f'{data},context="{label}"'.removeprefix(",")
 
     def _cgroup(self, target: str, options: Options, what: str) -> None:
         """A view of the container's own groups; new instances of these file systems are slow."""
@@ -166,7 +185,8 @@ class Lowered:
 
     def _cgroup_v1(self, target: str, options: Options, what: str) -> None:
         attr = MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC
-        self.add(Op(OpKind.MOUNT, target, b"tmpfs\0mode=755", type="tmpfs", attr=attr), what)
+        source = b"tmpfs\0" + self._labelled("mode=755").encode()
+        self.add(Op(OpKind.MOUNT, target, source, type="tmpfs", attr=attr), what)
         shown = set()
         for controller, path in sorted(self.cgroups.items()):
             name = path.removeprefix(f"{_CGROUP_ROOT}/").partition("/")[0]
@@ -243,8 +263,9 @@ class Lowered:
             self.add(op, what)
         for name, value in linux.sysctl.items():
             self.add(Op(OpKind.SYSCTL, f"/sys/{_sysctl(name)}", os.fsencode(value)), name)
+        label = self._labelled("").encode()
         for path in linux.masked_paths:
-            self.add(Op(OpKind.MASK, path, flags=_native.OP_FOLLOW))
+            self.add(Op(OpKind.MASK, path, label, flags=_native.OP_FOLLOW))
         for path in linux.readonly_paths:
             self.add(Op(OpKind.READ_ONLY, path, flags=_native.OP_FOLLOW, attr=MOUNT_RDONLY))
         if self.config.root is not None and self.config.root.readonly:

@@ -44,7 +44,7 @@ def read_linux(linux: Fields) -> Linux:
         rootfs_propagation=linux.choice("rootfsPropagation", PROPAGATIONS),
         masked_paths=linux.paths("maskedPaths"),
         readonly_paths=linux.paths("readonlyPaths"),
-        mount_label=linux.text("mountLabel"),
+        mount_label=_mount_label(linux),
         seccomp=_seccomp(linux),
         sysctl=_sysctl(linux),
         intel_rdt=_intel_rdt(linux),
@@ -146,6 +146,13 @@ def _seccomp(linux: Fields) -> Mapping[str, Any] | None:
     seccomp.absolute("listenerPath")
     seccomp.text("listenerMetadata")
     return seccomp.values
+
+
+def _mount_label(linux: Fields) -> str:
+    label = linux.text("mountLabel")
+    if '"' in label or not label.isprintable():  # it stands in quotes among options of mounts
+        raise linux.wrong("mountLabel", f"{shown(label)} is no label")
+    return label
 
 
 def _sysctl(linux: Fields) -> dict[str, str]:

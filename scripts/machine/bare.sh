@@ -9,6 +9,10 @@ mkdir -p /dev/pts /dev/shm /dev/mqueue
 mount -t devpts -o mode=620,gid=5,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o mode=1777 shm /dev/shm
 mount -t mqueue mqueue /dev/mqueue
+for name in kernel/security:securityfs fs/selinux:selinuxfs; do
+	# What the kernel's security modules have.
+	[ ! -d "/sys/${name%:*}" ] || mount -t "${name#*:}" "${name#*:}" "/sys/${name%:*}"
+done
 ln -s /proc/self/fd /dev/fd
 ln -s fd/0 /dev/stdin
 ln -s fd/1 /dev/stdout

@@ -25,6 +25,8 @@ CPUS = 2
 # The init of each kind of machine, and what it wants to hear from the kernel's command line.
 KINDS = {
     "bare": ("/run/vm/bare.sh", ""),
+    # SELinux, for which a test has a policy, instead of AppArmor.
+    "selinux": ("/run/vm/bare.sh", "security=selinux selinux=1"),
     "systemd": ("/lib/systemd/systemd", "systemd.wants=vm-job.service systemd.mask=getty@tty1"),
 }
 PORTS = ("output", "report", "status")

@@ -71,6 +71,7 @@ enum nsb_step {
 	NSB_STEP_PIVOT_ROOT,
 	NSB_STEP_MOUNT,
 	NSB_STEP_ATTRIBUTES,
+	NSB_STEP_LABEL,
 	NSB_STEP_COPY_UP,
 	NSB_STEP_NODE,
 	NSB_STEP_CONSOLE,
@@ -180,7 +181,7 @@ enum nsb_op_kind {
 	NSB_OP_MQUEUE,  /* target */
 	NSB_OP_BINFMT,  /* source is an entry for the sandbox's own binfmt_misc, which is mounted on
 			     target; something else is to cover it */
-	NSB_OP_MASK,    /* target, absent is fine */
+	NSB_OP_MASK,    /* target, absent is fine; further options of an empty directory in source */
 	NSB_OP_READ_ONLY, /* target made read-only, recursively; absent is fine; target "" is the
 			     root, alone */
 	NSB_OP_SYSCTL,    /* target below /proc, source is the text to write */
@@ -193,6 +194,7 @@ enum nsb_op_kind {
 	NSB_OP_MOUNT,      /* a new file system of type; target; in source its source, a NUL, and
 			     options */
 	NSB_OP_ATTRIBUTES, /* of the mount at target; "" is the root */
+	NSB_OP_LABEL,      /* target, SELinux label in source */
 	NSB_OP_NODE,    /* target mode (with its type) uid gid, device in length; one that is there
 			     already must be the same */
 	NSB_OP_CONSOLE, /* a new pty of the root's devpts, the slave on target if there is one */

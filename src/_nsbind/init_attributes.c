@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attributes and propagation of a mount that is there, as an op names them. */
+/* Attributes, propagation and label of a mount that is there, as an op names them. */
 #include "init_ops.h"
 
 enum { MS_REC_ = 16384, TREE = AT_EMPTY_PATH_ | AT_RECURSIVE_ };
@@ -52,6 +52,22 @@ long op_attributes(struct builder *builder, const struct nsb_op *op)
 	if (fd < 0)
 		return fd;
 	err = change_mount(builder, op, (int)fd, false);
+	sys_close((int)fd);
+	return err;
+}
+
+/* Of the root of a file system that takes no label when it is mounted. */
+long op_label(struct builder *builder, const struct nsb_op *op)
+{
+	struct place place = in_root(builder, op);
+	const char *label = source_of(builder, op);
+	long fd = place_open(&place, 0), err;
+	char path[32];
+
+	if (fd < 0)
+		return fd;
+	proc_fd_path(path, (int)fd);
+	err = sys5(__NR_setxattr, path, "security.selinux", label, text_length(label), 0);
 	sys_close((int)fd);
 	return err;
 }

@@ -82,7 +82,8 @@ long source_attach(int source_fd, int target_fd, const struct place *place, bool
 	return err < 0 ? err : place_open(place, 0);
 }
 
-/* "a=b,c" as fsconfig(2) calls. */
+/* "a=b,c" as fsconfig(2) calls. A value in double quotes may have commas, as the labels of SELinux
+ * do, which takes the quotes off by itself where mount(2) is used. */
 static long configure(int fs_fd, const char *options)
 {
 	char key[64], value[256];
@@ -92,10 +93,14 @@ static long configure(int fs_fd, const char *options)
 
 		while (*options && *options != ',' && *options != '=' && n < sizeof key - 1)
 			key[n++] = *options++;
-		if (*options == '=')
-			for (options++; *options && *options != ',' && m < sizeof value - 1;
-			     options++)
+		if (*options == '=') {
+			char end = options[1] == '"' ? '"' : ',';
+
+			for (options += end == '"' ? 2 : 1;
+			     *options && *options != end && m < sizeof value - 1; options++)
 				value[m++] = *options;
+			options += end == '"' && *options == end;
+		}
 		if (*options && *options++ != ',')
 			return -E_NAMETOOLONG;
 		key[n] = value[m] = '\0';

@@ -487,18 +487,33 @@ static struct place covered(const struct builder *builder, const struct nsb_op *
 			       op->flags & NSB_OP_FOLLOW };
 }
 
+/* An empty directory, with the op's options besides its own. */
+static long mask_directory(const struct builder *builder, const struct nsb_op *op, int target_fd,
+			   const struct place *place)
+{
+	static char options[PATH_SIZE];
+	const struct filesystem empty = { "tmpfs", NULL, options,
+					  MOUNT_ATTR_RDONLY_ | MOUNT_ATTR_NOSUID_ |
+						  MOUNT_ATTR_NODEV_ | MOUNT_ATTR_NOEXEC_ };
+	const char *more = source_of(builder, op), *end = options + sizeof options;
+	char *at = text_append(options, end, "size=0,nr_inodes=1,mode=555");
+
+	at = text_append(at, end, *more ? "," : "");
+	if (text_append(at, end, more))
+		return filesystem_attach(&empty, target_fd, place);
+	sys_close(target_fd);
+	return -E_NAMETOOLONG;
+}
+
 static long op_mask(struct builder *builder, const struct nsb_op *op)
 {
-	static const struct filesystem empty = { "tmpfs", NULL, "size=0,nr_inodes=1,mode=555",
-						 MOUNT_ATTR_RDONLY_ | MOUNT_ATTR_NOSUID_ |
-							 MOUNT_ATTR_NODEV_ | MOUNT_ATTR_NOEXEC_ };
 	struct place place = covered(builder, op);
 	long target = place_open(&place, 0);
 
 	if (target < 0)
 		return target == -E_NOENT ? 0 : target;
 	if (is_directory((int)target))
-		return close_result(filesystem_attach(&empty, (int)target, &place));
+		return close_result(mask_directory(builder, op, (int)target, &place));
 	return close_result(mask_file(builder, (int)target, &place));
 }
 
@@ -674,6 +689,7 @@ static const struct {
 	[NSB_OP_CHROOT] = { op_chroot, NSB_STEP_PIVOT_ROOT },
 	[NSB_OP_MOUNT] = { op_mount, NSB_STEP_MOUNT },
 	[NSB_OP_ATTRIBUTES] = { op_attributes, NSB_STEP_ATTRIBUTES },
+	[NSB_OP_LABEL] = { op_label, NSB_STEP_LABEL },
 	[NSB_OP_NODE] = { op_node, NSB_STEP_NODE },
 	[NSB_OP_CONSOLE] = { op_console, NSB_STEP_CONSOLE },
 	[NSB_OP_SYNC] = { op_sync, NSB_STEP_SYNC },

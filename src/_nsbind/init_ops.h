@@ -43,6 +43,7 @@ static inline struct place in_root(const struct builder *builder, const struct n
 /* init_attributes.c */
 long change_mount(struct builder *builder, const struct nsb_op *op, int fd, bool recursive);
 long op_attributes(struct builder *builder, const struct nsb_op *op);
+long op_label(struct builder *builder, const struct nsb_op *op);
 
 /* init_device.c */
 long op_node(struct builder *builder, const struct nsb_op *op);

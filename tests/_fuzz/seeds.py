@@ -85,13 +85,14 @@ _OVERLAY = [
 ]
 _CONTAINER = [
     Op(OpKind.ROOT_BIND, source=b"/root", flags=_native.OP_RECURSIVE),
-    Op(OpKind.MOUNT, "/dev", b"tmpfs\0size=1m", _native.OP_INHERIT_MODE, type="tmpfs", attr=2),
+    Op(OpKind.MOUNT, "/dev", b'tmpfs\0context="r:t,c"', _native.OP_INHERIT_MODE, type="tmpfs", attr=2),
     Op(OpKind.MOUNT, "/c", b"tmpfs\0", _native.OP_COPY_UP, type="tmpfs"),
     Op(OpKind.BIND, "/b", fd=0, attr=1, attr_clear=2, tree_attr=4, propagation=(1 << 18, 1 << 19)),
+    Op(OpKind.LABEL, "/dev/mqueue", b"u:r:t:s0:c1,c2"),
     Op(OpKind.NODE, "/dev/null", b"/dev/null", mode=0o20666, length=1 << 20 | 3, uid=1),
     Op(OpKind.SYMLINK, "/dev/fd", b"/proc/self/fd", _native.OP_FOLLOW | _native.OP_OPTIONAL),
     Op(OpKind.CONSOLE, "/dev/console"),
-    Op(OpKind.MASK, "/m", flags=_native.OP_FOLLOW),
+    Op(OpKind.MASK, "/m", b'context="r:t,c"', flags=_native.OP_FOLLOW),
     Op(OpKind.SYSCTL, "/sys/kernel/x", b"1"),
     Op(OpKind.ATTRIBUTES, "/b", attr=1),
     Op(OpKind.SYNC),
