@@ -26,7 +26,7 @@ CPUS = 2
 KINDS = {
     "bare": ("/run/vm/bare.sh", ""),
     # SELinux, for which a test has a policy, instead of AppArmor.
-    "selinux": ("/run/vm/bare.sh", "security=selinux selinux=1"),
+    "selinux": ("/run/vm/bare.sh", "security=selinux"),
     "systemd": ("/lib/systemd/systemd", "systemd.wants=vm-job.service systemd.mask=getty@tty1"),
 }
 PORTS = ("output", "report", "status")
