@@ -112,6 +112,7 @@ KERNEL_FACING = (
         f"tests/oci/cgroups/test_{name}.py"
         for name in ("devices", "life", "oracles", "resources", "stats")
     ),
+    "tests/oci/test_exec.py",
     "tests/oci/test_labels.py",
     "tests/sandbox/test_enforcement.py",
     "tests/sandbox/test_isolation.py",

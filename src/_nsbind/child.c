@@ -121,6 +121,11 @@ static int become_init(void *argument)
 	for (uint32_t i = 0; i < plan->n_tasks; i++)
 		if ((err = join_tasks_file(plan->tasks_fds[i])) < 0)
 			return fail(plan, NSB_STEP_JOIN_CGROUP, err, i + 1);
+	/* Only now: who is in the namespace and not below its root can join no group there, with
+	 * the mount option nsdelegate (cgroup_procs_write_permission()). */
+	if (plan->cgroupns_fd >= 0 &&
+	    (err = sys2(__NR_setns, plan->cgroupns_fd, CLONE_NEWCGROUP)) < 0)
+		return fail(plan, NSB_STEP_JOIN_NAMESPACE, err, 0);
 	if (plan->affinity && (err = set_affinity(plan->affinity, plan->n_affinity)) < 0)
 		return fail(plan, NSB_STEP_AFFINITY, err, 0);
 	if ((err = arrange_fds(plan)) < 0)

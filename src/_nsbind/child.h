@@ -14,6 +14,7 @@ struct child_plan {
 	int32_t null_fd;
 	int32_t control_fd;
 	int32_t cgroup_fd;
+	int32_t cgroupns_fd; /* of a namespace to join; -1: none */
 	const int32_t *tasks_fds;
 	uint32_t n_tasks;
 	const uint64_t *affinity;

@@ -96,7 +96,8 @@ struct outcome set_up(struct message *message, const struct nsb_setup *setup, st
 _Noreturn void become_command(struct message *message, const struct nsb_setup *setup);
 
 /* init_join.c */
-long join_namespaces(const int *fds, const uint32_t *types, uint32_t n, uint32_t *ret_index);
+long join_namespaces(const int *fds, const uint32_t *types, uint32_t n, uint32_t without,
+		     uint32_t *ret_index);
 
 /* init_path.c: names below a directory that an adversary may have filled */
 long open_in_root(int root_fd, const char *path, int flags, unsigned mode, bool symlinks);

@@ -7,9 +7,10 @@
 
 /*
  * First with the privileges of the caller, then the user namespace, then what only its root may
- * enter. Returns 0 or a negative errno; *ret_index: of which.
+ * enter. None of the type `without`. Returns 0 or a negative errno; *ret_index: of which.
  */
-long join_namespaces(const int *fds, const uint32_t *types, uint32_t n, uint32_t *ret_index)
+long join_namespaces(const int *fds, const uint32_t *types, uint32_t n, uint32_t without,
+		     uint32_t *ret_index)
 {
 	bool joined[NSB_JOINS_MAX] = { false };
 
@@ -18,7 +19,7 @@ long join_namespaces(const int *fds, const uint32_t *types, uint32_t n, uint32_t
 			bool user = types[i] == CLONE_NEWUSER;
 			long err;
 
-			if (joined[i] || user != (pass == 1))
+			if (joined[i] || types[i] == without || user != (pass == 1))
 				continue;
 			err = sys2(__NR_setns, fds[i], types[i]);
 			joined[i] = err >= 0;

@@ -38,7 +38,7 @@ static void clone_request(const struct message *message)
 	const struct nsb_clone *request = (const void *)message->bytes;
 	struct nsb_report report = { .event = NSB_EVENT_DONE };
 	uint32_t n_fds = 4, joined = 0;
-	int cgroup_fd = -1, userns_fd = -1;
+	int cgroup_fd = -1, userns_fd = -1, cgroupns_fd = -1;
 	long cloned;
 
 	if (message->n_fds == 0)
@@ -53,7 +53,11 @@ static void clone_request(const struct message *message)
 		send_failure(message->fds[0], failed(NSB_STEP_KEEPER, -E_PROTO, 0));
 		return;
 	}
-	cloned = join_namespaces(message->fds + n_fds, request->joins, request->n_joins, &joined);
+	for (uint32_t i = 0; i < request->n_joins && cgroup_fd >= 0; i++)
+		if (request->joins[i] == CLONE_NEWCGROUP)
+			cgroupns_fd = message->fds[n_fds + i];
+	cloned = join_namespaces(message->fds + n_fds, request->joins, request->n_joins,
+				 cgroupns_fd >= 0 ? CLONE_NEWCGROUP : 0, &joined);
 	if (cloned < 0) {
 		send_failure(message->fds[0], failed(NSB_STEP_JOIN_NAMESPACE, cloned, joined));
 		return;
@@ -65,6 +69,7 @@ static void clone_request(const struct message *message)
 		.null_fd = message->fds[2],
 		.control_fd = message->fds[3],
 		.cgroup_fd = cgroup_fd,
+		.cgroupns_fd = cgroupns_fd,
 		.userns_fd = userns_fd,
 		.affinity = request->n_affinity ? request->affinity : NULL,
 		.n_affinity = request->n_affinity,
