@@ -10,9 +10,10 @@ from pycontain._capabilities import NAMES
 from pycontain._seccomp import FLAGS
 from pycontain._seccomp._oci import ACTIONS, ARCHITECTURES, OPS
 
-from ._labels import APPARMOR, SELINUX
+from ._labels import has_apparmor, has_selinux
 from ._options import KNOWN
 from ._parse_linux import NAMESPACES
+from ._resctrl import find_mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,15 +40,26 @@ def features() -> dict[str, Any]:
             "capabilities": list(NAMES[: _last_capability() + 1]),
             "cgroup": _groups(),
             "seccomp": _seccomp(),
-            "apparmor": {"enabled": os.path.exists(APPARMOR)},
-            "selinux": {"enabled": os.path.exists(SELINUX)},
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": True},
             "mountExtensions": {"idmap": {"enabled": _can_idmap()}},
-            "intelRdt": {"enabled": False},
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
             "memoryPolicy": {"enabled": False},
             "netDevices": {"enabled": True},
         },
+        "annotations": _of_this_host(),
         "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     }
+
+
+def _of_this_host() -> dict[str, str]:
+    """Return what the fields above do not tell, which are about the runtime alone."""
+    facts = {
+        "apparmor": has_apparmor(),
+        "selinux": has_selinux(),
+        "resctrl": bool(find_mount()),
+    }
+    return {f"pycontain.host.{name}": str(there).lower() for name, there in facts.items()}
 
 
 def _has_namespace(name: str) -> bool:
