@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 # Engines call each command in a process of its own, which imports what it needs and no more: not
 # the C core, nor what reads a configuration, where a container is only let go or removed.
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from threading import Thread
     from typing import Any, Self
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ._create import Creation, Streams
     from ._init import Init
     from ._notify import Notifications
+    from ._resctrl import Groups
     from ._spec import Config, Hook, Process, Resources
 
 _DEATH_SECONDS = 10.0
@@ -167,6 +168,8 @@ class Container:
             cgroup = container._make_groups(config, record, groups)
             undo.record = record = record.replace(cgroup=cgroup.to_json())
             try:
+                if config.linux.intel_rdt is not None:
+                    record = container._prepare_resctrl(config.linux.intel_rdt, undo)
                 container._spawn(config, record, cgroup, streams, pid_file)
             finally:
                 cgroup.close()
@@ -192,6 +195,17 @@ class Container:
         for note in cgroup.notes:
             self.warn(note)
         return cgroup
+
+    def _prepare_resctrl(self, fields: Mapping[str, Any], undo: _Undo) -> Record:
+        from ._resctrl import prepare  # noqa: PLC0415 - few containers use it
+
+        def announce(groups: Groups) -> None:
+            hints = {**undo.record.hints, "resctrl": groups.to_json()}
+            undo.record = undo.record.replace(hints=hints)
+            self._entry.write(undo.record)
+
+        announce(prepare(fields, self.id, announce))
+        return undo.record
 
     def _spawn(
         self, config: Config, record: Record, cgroup: Cgroup, streams: Streams, pid_file: str | None
@@ -226,12 +240,14 @@ class Container:
             creation.close()
 
     @staticmethod
-    def _equip(creation: Creation, pid: int) -> None:
+    def _equip(creation: Creation, record: Record, pid: int) -> None:
         """Give the process, while it waits, what only the host's privileges can."""
         if devices := creation.config.linux.net_devices:
             from ._net_devices import move_devices  # noqa: PLC0415 - few containers have any
 
             move_devices(devices, pid)
+        if groups := _resctrl_of(record):
+            groups.join(pid)
         from ._attributes import set_attributes  # noqa: PLC0415
 
         set_attributes(pid, creation.process)
@@ -240,7 +256,7 @@ class Container:
         master = creation.follow(
             init,
             self._state_of(record.replace(pid=init.pid), "creating"),
-            lambda pid: self._equip(creation, pid),
+            lambda pid: self._equip(creation, record, pid),
         )
         start = process_start(init.pid)
         assert start is not None  # noqa: S101 - it waits
@@ -485,6 +501,8 @@ class Container:
                 from ._cgroups import remove_planned  # noqa: PLC0415
 
                 remove_planned(record.hints)
+            if groups := _resctrl_of(record):
+                groups.remove(record.pid)
             if record.pid:
                 self._run_hooks("poststop", record, "stopped")
             self._entry.remove()
@@ -519,6 +537,25 @@ class Container:
             if status(self._entry, record) == "stopped":
                 raise ContainerStateError("container not running")
             _cgroup_of(record).update(resources)
+
+    def update_rdt(self, fields: Mapping[str, Any]) -> None:
+        """Change the share of caches and memory bandwidth.
+
+        Args:
+            fields: `l3CacheSchema`, `memBwSchema` and `schemata`, as linux.intelRdt has them.
+
+        Raises:
+            ContainerError: It has no group of its own, or the kernel refuses the values.
+            ContainerStateError: It is not running.
+        """
+        with self._entry.lock():
+            record = self._entry.read()
+            if status(self._entry, record) == "stopped":
+                raise ContainerStateError("container not running")
+            groups = _resctrl_of(record)
+            if groups is None:
+                raise ContainerError("linux.intelRdt: the container was made without it")
+            groups.update(fields)
 
     def stats(self) -> dict[str, Any]:
         """Return what it uses, in the form of runc's events."""
@@ -620,7 +657,7 @@ class Container:
             joins.close()
             groups.close()
         try:
-            let_exec(init, process, streams, pid_file)
+            let_exec(init, process, streams, pid_file, _resctrl_of(record))
             self._expect_exec(init)
         except BaseException:
             init.kill()
@@ -650,6 +687,8 @@ class _Undo:
         try:
             if self.record.cgroup is not None:
                 _cgroup_of(self.record).destroy()
+            if groups := _resctrl_of(self.record):
+                groups.remove(self.record.pid)
         finally:
             entry.remove()
 
@@ -658,6 +697,14 @@ def _cgroup_of(record: Record) -> Cgroup:
     from . import _cgroups  # noqa: PLC0415
 
     return _cgroups.load(record.cgroup or {"paths": {}, "above": [], "unit": ""})
+
+
+def _resctrl_of(record: Record) -> Groups | None:
+    if "resctrl" not in record.hints:
+        return None
+    from ._resctrl import Groups  # noqa: PLC0415 - few containers use it
+
+    return Groups.from_json(record.hints["resctrl"])
 
 
 def container_ids(state_root: str | os.PathLike[str] | None = None) -> list[str]:

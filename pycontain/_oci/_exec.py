@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._filter import Filter
     from ._init import Init
     from ._namespaces import Joins
+    from ._resctrl import Groups
     from ._spec import Config, Process
 
 
@@ -79,13 +80,21 @@ def start_init(
         )
 
 
-def let_exec(init: Init, process: Process, streams: Streams, pid_file: str | None) -> None:
+def let_exec(
+    init: Init,
+    process: Process,
+    streams: Streams,
+    pid_file: str | None,
+    resctrl: Groups | None = None,
+) -> None:
     """Serve its set-up up to the exec, whose end the caller waits for.
 
     Raises:
         ProgramNotFoundError, ProgramNotExecutableError, SpawnError, ContainerError: It failed.
     """
     init.next()  # it has its privileges still
+    if resctrl is not None:
+        resctrl.join(init.pid)
     set_attributes(init.pid, process)
     set_affinity(init.pid, process)
     init.go()

@@ -187,7 +187,7 @@ def _intel_rdt(linux: Fields) -> Mapping[str, Any] | None:
     if rdt is None:
         return None
     group = rdt.text("closID")
-    if group in {".", ".."} or "/" in group or "\n" in group:
+    if group != "/" and (group in {".", ".."} or "/" in group or "\n" in group):
         raise rdt.wrong("closID", f"{shown(group)} is no name of a directory")
     for name in ("l3CacheSchema", "memBwSchema"):
         rdt.text(name)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Intel RDT: a container's share of caches and memory bandwidth (config-linux.md, "IntelRdt").
 
-Groups are directories of the file system resctrl (Documentation/filesystems/resctrl.rst). What was
-made is told before it is, so that it can be removed after a killed `create`.
+Groups are directories of the file system resctrl (Documentation/filesystems/resctrl.rst). One is
+told before it is made, so that it can be removed after a killed `create`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _FIELD = "linux.intelRdt"
 _EVENTS = {
-    "enableCMT": ("llc_occupancy",),
-    "enableMBM": ("mbm_total_bytes", "mbm_local_bytes"),
+    "enableCMT": {"llc_occupancy"},
+    "enableMBM": {"mbm_total_bytes", "mbm_local_bytes"},
 }
 
 
@@ -30,44 +30,78 @@ class Groups(Value):
     """The groups of a container.
 
     Attributes:
+        mount: Where resctrl is mounted.
         joined: Directories that its processes are in, the outer one first.
         made: Those of them that were made for it, or were about to be.
     """
 
+    mount: str
     joined: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Groups:
         """Return the groups that a record has."""
-        return cls(joined=tuple(kept["joined"]), made=tuple(kept["made"]))
+        return cls(mount=kept["mount"], joined=tuple(kept["joined"]), made=tuple(kept["made"]))
 
-    def to_json(self) -> dict[str, list[str]]:
+    def to_json(self) -> dict[str, Any]:
         """Return what a record keeps."""
-        return {"joined": list(self.joined), "made": list(self.made)}
+        return {"mount": self.mount, "joined": list(self.joined), "made": list(self.made)}
 
     def join(self, pid: int) -> None:
-        """Move a process, which has one thread, into the groups. Raises ContainerError."""
+        """Move a process of one thread into the groups. Raises ContainerError."""
         for group in self.joined:
-            _write(group, "tasks", f"{pid}\n")
+            self._write(f"{group}/tasks", f"{pid}")
 
     def update(self, fields: Mapping[str, Any]) -> None:
         """Change the schemata. Raises ContainerError: they are others', too, or are refused."""
         if self.joined[0] not in self.made:
-            raise ContainerError(f"{_FIELD}: {self.joined[0]} is not this container's alone")
-        for line in _schemata(fields):
-            _write(self.joined[0], "schemata", f"{line}\n")
+            raise ContainerError(f"{_FIELD}: {self.joined[0]} was not made for this container")
+        self.write_schemata(_schemata(fields))
 
-    def remove(self) -> None:
-        """Remove what was made, and nobody else is in. Raises OSError."""
+    def remove(self, dead: int) -> None:
+        """Remove what was made, and nobody but a dead process is in. Raises OSError."""
         for group in reversed(self.made):
             try:
                 with open(f"{group}/tasks", encoding="ascii") as tasks:
-                    used = tasks.read()
-                if not used.strip():
+                    others = set(tasks.read().split()) - {f"{dead}"}
+                if not others:
                     os.rmdir(group)
             except FileNotFoundError:
                 continue
+
+    def make(self, group: str, announce: Callable[[Groups], None]) -> Groups:
+        """Return the groups with one more, which is made. Raises ContainerError."""
+        if os.path.isdir(group):
+            raise ContainerError(f"{_FIELD}: {group} is there already")
+        found = self.replace(joined=(*self.joined, group), made=(*self.made, group))
+        announce(found)
+        try:
+            os.mkdir(group)
+        except OSError as error:
+            raise self._refused(group, error) from None
+        return found
+
+    def write_schemata(self, lines: list[str]) -> None:
+        """Change what the outer group may use. Raises ContainerError."""
+        for line in lines:
+            self._write(f"{self.joined[0]}/schemata", line)
+
+    def _write(self, path: str, line: str) -> None:
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+            try:
+                os.write(fd, f"{line}\n".encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise self._refused(f"{path}: {line}", error) from None
+
+    def _refused(self, what: str, error: OSError) -> ContainerError:
+        """Return the error, with what the kernel says of its last command."""
+        why = _read(f"{self.mount}/info/last_cmd_status").strip()
+        said = f" ({why})" if why and why != "ok" else ""
+        return ContainerError(f"{_FIELD}: {what}: {os.strerror(error.errno or 0)}{said}")
 
 
 def find_mount() -> str:
@@ -81,12 +115,11 @@ def find_mount() -> str:
 
 
 def prepare(
-    mount: str, fields: Mapping[str, Any], container: str, announce: Callable[[Groups], None]
+    fields: Mapping[str, Any], container: str, announce: Callable[[Groups], None]
 ) -> Groups:
-    """Make or check the groups of a container.
+    """Make the groups of a container, or check one that is there.
 
     Args:
-        mount: Where resctrl is mounted.
         fields: The object `linux.intelRdt`.
         container: The id.
         announce: Called with what is about to be made, before it is.
@@ -94,61 +127,48 @@ def prepare(
     Raises:
         ConfigError: The group is there, and has other schemata; or is not, and none are given.
         ContainerError: The kernel refuses them.
-        UnsupportedError: There is no resctrl, or what is asked for is not monitored.
+        UnsupportedError: There is no resctrl, or it does not monitor what is asked for.
     """
+    mount = find_mount()
     if not mount:
         raise UnsupportedError(
             errno.EOPNOTSUPP,
             f"{_FIELD}: resctrl is not mounted: mount -t resctrl resctrl /sys/fs/resctrl, which "
-            "needs a processor with RDT or a like; or leave it out",
+            "needs CPU support (Intel RDT, AMD QoS); or leave it out",
         )
-    _check_monitored(mount, fields)
+    _check_events(mount, fields)
     name = fields.get("closID", "")
-    group = os.path.join(mount, name.strip("/") if name else container).rstrip("/")
+    group = f"{mount}/{name or container}".rstrip("/")
     lines = _schemata(fields)
-    found = Groups(joined=(group,))
     if os.path.isdir(group):
         _compare(group, lines)
+        found = Groups(mount=mount, joined=(group,))
     elif name and not lines:
         raise ConfigError(f"{_FIELD}.closID: there is no {group}, and no schemata to make it with")
     else:
-        found = _make(found, group, announce)
-        for line in lines:
-            _write(group, "schemata", f"{line}\n")
+        found = Groups(mount=mount).make(group, announce)
+        found.write_schemata(lines)
     if fields.get("enableMonitoring"):
-        inner = f"{group}/mon_groups/{container}"
-        found = _make(found.replace(joined=(group, inner)), inner, announce)
-    return found
-
-
-def _make(found: Groups, group: str, announce: Callable[[Groups], None]) -> Groups:
-    found = found.replace(made=(*found.made, group))
-    if os.path.isdir(group):
-        raise ContainerError(f"{_FIELD}: {group} is another container's")
-    announce(found)
-    try:
-        os.mkdir(group)
-    except OSError as error:
-        raise _refused(group, error) from None
+        found = found.make(f"{group}/mon_groups/{container}", announce)
     return found
 
 
 def _schemata(fields: Mapping[str, Any]) -> list[str]:
     """Return the lines for the file of that name, of which later ones win."""
-    cache = fields.get("l3CacheSchema", "").split("\n")
+    lines = fields.get("l3CacheSchema", "").split("\n")
     bandwidth = fields.get("memBwSchema", "")
     if bandwidth:
-        cache = [line for line in cache if not line.startswith("MB:")]
-    return [line for line in (*cache, bandwidth, *fields.get("schemata", ())) if line]
+        lines = [line for line in lines if not line.startswith("MB:")]
+    return [line for line in (*lines, bandwidth, *fields.get("schemata", ())) if line]
 
 
 def _compare(group: str, lines: list[str]) -> None:
     """Check that a group has the schemata that are asked for. Raises ConfigError."""
-    there = _domains(_read(group, "schemata").splitlines()) if lines else {}
+    there = _domains(_read(f"{group}/schemata").splitlines()) if lines else {}
     for domain, value in _domains(lines).items():
         if there.get(domain) != value:
             raise ConfigError(
-                f"{_FIELD}.closID: {group} is there, with other schemata than {'; '.join(lines)}"
+                f"{_FIELD}: {group} is there, with other schemata than {'; '.join(lines)}"
             )
 
 
@@ -167,35 +187,19 @@ def _domains(lines: list[str]) -> dict[tuple[str, str], int | str]:
     return found
 
 
-def _check_monitored(mount: str, fields: Mapping[str, Any]) -> None:
+def _check_events(mount: str, fields: Mapping[str, Any]) -> None:
+    """Check that what is to be counted is counted; it is then, for every group."""
+    there = set(_read(f"{mount}/info/L3_MON/mon_features").split())
     for name, events in _EVENTS.items():
-        if fields.get(name) and not set(events) & set(_read(mount, "info/L3_MON/mon_features").split()):
+        if fields.get(name) and not events & there:
             raise UnsupportedError(
-                errno.EOPNOTSUPP, f"{_FIELD}.{name}: no {events[0]} in {mount}/info/L3_MON"
+                errno.EOPNOTSUPP, f"{_FIELD}.{name}: {mount}/info/L3_MON has no such event"
             )
 
 
-def _read(directory: str, name: str) -> str:
+def _read(path: str) -> str:
     try:
-        with open(f"{directory}/{name}", encoding="ascii") as file:
+        with open(path, encoding="ascii") as file:
             return file.read()
     except OSError:  # what the processor does not have is absent
         return ""
-
-
-def _write(group: str, name: str, text: str) -> None:
-    try:
-        fd = os.open(f"{group}/{name}", os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise _refused(f"{group}/{name}: {text.strip()}", error) from None
-
-
-def _refused(what: str, error: OSError) -> ContainerError:
-    """Return the error, with what the kernel says of its last command."""
-    why = _read(find_mount(), "info/last_cmd_status").strip()
-    said = f" ({why})" if why and why != "ok" else ""
-    return ContainerError(f"{_FIELD}: {what}: {os.strerror(error.errno or 0)}{said}")

@@ -38,6 +38,11 @@ _FIELDS = (
     ("pids-limit", "pids.limit", "N", "bound of processes; -1 is none"),
     ("blkio-weight", "blockIO.weight", "N", "weight of block I/O"),
 )
+# The same of `linux.intelRdt`.
+_RDT_FIELDS = (
+    ("l3-cache-schema", "l3CacheSchema", "SCHEMA", "share of L3 caches, such as L3:0=ff;1=f"),
+    ("mem-bw-schema", "memBwSchema", "SCHEMA", "memory bandwidth, such as MB:0=50;1=70"),
+)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -52,6 +57,8 @@ def _update(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
             group, _, name = field.partition(".")
             document.setdefault(group, {})[name] = _value(given[option], kind, option)
     container.update(parse_resources(document))
+    if rdt := {field: given[option] for option, field, *_ in _RDT_FIELDS if option in given}:
+        container.update_rdt(rdt)
     return 0
 
 
@@ -88,7 +95,7 @@ COMMANDS = {
                 value="FILE",
                 text="linux.resources as JSON, - for standard input; other options are ignored",
             ),
-            *(Option(name=name, value=kind, text=text) for name, _, kind, text in _FIELDS),
+            *(Option(name=name, value=kind, text=text) for name, _, kind, text in (*_FIELDS, *_RDT_FIELDS)),
         ),
     )
 }
