@@ -95,7 +95,10 @@ COMMANDS = {
                 value="FILE",
                 text="linux.resources as JSON, - for standard input; other options are ignored",
             ),
-            *(Option(name=name, value=kind, text=text) for name, _, kind, text in (*_FIELDS, *_RDT_FIELDS)),
+            *(
+                Option(name=name, value=kind, text=text)
+                for name, _, kind, text in (*_FIELDS, *_RDT_FIELDS)
+            ),
         ),
     )
 }

@@ -85,7 +85,7 @@ _OVERLAY = [
 ]
 _CONTAINER = [
     Op(OpKind.ROOT_BIND, source=b"/root", flags=_native.OP_RECURSIVE),
-    Op(OpKind.MOUNT, "/dev", b'tmpfs\0context="r:t,c"', _native.OP_INHERIT_MODE, type="tmpfs", attr=2),
+    Op(OpKind.MOUNT, "/dev", b'tmpfs\0a="b,c"', _native.OP_INHERIT_MODE, type="tmpfs", attr=2),
     Op(OpKind.MOUNT, "/c", b"tmpfs\0", _native.OP_COPY_UP, type="tmpfs"),
     Op(OpKind.BIND, "/b", fd=0, attr=1, attr_clear=2, tree_attr=4, propagation=(1 << 18, 1 << 19)),
     Op(OpKind.LABEL, "/dev/mqueue", b"u:r:t:s0:c1,c2"),

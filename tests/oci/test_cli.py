@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from _features import missing
 from _oci_command import PROGRAM
 from pycontain import __version__
 from pycontain._oci._bundle import Bundle
@@ -361,17 +362,20 @@ def test_features(runtime: Runtime) -> None:
     assert len(linux["capabilities"]) == last + 1
     assert {"ro", "rro", "rbind", "tmpcopyup", "idmap", "rslave"} <= set(found["mountOptions"])
     assert "SCMP_ACT_NOTIFY" in linux["seccomp"]["actions"]
+    for name in ("apparmor", "selinux"):
+        assert linux[name] == {"enabled": True}  # of the runtime alone
+        here = str(not missing(name)).lower()
+        assert found["annotations"][f"pycontain.host.{name}"] == here
 
 
-@pytest.mark.parametrize("name", ["intelRdt", "memoryPolicy"])
-def test_what_is_no_feature_is_refused(runtime: Runtime, name: str) -> None:
+def test_what_is_no_feature_is_refused(runtime: Runtime) -> None:
     features = json.loads(runtime.ok("features"))
-    assert features["linux"][name] == {"enabled": False}
-    bundle = runtime.bundle("true", **{f"linux__{name}": {"eth0": {}}})
+    assert features["linux"]["memoryPolicy"] == {"enabled": False}
+    bundle = runtime.bundle("true", linux__memoryPolicy={})
     done = runtime.call("run", "-b", bundle, "x")
     assert done.returncode == 1
     told = done.stderr.splitlines()[-1]  # behind warnings, of an ordinary user
-    assert told.startswith(f"pycontain-runtime: linux.{name}: ")
+    assert told.startswith("pycontain-runtime: linux.memoryPolicy: ")
 
 
 # Life --------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pycontain import _capabilities
-from pycontain.errors import ConfigError, ContainerError, SpawnError, UnsupportedError
+from pycontain.errors import ConfigError, ContainerError, SpawnError
 
 if TYPE_CHECKING:
     from _containers import Containers, Edit
@@ -174,29 +174,6 @@ def test_the_execution_domain(containers: Containers) -> None:
         config["linux"]["personality"] = {"domain": "LINUX32"}
 
     assert containers.sh("uname -m", edit).strip() == "i686"
-
-
-def test_what_is_not_done_is_said(containers: Containers) -> None:
-    def cache(config: dict[str, Any]) -> None:
-        config["linux"]["intelRdt"] = {"closID": "guaranteed"}
-
-    def label(config: dict[str, Any]) -> None:
-        config["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0"
-
-    for name, edit in (("intelRdt", cache), ("mountLabel", label)):
-        with pytest.raises(UnsupportedError, match=f"linux.{name}: "):
-            containers.create(containers.bundle("true", edit=edit))
-
-
-@pytest.mark.parametrize(
-    "field, name", [("apparmorProfile", "AppArmor"), ("selinuxLabel", "SELinux")]
-)
-def test_a_label_without_its_module(containers: Containers, field: str, name: str) -> None:
-    there = {"AppArmor": "/sys/module/apparmor/parameters/enabled", "SELinux": "/sys/fs/selinux"}
-    if Path(there[name]).exists():
-        pytest.skip(f"this kernel has {name}")
-    with pytest.raises(UnsupportedError, match=rf"process.{field}: this kernel has no {name}"):
-        containers.create(containers.bundle("true", edit=process(**{field: "x"})))
 
 
 def test_descriptors_are_the_standard_ones(containers: Containers) -> None:
