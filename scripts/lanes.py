@@ -202,7 +202,7 @@ LANES = {
         caller="root",
         has=frozenset({"apparmor"}),
         machine="bare",
-        lacks=MACHINE_LACKS,
+        lacks=MACHINE_LACKS | {"no_apparmor"},
         paths=KERNEL_FACING,
     ),
     "vm-user": Lane(
@@ -217,7 +217,7 @@ LANES = {
         caller="root",
         has=frozenset({"selinux"}),
         machine="selinux",
-        lacks=MACHINE_LACKS,
+        lacks=MACHINE_LACKS | {"no_selinux"},
         paths=("tests/oci/test_labels.py",),
     ),
     "vm-systemd": Lane(

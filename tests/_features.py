@@ -247,6 +247,10 @@ def _selinux() -> str:
     return "" if Path("/sys/fs/selinux/load").exists() else "this kernel uses no SELinux"
 
 
+def _resctrl() -> bool:
+    return " - resctrl " in Path("/proc/self/mountinfo").read_text()
+
+
 def _tool(name: str) -> str:
     return "" if shutil.which(name) else f"no {name}"
 
@@ -323,10 +327,13 @@ PROBES: dict[str, Callable[[], str]] = {
     "systemd": lambda: _root() or _systemd(),
     "systemd_user": lambda: _user() or _systemd(),
     "systemd_outside": lambda: _root() or _systemd_outside(),
-    # security modules that enforce something, and what loads that
-    "apparmor": lambda: _apparmor() or _tool("apparmor_parser"),
-    "selinux": lambda: _selinux() or _tool("secilc"),
+    # security modules that the kernel uses
+    "apparmor": _apparmor,
+    "no_apparmor": lambda: "" if _apparmor() else "this kernel uses AppArmor",
+    "selinux": _selinux,
+    "no_selinux": lambda: "" if _selinux() else "this kernel uses SELinux",
     # the machine
+    "no_resctrl": lambda: "resctrl is mounted" if _resctrl() else "",
     "processors_2": lambda: "" if len(os.sched_getaffinity(0)) > 1 else "one processor only",
     "memory_4g": _memory_4g,
     "overlay": _overlay,
@@ -345,6 +352,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "cppcheck": lambda: _tool("cppcheck"),
     "faults": _faults,
     "native": _native,
+    "apparmor_parser": lambda: _tool("/usr/sbin/apparmor_parser"),
     "buildah": lambda: _tool("buildah"),
     "busybox": lambda: _tool("busybox"),
     "gcc": lambda: _tool("gcc"),
@@ -359,6 +367,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "umoci": lambda: _tool("umoci"),
     "openssl": lambda: _tool("openssl"),
     "docker_registry": lambda: _tool("docker-registry"),
+    "secilc": lambda: _tool("secilc"),
     "skopeo": lambda: _tool("skopeo"),
     "libseccomp": lambda: _library("seccomp"),
     "crun": lambda: _tool("crun"),

@@ -181,7 +181,7 @@ enum nsb_op_kind {
 	NSB_OP_MQUEUE,  /* target */
 	NSB_OP_BINFMT,  /* source is an entry for the sandbox's own binfmt_misc, which is mounted on
 			     target; something else is to cover it */
-	NSB_OP_MASK,    /* target, absent is fine; further options of an empty directory in source */
+	NSB_OP_MASK, /* target, absent is fine; further options of an empty directory in source */
 	NSB_OP_READ_ONLY, /* target made read-only, recursively; absent is fine; target "" is the
 			     root, alone */
 	NSB_OP_SYSCTL,    /* target below /proc, source is the text to write */

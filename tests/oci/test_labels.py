@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from _features import missing
 from pycontain.errors import ConfigError, SpawnError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from _containers import Containers, Edit
 
 SELINUX = Path("/sys/fs/selinux")
+KEYCTL, KEYCTL_GET_SECURITY = 250, 17
 PROCESS = "u:r:inside_t:s0:c1,c2"
 FILES = "u:object_r:inside_file_t:s0:c1,c2"
 # Processes inside may add names only to directories that are labelled as theirs. What a policy does
@@ -65,6 +66,7 @@ profile pycontain-test flags=(attach_disconnected) {
   deny /secret r,
 }
 """
+PARSER = "/usr/sbin/apparmor_parser"
 MQUEUE = {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid"]}
 
 
@@ -88,9 +90,9 @@ def apparmor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Load a profile; return its name."""
     path = tmp_path_factory.mktemp("profile") / "profile"
     path.write_text(PROFILE)
-    subprocess.run(["apparmor_parser", "--skip-cache", "--replace", path], check=True)
+    subprocess.run([PARSER, "--skip-cache", "--replace", path], check=True)
     yield "pycontain-test"
-    subprocess.run(["apparmor_parser", "--remove", path], check=True)
+    subprocess.run([PARSER, "--remove", path], check=True)
 
 
 def labelled(config: dict[str, Any]) -> None:
@@ -104,14 +106,15 @@ def labelled(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "field, name",
     [
-        ("process.apparmorProfile", "AppArmor"),
-        ("process.selinuxLabel", "SELinux"),
-        ("linux.mountLabel", "SELinux"),
+        pytest.param(field, name, marks=pytest.mark.requires(f"no_{name.lower()}"))
+        for field, name in (
+            ("process.apparmorProfile", "AppArmor"),
+            ("process.selinuxLabel", "SELinux"),
+            ("linux.mountLabel", "SELinux"),
+        )
     ],
 )
 def test_a_label_without_its_module(containers: Containers, field: str, name: str) -> None:
-    if not missing(name.lower()):
-        pytest.skip(f"this kernel has {name}")
     with pytest.raises(UnsupportedError, match=rf"^.*{field}: this kernel has no {name}"):
         containers.create(containers.bundle("true", edit=labels(field, "x")))
     assert nothing_is_left(containers)
@@ -132,7 +135,7 @@ def nothing_is_left(containers: Containers) -> bool:
     return not os.listdir(containers.state)
 
 
-@pytest.mark.requires("root", "selinux")
+@pytest.mark.requires("root", "selinux", "secilc")
 @pytest.mark.usefixtures("selinux")
 class TestSELinux:
     """A policy of our own is loaded and enforced."""
@@ -159,6 +162,14 @@ class TestSELinux:
         (shared,) = (row for row in mounts if row.split()[4] == "/dev/shm")
         assert f'context="{FILES}"' in shared or f"context={FILES}" in shared
 
+    def test_its_keyring_has_the_label_of_the_process(self, containers: Containers) -> None:
+        container = containers.start("sleep", "1000", edit=labelled)
+        keys = Path("/proc/keys").read_text().splitlines()
+        serial = next(int(row.split()[0], 16) for row in keys if f"_ses.{container.id}:" in row)
+        label = ctypes.create_string_buffer(256)
+        ctypes.CDLL(None).syscall(KEYCTL, KEYCTL_GET_SECURITY, serial, label, len(label))
+        assert label.value.decode() == PROCESS
+
     def test_the_policy_is_in_force(self, containers: Containers) -> None:
         script = "touch /dev/shm/x && echo made; touch /x 2>&1"
         outcome = containers.run("sh", "-c", script, edit=labelled)
@@ -183,7 +194,7 @@ class TestSELinux:
         assert nothing_is_left(containers)
 
 
-@pytest.mark.requires("root", "apparmor")
+@pytest.mark.requires("root", "apparmor", "apparmor_parser")
 class TestAppArmor:
     """A profile of our own is loaded."""
 

@@ -239,9 +239,8 @@ def test_the_lines_of_schemata(
     assert written == lines
 
 
+@pytest.mark.requires("no_resctrl")
 def test_without_resctrl(containers: Containers) -> None:
-    if _resctrl.find_mount():
-        pytest.skip("this machine has resctrl")
     with pytest.raises(UnsupportedError, match=r"linux.intelRdt: .*: mount -t resctrl"):
         containers.create(containers.bundle("true", edit=rdt()))
     assert os.listdir(containers.state) == []
