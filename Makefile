@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 KERNEL ?= 6.1
-ROLES ?= root user systemd session
+ROLES ?= root user selinux systemd session
 KIND ?= bare
 export PYTHON VENV
 
@@ -69,7 +69,7 @@ fuzz: ## PID 1's program, parsers, the seccomp compiler: ten minutes, or FUZZ_SE
 	@PYTHONPATH=tests $(BIN)/python scripts/fuzz.py $(ARGS)
 
 .PHONY: test-vm
-test-vm: ## lanes: cgroup v2 alone, in machines; KERNEL=6.12 ROLES="root user systemd session"
+test-vm: ## lanes: cgroup v2 alone, in machines; KERNEL=6.12 ROLES="root user selinux systemd session"
 	@$(SETUP) test vm
 	@$(LANES) --kernel $(KERNEL) $(ROLES:%=vm-%) $(if $(ARGS),-- $(ARGS))
 

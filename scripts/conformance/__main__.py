@@ -28,7 +28,7 @@ ROWS = FOLDER / "rows.json"
 MACHINES = ("here", "v2")
 OURS = Path(sys.executable).with_name(report.OURS)
 # Another hierarchy is what differs there, and programs start ten times as slowly.
-AREAS_OF_V2 = ("cgroups",)
+AREAS_OF_V2 = ("cgroups", "exec")
 # On a hybrid machine crun refuses to run beside a v2 hierarchy that has controllers.
 HIDE_V2 = "umount -l /sys/fs/cgroup/unified 2>/dev/null; exec "
 

@@ -38,6 +38,10 @@ def _submounts() -> str:
     return "" if below else "no mounts below /sys/fs/cgroup"
 
 
+def _mounted(kind: str) -> str:
+    return kind if f" - {kind} " in Path("/proc/self/mountinfo").read_text() else ""
+
+
 def _disk() -> str:
     return "" if Path("/sys/dev/block/254:0").exists() else "no disk 254:0"
 
@@ -54,6 +58,8 @@ NEEDS: dict[str, Callable[[], str]] = {
     "submounts": _submounts,
     "mount_setattr": lambda: _linux(5, 12),
     "idmap": lambda: _linux(5, 12),
+    "no_resctrl": lambda: _mounted("resctrl"),
+    "no_selinux": lambda: "SELinux" if Path("/sys/fs/selinux/enforce").exists() else "",
     "no_apparmor": lambda: "AppArmor" if Path("/sys/kernel/security/apparmor").exists() else "",
 }
 

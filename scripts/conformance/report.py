@@ -18,7 +18,7 @@ a change of a configuration and what must be seen of it, in the container or aro
 of a container's life. The same is asked of Debian's crun and runc: a check that these pass is
 right, and a feature that they do not know is newer than they are. `here` is the machine that made
 this page; `v2` is Debian's kernel in an emulated machine with cgroup v2 alone, where control groups
-are checked.
+and `exec` are checked.
 
 `+` passes, `-` cannot be tried on that machine, and a number stands for what was seen instead.
 """

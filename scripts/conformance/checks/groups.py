@@ -251,6 +251,13 @@ CHECKS = (
         _LOOP,
         "made\n1",
     ),
+    _check(
+        name="intelRdt without resctrl is refused",
+        change={"linux.intelRdt": {"l3CacheSchema": "L3:0=f"}},
+        run="echo RAN",
+        refused=True,
+        needs=("no_resctrl",),
+    ),
     _check(name="update by options", life=_update),
     _check(name="update by a document", life=_update_document),
     _check(

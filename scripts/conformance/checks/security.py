@@ -178,6 +178,20 @@ CHECKS = (
         needs=("no_apparmor",),
     ),
     _check(
+        name="an SELinux label without SELinux is refused",
+        change={"process.selinuxLabel": "u:r:t:s0"},
+        run="echo RAN",
+        refused=True,
+        needs=("no_selinux",),
+    ),
+    _check(
+        name="mountLabel without SELinux is refused",
+        change={"linux.mountLabel": "u:object_r:t:s0"},
+        run="echo RAN",
+        refused=True,
+        needs=("no_selinux",),
+    ),
+    _check(
         name="the caller's session keyring is not the container's",
         run="probe keyring",
         sees=re.compile(r"_ses\S*|none"),
