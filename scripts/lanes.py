@@ -198,7 +198,7 @@ LANES = {
         paths=("tests/analysis",),
     ),
     "vm-root": Lane(
-        summary="root, cgroup v2 alone, AppArmor",
+        summary="root, cgroup v2 alone",
         caller="root",
         has=frozenset({"apparmor"}),
         machine="bare",
