@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from _containers import Containers, Edit
 
+pytestmark = pytest.mark.requires("busybox")
+
 SELINUX = Path("/sys/fs/selinux")
 KEYCTL, KEYCTL_GET_SECURITY = 250, 17
 PROCESS = "u:r:inside_t:s0:c1,c2"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from _containers import Containers, Edit
     from _oci_command import Runtime
 
+pytestmark = pytest.mark.requires("busybox")
+
 SCHEMATA = "    MB:0= 50;1=100\n    L3:0=00f;1=fff\n"
 WHY = "mask f7 has non-consecutive 1-bits"
 make_directory, remove_directory = os.mkdir, os.rmdir
