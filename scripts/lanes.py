@@ -73,8 +73,8 @@ LACKS["userns"] = LACKS["user"] - {"userns_root"} | {"user"}
 LACKS["delegate"] = LACKS["root"] - {"user"} | {"root", "idmap", "erofs"}
 LACKS["session"] = LACKS["delegate"]
 
-# Small, emulated, alone, and of any age.
-MACHINE_LACKS = frozenset({"memory_4g", "real_cpu", "route", "tmpfs_binds"})
+# Small, emulated, alone, of any age, and with AppArmor.
+MACHINE_LACKS = frozenset({"memory_4g", "no_apparmor", "real_cpu", "route", "tmpfs_binds"})
 
 # What another caller, clone or kernel can change; the rest runs as root and as an ordinary user.
 CALLER = tuple(
@@ -202,7 +202,7 @@ LANES = {
         caller="root",
         has=frozenset({"apparmor"}),
         machine="bare",
-        lacks=MACHINE_LACKS | {"no_apparmor"},
+        lacks=MACHINE_LACKS,
         paths=KERNEL_FACING,
     ),
     "vm-user": Lane(
@@ -215,7 +215,7 @@ LANES = {
     "vm-selinux": Lane(
         summary="root, SELinux",
         caller="root",
-        has=frozenset({"selinux"}),
+        has=frozenset({"selinux", "no_apparmor"}),
         machine="selinux",
         lacks=MACHINE_LACKS | {"no_selinux"},
         paths=("tests/oci/test_labels.py",),
