@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from ._cgroups import Cgroup, Plan
     from ._channel import Channel
     from ._child import ExecProcess
-    from ._create import Creation, Streams
+    from ._create import Creation
     from ._init import Init
     from ._notify import Notifications
     from ._resctrl import Groups
+    from ._spawn import Streams
     from ._spec import Config, Hook, Process, Resources
 
 _DEATH_SECONDS = 10.0
@@ -123,8 +124,8 @@ class Container:
         """
         from ._bundle import Bundle  # noqa: PLC0415
         from ._cgroups import plan_groups  # noqa: PLC0415
-        from ._create import Streams  # noqa: PLC0415
         from ._lower import find_rootfs  # noqa: PLC0415
+        from ._spawn import Streams  # noqa: PLC0415
 
         if not isinstance(bundle, Bundle):
             bundle = Bundle(bundle)
@@ -211,8 +212,9 @@ class Container:
         self, config: Config, record: Record, cgroup: Cgroup, streams: Streams, pid_file: str | None
     ) -> None:
         from ._child import ExecProcess  # noqa: PLC0415
-        from ._create import Creation, listen  # noqa: PLC0415
+        from ._create import Creation  # noqa: PLC0415
         from ._filter import find_filter  # noqa: PLC0415
+        from ._spawn import listen  # noqa: PLC0415
 
         creation = Creation(
             config,
@@ -263,7 +265,7 @@ class Container:
         self._made = record.replace(pid=init.pid, pid_start=start)
         self._entry.write(self._made)
         if master >= 0:
-            from ._create import hand_console  # noqa: PLC0415
+            from ._spawn import hand_console  # noqa: PLC0415
 
             hand_console(creation.streams, master)
         if pid_file:
@@ -619,10 +621,10 @@ class Container:
             ConfigError, SpawnError, UnsupportedError: It cannot be started. Nothing is left.
         """
         from ._child import ExecProcess  # noqa: PLC0415
-        from ._create import Streams  # noqa: PLC0415
         from ._exec import let_exec, start_init  # noqa: PLC0415
         from ._filter import find_filter  # noqa: PLC0415
         from ._namespaces import Joins  # noqa: PLC0415
+        from ._spawn import Streams  # noqa: PLC0415
 
         streams = Streams(
             stdin=stdin,

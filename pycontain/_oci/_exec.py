@@ -10,17 +10,17 @@ from pycontain import _native
 from . import _command
 from ._attributes import set_affinity, set_attributes
 from ._child import write_pid_file
-from ._create import hand_console, spawn
+from ._spawn import hand_console, spawn
 from ._userns import may_set_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._cgroups import Cgroup
-    from ._create import Streams
     from ._filter import Filter
     from ._init import Init
     from ._namespaces import Joins
     from ._resctrl import Groups
+    from ._spawn import Streams
     from ._spec import Config, Process
 
 

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The start of `_init` for a process of a container, and what that process is given."""
+
+from __future__ import annotations
+
+import _socket  # socket imports enum and selectors, which are slow
+import os
+
+from pycontain import _native
+from pycontain.errors import ConfigError, SpawnError
+
+from ._init import Init
+from ._status import SOCKET
+from ._value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._cgroups import Cgroup
+    from ._namespaces import Joins
+
+
+class Streams(Value):
+    """The descriptors that a process gets.
+
+    Attributes:
+        stdin, stdout, stderr: The caller's 0, 1 and 2 if None.
+        preserve_fds: How many after these, from 3 on.
+        listening: How many of a service manager's before those (sd_listen_fds(3)).
+        console_socket: Where the pty goes; "": nowhere.
+    """
+
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+    preserve_fds: int = 0
+    listening: int = 0
+    console_socket: str = ""
+
+    def fds(self, *, terminal: bool) -> dict[int, int]:
+        """Return number inside and descriptor of each.
+
+        Raises:
+            ConfigError: One that is to be preserved is not open.
+        """
+        given = (self.stdin, self.stdout, self.stderr)
+        found = {} if terminal else {n: n if fd is None else fd for n, fd in enumerate(given)}
+        more = range(3, 3 + self.preserve_fds + self.listening)
+        found |= {number: number for number in more}
+        for number, fd in found.items():
+            try:
+                os.fstat(fd)
+            except OSError:
+                raise ConfigError(f"preserve_fds: descriptor {number} is not open") from None
+        return found
+
+
+def listen(directory: int) -> _socket.socket:
+    """Return a listening socket in a directory, through its descriptor: names may be long."""
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_NONBLOCK)
+    try:
+        sock.bind(f"/proc/self/fd/{directory}/{SOCKET}")
+        sock.listen(4)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def spawn(  # noqa: PLR0913 - all that a process of a container is made of
+    *,
+    setup: bytes,
+    command: bytes,
+    command_fds: list[int],
+    cgroup: Cgroup,
+    namespaces: int = 0,
+    userns_fd: int = -1,
+    joins: Joins,
+    trees: tuple[_native.Tree, ...] = (),
+    paths: list[str],
+    program: str,
+) -> Init:
+    """Start `_init`, as our child; where it joins namespaces, through a keeper.
+
+    Raises:
+        SpawnError: A step before its execution failed; nothing is left.
+    """
+    keeper = None
+    if joins.rows:
+        from pycontain._keeper import Keeper  # noqa: PLC0415 - only where namespaces are joined
+
+        if userns_fd >= 0:
+            joins.add_fd(userns_fd, "user")
+            userns_fd = -1
+        keeper = Keeper()
+    try:
+        pid1 = _native.spawn(
+            namespaces=namespaces,
+            flags=_native.spawn_flags(),
+            userns_fd=userns_fd,
+            cgroup_fd=-1 if cgroup.cgroup_fd is None else cgroup.cgroup_fd,
+            tasks_fds=(),
+            trees=_native.Trees(trees),
+            setup=setup,
+            command=command,
+            command_fds=command_fds,
+            keeper_fd=-1 if keeper is None else keeper.fileno(),
+            joins=joins.rows,
+        )
+    except _native.NativeError as error:
+        step, number, index = error.failure
+        of_a_tree = step in ("OPEN_TREE", "IDMAP") and index < len(trees)
+        path = trees[index].path if of_a_tree else None
+        raise SpawnError(step, number, os.strerror(number), path) from None
+    finally:
+        if keeper is not None:
+            keeper.close()
+    return Init(pid1, paths, program)
+
+
+def hand_console(streams: Streams, master: int) -> None:
+    """Send a pty to the console socket, and close it. Raises ContainerError."""
+    try:
+        if streams.console_socket:
+            from ._console import send_console  # noqa: PLC0415 - few have a terminal
+
+            send_console(streams.console_socket, master)
+    finally:
+        os.close(master)
