@@ -225,7 +225,7 @@ static long make_components(int root_fd, char *path, const struct making *making
 {
 	const char *rest = path;
 	char prefix[PATH_SIZE], name[256];
-	char *end = prefix, *before = prefix;
+	char *end = prefix, *before;
 	long fd = sys_openat(root_fd, ".", O_PATH_ | O_DIRECTORY_ | O_CLOEXEC_, 0);
 
 	*end = '\0';
@@ -262,6 +262,7 @@ static long make_path(int root_fd, const char *path, const struct making *making
 	char whole[PATH_SIZE];
 	long fd = -E_NOLINK;
 
+	*whole = '\0';
 	if (!text_append(whole, whole + sizeof whole, path))
 		return -E_NAMETOOLONG;
 	for (int links = 0; fd == -E_NOLINK; links++) {
@@ -355,6 +356,7 @@ static long make_file(int root_fd, const char *path, const struct making *making
 	char whole[PATH_SIZE];
 	long file = -E_NOLINK;
 
+	*whole = '\0';
 	if (!text_append(whole, whole + sizeof whole, path))
 		return -E_NAMETOOLONG;
 	for (int links = 0; file == -E_NOLINK; links++) {
