@@ -1,31 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """An image's way to a root: pulled from a registry on loopback and unpacked, by each in its way.
 
-The image is Debian with Python, one layer, gzip. All directories are new, and nothing is removed
-before the end: an ext4 without a journal does not use inodes again that were freed lately, and
-looks for others for a long time.
+The image is Debian with Python, one layer, gzip.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import random
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from _docker_registry import run as run_registry
 from benchmarks.measure import Samples
+from benchmarks.programs import KEPT, Case, Place, interleave, program
 
-KEPT = Path(__file__).resolve().parents[1] / "build/bench"
-TURNS = 3  # each takes some 3 GB
-PROLOGUE = "import io, os, sys, time\nfrom pathlib import Path\n"
-EPILOGUE = "print(time.perf_counter() - start)\n"
 # In a program of ours: its interpreter has started, and has imported what it needs.
 PULL = """
 os.environ |= {"PYCONTAIN_STORE": sys.argv[3], "PYCONTAIN_LAYERS": sys.argv[4]}
@@ -64,25 +55,6 @@ with Indexing(index.fileno()) as indexing:
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """What a case is given: the image's name on the registry, a file, and a new directory."""
-
-    name: str
-    file: Path
-    folder: Path
-
-
-Case = Callable[[Place], list[list[str]]]
-
-
-def program(source: str, *arguments: str) -> Case:
-    """Return a case that is a program of ours, which says itself how long it took."""
-    text = PROLOGUE + source + EPILOGUE
-    start = [sys.executable, "-c", text]
-    return lambda place: [[*start, place.name, str(place.file), str(place.folder), *arguments]]
-
-
 def _skopeo_umoci(place: Place) -> list[list[str]]:
     layout = f"{place.folder}/layout:x"
     copy = ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{place.name}"]
@@ -119,46 +91,6 @@ UNPACKS: dict[str, Case] = {
 }
 
 
-def _once(commands: list[list[str]]) -> tuple[float, float]:
-    """Return how many seconds it took, and the largest set of one process in MB."""
-    largest, start, told = 0, time.perf_counter(), None
-    for command in commands:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            output, errors = process.stdout.read(), process.stderr.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError(errors.decode(errors="replace").strip().splitlines()[-1])
-        largest = max(largest, usage.ru_maxrss)
-        if command[0] == sys.executable and command[1] == "-c":
-            told = float(output)
-    return time.perf_counter() - start if told is None else told, largest / 1024
-
-
-def _interleave(cases: dict[str, Case], name: str, file: Path, work: Path) -> dict[str, Samples]:
-    results = {case: Samples() for case in cases}
-    order = random.Random(3)
-    for turn in range(TURNS):
-        for case in order.sample(list(cases), len(cases)):
-            samples = results[case]
-            if samples.failure:
-                continue
-            folder = work / f"{turn}{list(cases).index(case)}"  # podman wants short paths
-            folder.mkdir(parents=True)
-            try:
-                seconds, rss = _once(cases[case](Place(name=name, file=file, folder=folder)))
-            except (OSError, RuntimeError) as error:
-                samples.failure = str(error)
-                continue
-            samples.seconds.append(seconds)
-            samples.extra["rss_mb"] = max(rss, samples.extra.get("rss_mb", 0.0))
-    for samples in results.values():
-        samples.extra["turns"] = list(samples.seconds)
-    return results
-
-
 @functools.cache
 def archive() -> Path:
     """Return the archive of Debian with Python, made once."""
@@ -173,19 +105,29 @@ def archive() -> Path:
     return path
 
 
+def layout(folder: Path) -> str:
+    """Make an OCI layout with the image; return what tools call it."""
+    image = f"{folder}/layout:x"
+    _must("umoci", "init", "--layout", f"{folder}/layout")
+    _must("umoci", "new", "--image", image)
+    _must("umoci", "raw", "add-layer", "--image", image, str(archive()))
+    return image
+
+
+def _must(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
 @contextlib.contextmanager
 def pushed(folder: Path) -> Iterator[tuple[str, Path]]:
     """Run a registry with the image; yield its name there, and the file of its layer."""
-    layout = folder / "layout"
-    umoci = functools.partial(subprocess.run, check=True, capture_output=True)
-    umoci(["umoci", "init", "--layout", layout])
-    umoci(["umoci", "new", "--image", f"{layout}:x"])
-    umoci(["umoci", "raw", "add-layer", "--image", f"{layout}:x", archive()])
-    layer = max((layout / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    image = layout(folder)
+    blobs = (folder / "layout/blobs/sha256").iterdir()
+    layer = max(blobs, key=lambda path: path.stat().st_size)
     with run_registry(folder / "registry") as address:
         name = f"{address}/bench/python:1"
         copy = ("skopeo", "copy", "-q", "--dest-tls-verify=false")
-        umoci([*copy, f"oci:{layout}:x", f"docker://{name}"])
+        _must(*copy, f"oci:{image}", f"docker://{name}")
         yield name, layer
 
 
@@ -194,9 +136,9 @@ def pull(work: Path) -> dict[str, Samples]:
     folder = work / "pull"
     folder.mkdir()
     with pushed(folder) as (name, layer):
-        return _interleave(PULLS, name, layer, folder)
+        return interleave(PULLS, name, layer, folder)
 
 
 def unpack(work: Path) -> dict[str, Samples]:
     """Unpack the layer, which is not compressed."""
-    return _interleave(UNPACKS, "", archive(), work / "unpack")
+    return interleave(UNPACKS, "", archive(), work / "unpack")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.committing import COMMITS
 from benchmarks.pulling import PULLS, UNPACKS
 from benchmarks.workloads import IMAGE_STARTS
 
@@ -22,6 +23,11 @@ def test_pull(state: Callable[..., None], case: str) -> None:
 @pytest.mark.parametrize("case", UNPACKS)
 def test_unpack(state: Callable[..., None], case: str) -> None:
     state("unpack", case)
+
+
+@pytest.mark.parametrize("case", COMMITS)
+def test_commit(state: Callable[..., None], case: str) -> None:
+    state("commit", case)
 
 
 @pytest.mark.parametrize("case", IMAGE_STARTS)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import filters, pulling
+from benchmarks import committing, filters, pulling
 from benchmarks.measure import (
     RunnerFailedError,
     Samples,
@@ -362,6 +362,7 @@ WORKLOADS: dict[str, Callable[[Site, tuple[str, ...]], dict[str, Samples]]] = {
     "oneshot_image": oneshot_image,
     "pull": lambda site, _: pulling.pull(Path(site.work)),
     "unpack": lambda site, _: pulling.unpack(Path(site.work)),
+    "commit": lambda site, _: committing.commit(Path(site.work)),
     "footprint": footprint,
     "import": imports,
     **{f"filter_{call}": functools.partial(filtered, call=call) for call in filters.CALLS},

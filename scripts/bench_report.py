@@ -47,6 +47,7 @@ TITLES = {
     "oneshot_image": "One-shot from an image that is in the store, and from a root directory",
     "pull": "An image of 216 MB from a registry here, unpacked: nothing is there before",
     "unpack": "Its layer unpacked, not compressed",
+    "commit": "A commit of 2,000 new files, 100 MB, and 1,400 removed, not compressed",
     "footprint": "Living sandboxes",
     "import": "An interpreter that starts, imports and ends",
     "filter_number": "10,000 system calls that the filter allows by their number",
