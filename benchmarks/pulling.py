@@ -44,13 +44,13 @@ with Extraction(target) as extraction:
 INDEX = """
 from pycontain._layers import Indexing
 source = open(sys.argv[2], "rb", buffering=0)
-archive = open(sys.argv[3] + "/layer.tar", "xb", buffering=0)
+archive = open(sys.argv[3] + "/layer.tar", "x+b", buffering=0)
 index = open(sys.argv[3] + "/index", "xb")
 start = time.perf_counter()
-with Indexing(index.fileno()) as indexing:
+with Indexing(index.fileno(), archive.fileno()) as indexing:
     while piece := source.read(1 << 20):
         archive.write(piece)
-        indexing.write(piece)
+        indexing.grown()
     indexing.finish()
 """
 

@@ -201,7 +201,7 @@ def _make(
         if form == "erofs":
             report = _index(build, pieces, fds)
             if report is None:
-                form, pieces = "directory", build.archive()
+                form, pieces = "directory", build.archived()
         if report is None:
             report = _extract(build, pieces, fds)
     try:
@@ -244,13 +244,14 @@ def _index(build: LayerBuild, pieces: Chunks, parents: Sequence[int]) -> LayerRe
     """Keep the archive, and make an index of it; None: that cannot be."""
     with (
         build.index() as index,
-        Indexing(index.fileno(), parents=parents, limits=Limits()) as indexing,
+        build.archive() as archive,
+        Indexing(index.fileno(), archive.fileno(), parents=parents, limits=Limits()) as indexing,
         _blamed_on(pieces),
     ):
         try:
             for piece in pieces:
                 build.append(piece)
-                indexing.write(piece)
+                indexing.grown()
             return indexing.finish()
         except UnindexableError:
             for piece in pieces:

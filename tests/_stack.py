@@ -91,9 +91,9 @@ def index(
         fds = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in parents]
         for fd in fds:
             stack.callback(os.close, fd)
-        indexing = Indexing(out.fileno(), parents=fds, limits=limits, strict=strict)
-        with indexing:
-            indexing.write(archive.read_bytes())
+        with Indexing(
+            out.fileno(), data.fileno(), parents=fds, limits=limits, strict=strict
+        ) as indexing:
             report = indexing.finish()
         with target.open("rb") as done:
             return report, Mount(done.fileno(), data.fileno())

@@ -59,7 +59,7 @@ _FILTER: Final = Filter(
         Rule(
             (
                 *("rt_sigprocmask", "execve", "exit_group", "mmap", "mremap", "munmap", "umask"),
-                *("read", "write", "pwrite64", "lseek", "close", "openat", "openat2", "statx"),
+                *("read", "pread64", "write", "pwrite64", "lseek", "close", "openat", "openat2", "statx"),
                 *("fchown", "fchownat", "fchmod", "fchmodat", "utimensat", "ftruncate", "syncfs"),
                 *("fsetxattr", "fgetxattr", "flistxattr", "fremovexattr"),
                 *("lgetxattr", "llistxattr", "fchdir", "chroot", "getdents64", "readlinkat"),
@@ -254,6 +254,8 @@ class Program:
         limits: Of the archive.
         options: More arguments.
         streams: Its standard input and output, which this closes; None: /dev/null.
+        growth: The end of a pipe, which this closes: the standard input is a file that grows, and
+            what is written there says so.
         read_only: It only reads the directory.
         owner: A living sandbox, whose ids the directory's files have, and in whose own mounts it
             is, so that it is handed over as it is. None: the caller's.
@@ -271,6 +273,7 @@ class Program:
         options: Sequence[str] = (),
         *,
         streams: tuple[int | None, int | None] = (None, None),
+        growth: int | None = None,
         read_only: bool = False,
         owner: Runtime | None = None,
     ) -> None:
@@ -282,6 +285,7 @@ class Program:
         self._report_fd, report_end = os.pipe()
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         fds = tuple(null if fd is None else fd for fd in streams)
+        fourth = () if growth is None else (growth,)
         try:
             given = () if target_fd is None else (target_fd,)
             _check_directories((*given, *lowers.fds))
@@ -302,13 +306,13 @@ class Program:
                     f"squash={int(self._ids.mapping == 'single')}",
                     *options,
                 ],
-                (*fds, null, report_end, *handed),
+                (*fds, null, report_end, *handed, *fourth),
             )
         except BaseException:
             self.close()
             raise
         finally:
-            for fd in {null, report_end, *fds}:
+            for fd in {null, report_end, *fds, *fourth}:
                 os.close(fd)
 
     def _start(self, plan: Plan, argv: list[str], fds: tuple[int, ...]) -> None:

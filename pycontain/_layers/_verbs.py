@@ -22,70 +22,41 @@ from ._records import LayerReport
 class _Reading:
     """An archive on its way into the program. Use it in a `with`: leaving it early kills it."""
 
-    def __init__(
-        self,
-        verb: str,
-        target_fd: int | None,
-        parents: Sequence[int],
-        limits: Limits | None,
-        options: Sequence[str],
-        output: int | None = None,
-    ) -> None:
-        theirs, self._stdin = pipe()
+    def __init__(self, program: Program, pipe_fd: int) -> None:
+        self._program = program
+        self._pipe = pipe_fd
+
+    def _send(self, data: bytes | bytearray | memoryview) -> None:
+        view = memoryview(data).cast("B")
         try:
-            self._program = Program(
-                verb,
-                target_fd,
-                Lowers(parents),
-                limits or Limits(),
-                options,
-                streams=(theirs, output),
-            )
-        except BaseException:
-            os.close(self._stdin)
-            raise
+            while view:
+                view = view[os.write(self._pipe, view) :]
+        except BrokenPipeError:
+            pass  # it ended, and says why
+        else:
+            return
+        self._program.result()
+        raise StoreError(errno.EPIPE, "the archive was not read to its end")
 
-    def fileno(self) -> int:
-        """Return the pipe's end that the archive is written to."""
-        return self._stdin
-
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Write a piece of the uncompressed archive, all of it.
+    def finish(self) -> LayerReport:
+        """End the archive and wait until all is done.
 
         Raises:
             LayerError, UnsafeLayerError, LimitExceededError, StoreError: What is wrong with the
                 archive or with the file system.
         """
-        view = memoryview(data).cast("B")
-        size = len(view)
-        try:
-            while view:
-                view = view[os.write(self._stdin, view) :]
-        except BrokenPipeError:
-            pass  # it ended, and says why
-        else:
-            return size
-        self._program.result()
-        raise StoreError(errno.EPIPE, "the archive was not read to its end")
-
-    def finish(self) -> LayerReport:
-        """End the archive and wait until all is in the directory.
-
-        Raises:
-            LayerError, UnsafeLayerError, LimitExceededError, StoreError: As `write`.
-        """
-        self._close_stdin()
+        self._close_pipe()
         return self._program.result()
 
     def close(self) -> None:
         """Stop, and let go of everything; what was unpacked remains. Idempotent."""
-        self._close_stdin()
+        self._close_pipe()
         self._program.close()
 
-    def _close_stdin(self) -> None:
-        if self._stdin >= 0:
-            os.close(self._stdin)
-        self._stdin = -1
+    def _close_pipe(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+        self._pipe = -1
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -129,7 +100,24 @@ class Extraction(_Reading):
         sync: bool = False,
     ) -> None:
         options = (f"strict={int(strict)}", f"sync={int(sync)}")
-        super().__init__("extract", target_fd, parents, limits, options)
+        with _pipe_into() as (theirs, ours):
+            program = Program(
+                "extract",
+                target_fd,
+                Lowers(parents),
+                limits or Limits(),
+                options,
+                streams=(theirs, None),
+            )
+            super().__init__(program, ours)
+
+    def fileno(self) -> int:
+        """Return the pipe's end that the archive is written to."""
+        return self._pipe
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write a piece of the uncompressed archive, all of it. Raises as `finish`."""
+        self._send(data)
 
 
 class UnindexableError(StoreError):
@@ -140,10 +128,11 @@ class Indexing(_Reading):
     """An archive that an index is made of: with both, EROFS shows what an extraction would make.
 
     It cannot show sparse files, hard links to files of the parents, very large attributes, and more
-    than some 260,000 files.
+    than some 260,000 files. Of the archive, little more than the headers is read.
 
     Args:
         index_fd: An empty file.
+        archive_fd: The file with the uncompressed archive, which may still grow.
         parents, limits, strict: As of an extraction.
 
     Raises:
@@ -153,28 +142,49 @@ class Indexing(_Reading):
     def __init__(
         self,
         index_fd: int,
+        archive_fd: int,
         *,
         parents: Sequence[int] = (),
         limits: Limits | None = None,
         strict: bool = False,
     ) -> None:
-        options = (f"strict={int(strict)}",)
-        super().__init__("index", None, parents, limits, options, os.dup(index_fd))
+        with _pipe_into() as (theirs, ours):
+            program = Program(
+                "index",
+                None,
+                Lowers(parents),
+                limits or Limits(),
+                (f"strict={int(strict)}",),
+                streams=(os.dup(archive_fd), os.dup(index_fd)),
+                growth=theirs,
+            )
+            super().__init__(program, ours)
 
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Let it see a piece of the uncompressed archive.
+    def grown(self) -> None:
+        """Say that there is more of the archive. Raises as `finish`."""
+        with _unindexable():
+            self._send(b"+")
+
+    def finish(self) -> LayerReport:
+        """Say that the archive is whole, and wait for the index.
 
         Raises:
             LayerError, UnsafeLayerError, LimitExceededError: What is wrong with the archive.
             UnindexableError: It can have no index.
         """
         with _unindexable():
-            return super().write(data)
-
-    def finish(self) -> LayerReport:
-        """End the archive and write the index. Raises as `write`."""
-        with _unindexable():
             return super().finish()
+
+
+@contextlib.contextmanager
+def _pipe_into() -> Iterator[tuple[int, int]]:
+    """Give the ends of a pipe away: the first to a program, the second to who writes into it."""
+    theirs, ours = pipe()
+    try:
+        yield theirs, ours
+    except BaseException:
+        os.close(ours)
+        raise
 
 
 @contextlib.contextmanager

@@ -37,9 +37,12 @@ static void write_data(int fd, struct entry *entry)
 		fail("os", err, "truncate");
 }
 
-/* Its length, and in place of the time of access where its data is in the archive. */
+/* Its length, and in place of the time of access where its data is in the archive, and whether it has
+ * extended attributes. */
 static void note_data(int fd, const struct entry *entry, struct attributes *attributes)
 {
+	struct pax_xattr xattr;
+	size_t at = 0;
 	long err;
 
 	if (entry->sparse)
@@ -48,6 +51,7 @@ static void note_data(int fd, const struct entry *entry, struct attributes *attr
 	if (err < 0)
 		fail("os", err, "truncate");
 	attributes->atime = (int64_t)stream_position();
+	attributes->atime_ns = pax_xattr(&at, &xattr);
 }
 
 static void make_file(struct entry *entry, const char *path, struct attributes *attributes)

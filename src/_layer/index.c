@@ -9,8 +9,9 @@
  *     then  inodes; after each its extended attributes, and where its data is
  *
  * Blocks are those of tar: data begins at one. In the tree a regular file has no data but its length,
- * and its time of access, of which EROFS has none, is the position in the archive. A file of several
- * names gets the time KNOWN once it has an inode, whose number is then its time of modification.
+ * and its time of access, of which EROFS has none, is the position in the archive, with a nanosecond
+ * if it has extended attributes. A file of several names gets the time KNOWN once it has an inode,
+ * whose number is then its time of modification.
  */
 #include "layer.h"
 
@@ -221,6 +222,19 @@ static uint32_t add_link(int directory, const char *name, uint64_t *ret_size)
 	return block;
 }
 
+static uint16_t add_xattrs_of(int directory, const char *name)
+{
+	long fd = sys_openat(directory, name, O_RDONLY_ | O_NOFOLLOW_ | O_NONBLOCK_ | O_CLOEXEC_,
+			     0);
+	uint16_t size;
+
+	if (fd < 0)
+		fail("os", fd, "open");
+	size = add_xattrs((int)fd);
+	sys_close((int)fd);
+	return size;
+}
+
 /* Of a name in a directory; of a directory without its contents. */
 static uint64_t add_inode(int directory, const char *name, const struct statx *stat)
 {
@@ -240,15 +254,8 @@ static uint64_t add_inode(int directory, const char *name, const struct statx *s
 	fill(&inodes, NID_UNIT);
 	at = inodes.used;
 	(void)region_add(&inodes, sizeof inode);
-	if (kind == S_REGULAR || kind == S_DIRECTORY) {
-		long fd = sys_openat(directory, name,
-				     O_RDONLY_ | O_NOFOLLOW_ | O_NONBLOCK_ | O_CLOEXEC_, 0);
-
-		if (fd < 0)
-			fail("os", fd, "open");
-		inode.xattrs = add_xattrs((int)fd);
-		sys_close((int)fd);
-	}
+	if (kind == S_DIRECTORY || (kind == S_REGULAR && stat->stx_atime.tv_nsec))
+		inode.xattrs = add_xattrs_of(directory, name);
 	if (kind == S_LINK) {
 		inode.place = add_link(directory, name, &inode.size);
 	} else if (kind == S_REGULAR && stat->stx_size) {

@@ -10,6 +10,7 @@
  *     /lower/N  the layers below it, or links to them, topmost first, read-only
  *     0, 1      tar in, tar, index or changes out
  *     3         records of what was done, or of what is wrong (report.c)
+ *     4         the directory, where it has no path; to make an index, how the input grows (stream.c)
  *
  * It does one thing and ends, so whatever goes wrong ends it at once: fail() does not return.
  */
@@ -26,6 +27,7 @@ enum {
 	OUTPUT_FD = 1,
 	REPORT_FD = 3,
 	TREE_FD = 4,
+	GROWTH_FD = 4, /* index: there is no directory from elsewhere */
 	BLOCK = 512,
 	NAME_SIZE = 256, /* with the NUL; NAME_MAX of every file system */
 	LOWERS_MAX = 512,
@@ -115,6 +117,7 @@ void text_sort(const char **items, size_t n);
 const char *stream_peek(size_t size, size_t *ret_there);     /* size <= BLOCK; NULL: less is left */
 const char *stream_need(size_t size, size_t *ret_there);     /* the same, and it is taken */
 const char *stream_take(uint64_t at_most, size_t *ret_size); /* NULL: the end */
+bool stream_skip(uint64_t size);                             /* false: less is left */
 uint64_t stream_position(void);                              /* of the next byte */
 
 /* tree.c: names below /tree. Paths begin with a slash and are clean: "/" or "/a/b". */

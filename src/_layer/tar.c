@@ -145,26 +145,24 @@ static uint64_t padding_of(uint64_t size)
 	return -size % BLOCK;
 }
 
-static void exact(char *to, uint64_t size)
+static void skip(uint64_t size)
 {
-	while (size) {
-		size_t n;
-		const char *bytes = stream_take(size, &n);
-
-		if (!bytes)
-			tar_truncated();
-		if (to) {
-			memcpy(to, bytes, n);
-			to += n;
-		}
-		size -= n;
-	}
+	if (!stream_skip(size))
+		tar_truncated();
 }
 
 void tar_exact(char *to, uint64_t size)
 {
-	exact(to, size);
-	exact(NULL, padding_of(size));
+	size_t n;
+
+	for (uint64_t left = size; left; to += n, left -= n) {
+		const char *bytes = stream_take(left, &n);
+
+		if (!bytes)
+			tar_truncated();
+		memcpy(to, bytes, n);
+	}
+	skip(padding_of(size));
 }
 
 static uint64_t extended_size(void)
@@ -194,7 +192,7 @@ static bool read_extended(void)
 		pax_read(extended_size());
 		return true;
 	case 'g': /* of git archive, for one: defaults that no layer needs */
-		exact(NULL, extended_size() + padding_of(extended_size()));
+		skip(extended_size() + padding_of(extended_size()));
 		return true;
 	case 'L':
 		read_long(&long_name, &has_long_name);
@@ -404,7 +402,7 @@ const char *tar_data(struct entry *entry, size_t *ret_size)
 
 void tar_skip(struct entry *entry)
 {
-	exact(NULL, entry->data);
-	exact(NULL, entry->padding);
+	skip(entry->data);
+	skip(entry->padding);
 	entry->data = entry->padding = 0;
 }

@@ -58,9 +58,12 @@ def test_a_build_that_fails_leaves_nothing(store: Store) -> None:
 
 def test_an_archive_with_an_index(store: Store) -> None:
     with store.lease() as lease, store.build_layer(lease, DIFF, CHAIN) as building:
-        building.append(b"one")
-        building.append(b"two")
-        assert list(building.archive()) == [b"onetwo"]
+        with building.archive() as file:
+            building.append(b"one")
+            assert file.read() == b"one"
+            building.append(b"two")
+            assert file.read() == b"two"
+        assert list(building.archived()) == [b"onetwo"]
         with building.index() as file:
             file.write(b"index")
         made = building.commit(DIFF, form="erofs", size=7)
@@ -78,6 +81,7 @@ def test_a_form_that_will_not_do_is_made_anew(store: Store) -> None:
     made = build(store)
     with store.lease() as lease, store.build_layer(lease, DIFF, forms=["erofs"]) as building:
         assert building.layer is None
+        building.archive().close()
         building.append(b"data")
         building.index().close()
         building.commit(DIFF)  # there was no index of it

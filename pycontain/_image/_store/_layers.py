@@ -235,15 +235,19 @@ class LayerBuild:
         )
         return self.layer
 
-    def append(self, data: Buffer) -> None:
-        """Write the next bytes of the archive, which is to stay. Raises StoreError."""
+    def archive(self) -> BinaryIO:
+        """Begin the archive, which is to stay; return it for reading. Raises StoreError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with explained(self.folder):
-            if self._archive_fd < 0:
-                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                self._archive_fd = os.open(ARCHIVE, flags, 0o600, dir_fd=self._fd)
+            self._archive_fd = os.open(ARCHIVE, flags, 0o600, dir_fd=self._fd)
+            return cast("BinaryIO", open(f"{self.folder}/{ARCHIVE}", "rb", buffering=0))
+
+    def append(self, data: Buffer) -> None:
+        """Write the next bytes of the archive. Raises StoreError."""
+        with explained(self.folder):
             write_all(self._archive_fd, data)
 
-    def archive(self) -> Iterator[bytes]:
+    def archived(self) -> Iterator[bytes]:
         """Yield what `append` has written. Raises StoreError."""
         with explained(self.folder), open(f"{self.folder}/{ARCHIVE}", "rb", buffering=0) as file:
             while chunk := file.read(CHUNK):
