@@ -742,6 +742,11 @@ def mount_index(index_fd: int, archive_fd: int) -> int:
     return fd
 
 
+def write_back(fd: int) -> None:
+    """Let the disk begin to write what an open file has so far; nobody waits."""
+    lib.nsb_write_back(fd)
+
+
 def send(control_fd: int, message: bytes, fds: Sequence[int]) -> None:
     """Send a request to PID 1.
 

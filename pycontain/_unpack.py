@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from . import _erofs
+from . import _erofs, _native
 from ._image import _media
 from ._image._ahead import Ahead
 from ._image._config import ImageConfig
@@ -45,7 +45,7 @@ def open_store(path: str | None = None) -> Store:
     Raises:
         StoreError: It cannot be made or read, or is not private.
     """
-    return Store(path, remove_tree=_remove)
+    return Store(path, remove_tree=_remove, write_back=_native.write_back)
 
 
 def _remove(path: str) -> None:

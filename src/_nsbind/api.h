@@ -505,6 +505,9 @@ int nsb_can_idmap(const char *path, int userns_fd);
  * negative errno. */
 int nsb_mount_index(int index_fd, int archive_fd);
 
+/* The disk begins to write what a file has so far, and nobody waits. */
+void nsb_write_back(int fd);
+
 /* One message with its descriptors. Returns 0 or a negative errno. */
 int nsb_send(int control_fd, const void *message, size_t size, const int32_t *fds, uint32_t n_fds);
 

@@ -9,8 +9,8 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
 
 from pycontain._statedir import is_private
 from pycontain.errors import PycontainError, StoreError
@@ -21,6 +21,8 @@ FOLDERS: Final = (
 )
 PATIENCE_S: Final = 30.0
 _PAUSES_S = (0.001, 0.05)
+WriteBack: TypeAlias = Callable[[int], None]
+"""Lets the disk begin to write what an open file has so far."""
 
 _ADVICE = {
     errno.ENOSPC: "the file system is full: free some space, with `pycontain prune` for example",
@@ -100,17 +102,18 @@ class Home:
         path: Its absolute path.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, write_back: WriteBack) -> None:
         self.path = path
+        self._write_back = write_back
 
     @classmethod
-    def open(cls, path: str | None = None) -> Home:
+    def open(cls, path: str | None = None, write_back: WriteBack = lambda _: None) -> Home:
         """Return the store's directory, made if need be and possible.
 
         Raises:
             StoreError: It cannot be made, is another user's, or of a newer version.
         """
-        home = cls(default_path() if path is None else os.path.abspath(path))
+        home = cls(default_path() if path is None else os.path.abspath(path), write_back)
         if not os.path.exists(home.at("version")):
             home._make()
         elif not is_private(home.path):
@@ -204,6 +207,11 @@ class Home:
                 raise
             finally:
                 close_unlocked(fd)
+
+    def append(self, fd: int, data: bytes | bytearray | memoryview) -> None:
+        """Write a piece of a large file. Then fsync(2) has little to wait for. Raises OSError."""
+        write_all(fd, data)
+        self._write_back(fd)
 
     def discard(self, path: str) -> bool:
         """Rename something into the trash, where nothing finds it. False: it was gone."""

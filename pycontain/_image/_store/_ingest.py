@@ -21,7 +21,6 @@ from ._home import (
     sync_folder,
     try_lock,
     wait_lock,
-    write_all,
 )
 from ._leases import Lease
 
@@ -133,7 +132,7 @@ class Ingest:
     def append(self, data: Buffer) -> None:
         """Write the next bytes, which `verifier` has seen. Raises StoreError."""
         with explained(self._path):
-            write_all(self._fd, data)
+            self._home.append(self._fd, data)
 
     def commit(self) -> None:
         """Make the blob visible.
@@ -192,7 +191,7 @@ class Spool:
         self._hash.update(data)
         self._size += memoryview(data).nbytes
         with explained(self._path):
-            write_all(self._fd, data)
+            self._home.append(self._fd, data)
 
     def commit(self) -> tuple[Digest, int]:
         """Make the blob visible and return its digest and size. Raises StoreError."""

@@ -245,7 +245,7 @@ class LayerBuild:
     def append(self, data: Buffer) -> None:
         """Write the next bytes of the archive. Raises StoreError."""
         with explained(self.folder):
-            write_all(self._archive_fd, data)
+            self._home.append(self._archive_fd, data)
 
     def archived(self) -> Iterator[bytes]:
         """Yield what `append` has written. Raises StoreError."""

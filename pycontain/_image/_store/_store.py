@@ -27,7 +27,7 @@ from pycontain.errors import (
 )
 
 from . import _names, _sweep
-from ._home import Home, explained
+from ._home import Home, WriteBack, explained
 from ._ingest import CHUNK, Ingest, Spool, blob_path, blob_size
 from ._layers import ARCHIVE, FORMS, INDEX, Form, Layer, LayerBuild, find_layer, read_layer
 from ._leases import Lease
@@ -48,18 +48,23 @@ class Store:
     """
 
     def __init__(
-        self, path: str | None = None, *, remove_tree: RemoveTree = _sweep.remove_own_tree
+        self,
+        path: str | None = None,
+        *,
+        remove_tree: RemoveTree = _sweep.remove_own_tree,
+        write_back: WriteBack = lambda _: None,
     ) -> None:
         """Open the store, made on first use.
 
         Args:
             path: None: this user's (`default_path`).
             remove_tree: Removes a file or a tree from the trash, whoever owns its files.
+            write_back: Lets the disk begin to write what an open file has so far.
 
         Raises:
             StoreError: It cannot be made or read, or is not private.
         """
-        self._home = Home.open(path)
+        self._home = Home.open(path, write_back)
         self._remove_tree = remove_tree
         self.path = self._home.path
 
