@@ -74,7 +74,9 @@ LACKS["delegate"] = LACKS["root"] - {"user"} | {"root", "idmap", "erofs"}
 LACKS["session"] = LACKS["delegate"]
 
 # Small, emulated, alone, of any age, and with AppArmor.
-MACHINE_LACKS = frozenset({"memory_4g", "no_apparmor", "real_cpu", "route", "tmpfs_binds"})
+MACHINE_LACKS = frozenset(
+    {"erofs_utils", "memory_4g", "no_apparmor", "real_cpu", "route", "tmpfs_binds"}
+)
 
 # What another caller, clone or kernel can change; the rest runs as root and as an ordinary user.
 CALLER = tuple(

@@ -231,6 +231,13 @@ def _erofs() -> str:
     return f"no file-backed EROFS: {os.strerror(number)}" if number else ""
 
 
+def _erofs_utils() -> str:
+    """Tell whether there are tools of EROFS that can read what we write."""
+    import _erofs_utils  # noqa: PLC0415 - from scripts/
+
+    return "" if _erofs_utils.installed() else _tool("mmdebstrap") or _route()
+
+
 def _fuse() -> str:
     """Tell whether a file server of our own can be mounted, in namespaces of our own."""
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
@@ -341,6 +348,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "tmpfs_xattrs": lambda: _linux(6, 6),
     "fuse": _fuse,
     "erofs": _erofs,
+    "erofs_utils": _erofs_utils,
     "route": _route,
     "real_cpu": _real_cpu,
     "emulation": lambda: _linux(6, 7) or _tool("qemu-aarch64-static"),
