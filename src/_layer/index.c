@@ -202,6 +202,8 @@ static uint32_t add_chunk(const struct statx *stat)
 	(void)block_of((uint64_t)stat->stx_atime.tv_sec + stat->stx_size);
 	while (bits < CHUNK_BITS_MAX && (uint64_t)BLOCK << bits < stat->stx_size)
 		bits++;
+	if ((uint64_t)BLOCK << bits < stat->stx_size)
+		unindexable("size");
 	fill(&inodes, sizeof chunk);
 	memcpy(region_add(&inodes, sizeof chunk), &chunk, sizeof chunk);
 	return CHUNK_INDEXES | bits;

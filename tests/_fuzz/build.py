@@ -15,9 +15,14 @@ KERNEL = tuple(sorted(HERE.glob("kernel*.c")))
 # Not the assembly: the target calls init_main(), and the kernel clones.
 INIT = tuple(path for path in sorted(CORE.glob("init*.c")) if path.name != "init_start.c")
 PROGRAM = (*INIT, CORE / "child.c")
+PLAIN = (HERE / "program.c",)
 READER = (
     *sorted(LAYER.glob("tar*.c")),
     *(LAYER / name for name in ("memory.c", "path.c", "stream.c")),
+    CORE / "init_string.c",
+)
+INDEX = (
+    *(LAYER / name for name in ("index.c", "memory.c", "path.c", "tree.c", "visit.c")),
     CORE / "init_string.c",
 )
 
@@ -45,7 +50,8 @@ TARGETS: Mapping[str, tuple[tuple[Path, ...], tuple[Path, ...]]] = MappingProxyT
         "setup": (PROGRAM, KERNEL),
         "requests": (PROGRAM, KERNEL),
         "paths": ((CORE / "init_path.c", CORE / "init_string.c"), ()),
-        "archives": (READER, ()),
+        "archives": (READER, PLAIN),
+        "index": (INDEX, PLAIN),
         "strings": ((CORE / "init_string.c",), ()),
     }
 )

@@ -219,6 +219,27 @@ def _archives() -> Iterator[bytes]:
         yield b"\xff" + data
 
 
+def _names_of_a_tree() -> Iterator[bytes]:
+    """Records of target_index.c."""
+
+    def name(kind: int, parent: int = 0, length: int = 3, letter: str = "n") -> bytes:
+        return bytes([kind, parent, length, ord(letter)])
+
+    file = bytes.fromhex("01a4 0007 05 0300 03 000010")
+    attributes = b"".join(bytes([which, 0, 20]) for which in range(3))
+    plain = [
+        b"",
+        b"".join(name(kind, letter=chr(65 + kind)) + file for kind in range(5)),
+        name(0x18) + file + attributes + name(7, letter="a") + name(7, letter="z"),
+        name(0x19) + file + attributes + name(0, 1) + file,
+        b"".join(name(1, depth, 200) + file for depth in range(30)),
+        b"".join(name(0, 0, length, "~") + file for length in range(90)),
+    ]
+    for records in plain:
+        yield b"\1" + records
+        yield b"\0\0\x10" + records
+
+
 def _strings() -> Iterator[bytes]:
     yield b"\x08abc\0abcd\0"
     yield b"\x20" + 40 * b"x" + b"\0"
@@ -230,6 +251,7 @@ SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = MappingProxyType(
         "requests": _requests,
         "paths": _names,
         "archives": _archives,
+        "index": _names_of_a_tree,
         "strings": _strings,
     }
 )

@@ -8,60 +8,17 @@
 #include "layer.h"
 
 #include <setjmp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { MAPS_MAX = 64, ENTRIES_MAX = 200 };
+#include "program.h"
 
-extern uint64_t __start_program_bss[], __stop_program_bss[];
+enum { ENTRIES_MAX = 200 };
 
 struct options options;
 struct counts counts;
 static const uint8_t *input;
 static size_t left, piece;
 static jmp_buf end;
-static struct {
-	void *base;
-	size_t size;
-} maps[MAPS_MAX];
-
-static void expect(bool condition, const char *what)
-{
-	if (condition)
-		return;
-	fprintf(stderr, "archives: %s\n", what);
-	abort();
-}
-
-static long map_memory(const void *old, size_t size)
-{
-	for (int i = 0; i < MAPS_MAX; i++)
-		if (maps[i].base == old) {
-			maps[i].base = realloc(maps[i].base, size);
-			memset((char *)maps[i].base + maps[i].size, 0, size - maps[i].size);
-			maps[i].size = size;
-			return (long)(uintptr_t)maps[i].base;
-		}
-	expect(false, "memory that was never mapped");
-	return 0;
-}
-
-/* As kernel.c does it: not memset(), between the variables are red zones. */
-__attribute__((no_sanitize("address"))) static void forget(void)
-{
-	for (uint64_t *at = __start_program_bss; at < __stop_program_bss; at++)
-		*at = 0;
-}
-
-static void unmap_all(void)
-{
-	for (int i = 0; i < MAPS_MAX; i++) {
-		free(maps[i].base);
-		maps[i].base = NULL;
-		maps[i].size = 0;
-	}
-}
 
 static long read_input(long fd, char *to, size_t size)
 {
@@ -208,7 +165,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		expect(!left, "the input is not read to its end");
 	}
 	expect(counts.entries <= ENTRIES_MAX + 1, "more entries than are allowed");
-	unmap_all();
-	forget();
+	program_forget();
 	return 0;
 }

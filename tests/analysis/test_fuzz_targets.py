@@ -46,16 +46,39 @@ DEFECTS = {
     "a count is believed": ("init.c", "count > (message->size - offset) / size", "count > 1024"),
     "a name is too long": ("init_path.c", "&& n < 255", "&& n < 256"),
 }
+DEFECTS_OF_AN_INDEX = {
+    "attributes that are not aligned": ("\tfill(&inodes, sizeof xattr);\n", ""),
+    "a chunk that is not aligned": ("\tfill(&inodes, sizeof chunk);\n", ""),
+    "names that do not fit": ("size + more > BLOCK", "size + more > BLOCK + 20"),
+    "an inode for each name": ("stat->stx_nlink < 2 ||", "true ||"),
+    "an inode that has moved": (
+        "\tinode = inode_at(visit->mark);\n\tinode->size = size;",
+        "\tinode = inode_at(visit->above);\n\tinode->size = size;",
+    ),
+}
+
+
+def check_defect(
+    target: str, source: Path, text: str, instead: str, folder: Path, tmp_path: Path
+) -> None:
+    original = source.read_text()
+    assert original.count(text) == 1
+    changed = tmp_path / source.name
+    changed.write_text(original.replace(text, instead))
+    done = run(build.build(target, folder, changed), tmp_path)
+    assert done.returncode
+    assert re.search("kernel: |program: |ERROR: AddressSanitizer", done.stderr)
 
 
 @pytest.mark.parametrize("source, text, instead", DEFECTS.values(), ids=DEFECTS)
 def test_a_defect_would_be_found(
     source: str, text: str, instead: str, folder: Path, tmp_path: Path
 ) -> None:
-    original = (build.CORE / source).read_text()
-    assert original.count(text) == 1
-    changed = tmp_path / source
-    changed.write_text(original.replace(text, instead))
-    done = run(build.build("requests", folder, changed), tmp_path)
-    assert done.returncode
-    assert re.search("kernel: |ERROR: AddressSanitizer", done.stderr)
+    check_defect("requests", build.CORE / source, text, instead, folder, tmp_path)
+
+
+@pytest.mark.parametrize("text, instead", DEFECTS_OF_AN_INDEX.values(), ids=DEFECTS_OF_AN_INDEX)
+def test_a_defect_of_an_index_would_be_found(
+    text: str, instead: str, folder: Path, tmp_path: Path
+) -> None:
+    check_defect("index", build.LAYER / "index.c", text, instead, folder, tmp_path)
