@@ -3,8 +3,8 @@
 
 The image below is Debian with Python, in each one's store before. The change is made by the same
 program; what counts is only `commit`, which reads the writable layer and keeps it, not compressed,
-with a digest. buildah's storage also has the new layer as a directory afterwards, ready to be shown;
-`pycontain, and ready` has it so, too. Only pycontain waits until the disk has all.
+with a digest. buildah's storage also has the new layer as a directory afterwards, ready to be
+shown; `pycontain, and ready` has it so, too. Only pycontain waits until the disk has all.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ with pycontain.Sandbox(sys.argv[1], user=0, disk="1G", memory="2G") as sandbox:
 """
 BUILDAH = f"""
 import subprocess
-folder = Path(sys.argv[3])
+folder, storage = Path(sys.argv[3]), f"{{sys.argv[2]}}/buildah"
 def buildah(*arguments):
-    storage = ("--root", f"{{sys.argv[2]}}/buildah/root", "--runroot", f"{{sys.argv[2]}}/buildah/run")
-    done = subprocess.run(["buildah", *storage, *arguments], check=True, stdout=subprocess.PIPE)
+    places = ("--root", f"{{storage}}/root", "--runroot", f"{{storage}}/run")
+    done = subprocess.run(["buildah", *places, *arguments], check=True, stdout=subprocess.PIPE)
     return done.stdout.decode().strip()
 name = folder.name
 buildah("from", "--pull-never", "--name", name, sys.argv[1])

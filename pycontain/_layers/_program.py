@@ -59,7 +59,8 @@ _FILTER: Final = Filter(
         Rule(
             (
                 *("rt_sigprocmask", "execve", "exit_group", "mmap", "mremap", "munmap", "umask"),
-                *("read", "pread64", "write", "pwrite64", "lseek", "close", "openat", "openat2", "statx"),
+                *("read", "pread64", "write", "pwrite64", "lseek", "close"),
+                *("openat", "openat2", "statx"),
                 *("fchown", "fchownat", "fchmod", "fchmodat", "utimensat", "ftruncate", "syncfs"),
                 *("fsetxattr", "fgetxattr", "flistxattr", "fremovexattr"),
                 *("lgetxattr", "llistxattr", "fchdir", "chroot", "getdents64", "readlinkat"),
@@ -244,6 +245,22 @@ def pipe() -> tuple[int, int]:
     return ends
 
 
+class Streams(NamedTuple):
+    """What a program reads and writes.
+
+    Attributes:
+        input, output: Its standard streams; None: /dev/null.
+        growth: The input is a file that grows, and what is written into this pipe says so.
+    """
+
+    input: int | None = None
+    output: int | None = None
+    growth: int | None = None
+
+
+NO_STREAMS: Final = Streams()
+
+
 class Program:
     """One run of the program. Killed, and waited for, when it is closed.
 
@@ -253,9 +270,7 @@ class Program:
         lowers: The layers below, read-only.
         limits: Of the archive.
         options: More arguments.
-        streams: Its standard input and output, which this closes; None: /dev/null.
-        growth: The end of a pipe, which this closes: the standard input is a file that grows, and
-            what is written there says so.
+        streams: Its descriptors, which this closes.
         read_only: It only reads the directory.
         owner: A living sandbox, whose ids the directory's files have, and in whose own mounts it
             is, so that it is handed over as it is. None: the caller's.
@@ -272,8 +287,7 @@ class Program:
         limits: Limits,
         options: Sequence[str] = (),
         *,
-        streams: tuple[int | None, int | None] = (None, None),
-        growth: int | None = None,
+        streams: Streams = NO_STREAMS,
         read_only: bool = False,
         owner: Runtime | None = None,
     ) -> None:
@@ -284,8 +298,8 @@ class Program:
         self._reply: Reply | None = None
         self._report_fd, report_end = os.pipe()
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        fds = tuple(null if fd is None else fd for fd in streams)
-        fourth = () if growth is None else (growth,)
+        fds = tuple(null if fd is None else fd for fd in (streams.input, streams.output))
+        growth = () if streams.growth is None else (streams.growth,)
         try:
             given = () if target_fd is None else (target_fd,)
             _check_directories((*given, *lowers.fds))
@@ -306,13 +320,13 @@ class Program:
                     f"squash={int(self._ids.mapping == 'single')}",
                     *options,
                 ],
-                (*fds, null, report_end, *handed, *fourth),
+                (*fds, null, report_end, *handed, *growth),
             )
         except BaseException:
             self.close()
             raise
         finally:
-            for fd in {null, report_end, *fds, *fourth}:
+            for fd in {null, report_end, *fds, *growth}:
                 os.close(fd)
 
     def _start(self, plan: Plan, argv: list[str], fds: tuple[int, ...]) -> None:

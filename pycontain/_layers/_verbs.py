@@ -15,7 +15,7 @@ from pycontain._runtime import Runtime
 from pycontain.errors import StoreError
 
 from ._limits import Limits
-from ._program import Lowers, Program, pipe
+from ._program import Lowers, Program, Streams, pipe
 from ._records import LayerReport
 
 
@@ -107,7 +107,7 @@ class Extraction(_Reading):
                 Lowers(parents),
                 limits or Limits(),
                 options,
-                streams=(theirs, None),
+                streams=Streams(theirs),
             )
             super().__init__(program, ours)
 
@@ -155,8 +155,7 @@ class Indexing(_Reading):
                 Lowers(parents),
                 limits or Limits(),
                 (f"strict={int(strict)}",),
-                streams=(os.dup(archive_fd), os.dup(index_fd)),
-                growth=theirs,
+                streams=Streams(os.dup(archive_fd), os.dup(index_fd), theirs),
             )
             super().__init__(program, ours)
 
@@ -233,7 +232,7 @@ class Packing:
                 Lowers(),
                 limits or Limits(),
                 (f"overlay={int(overlay)}", f"root={int(root)}", f"clamp={clamp}"),
-                streams=(left_out, theirs),
+                streams=Streams(left_out, theirs),
                 read_only=True,
                 owner=owner,
             )
@@ -319,7 +318,7 @@ def changes(
             lowers,
             limits or Limits(),
             ("overlay=1",),
-            streams=(left_out, theirs),
+            streams=Streams(left_out, theirs),
             read_only=True,
             owner=owner,
         )

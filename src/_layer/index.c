@@ -226,8 +226,8 @@ static uint32_t add_link(int directory, const char *name, uint64_t *ret_size)
 
 static uint16_t add_xattrs_of(int directory, const char *name)
 {
-	long fd = sys_openat(directory, name, O_RDONLY_ | O_NOFOLLOW_ | O_NONBLOCK_ | O_CLOEXEC_,
-			     0);
+	long fd =
+		sys_openat(directory, name, O_RDONLY_ | O_NOFOLLOW_ | O_NONBLOCK_ | O_CLOEXEC_, 0);
 	uint16_t size;
 
 	if (fd < 0)

@@ -44,8 +44,12 @@ struct label {
 };
 
 static const char *const xattr_names[] = {
-	"user.k", "security.capability", "system.posix_acl_access", "system.posix_acl_default",
-	"user.overlay.opaque", "trusted.of.the.host",
+	"user.k",
+	"security.capability",
+	"system.posix_acl_access",
+	"system.posix_acl_default",
+	"user.overlay.opaque",
+	"trusted.of.the.host",
 };
 
 struct options options;
@@ -376,7 +380,9 @@ static bool is_xattr(const struct file *file, unsigned i, uint8_t prefix, const 
 		     size_t length)
 {
 	static const char *const prefixes[] = {
-		[1] = "user.", [2] = "system.posix_acl_access", [3] = "system.posix_acl_default",
+		[1] = "user.",
+		[2] = "system.posix_acl_access",
+		[3] = "system.posix_acl_default",
 		[6] = "security.",
 	};
 	const char *name = file->xattrs[i].name, *text;

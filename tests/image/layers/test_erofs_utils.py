@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tools of EROFS's authors find nothing wrong with an index, and read in it what is unpacked."""
+"""EROFS's own tools find nothing wrong with an index, and read in it what is unpacked."""
 
 from __future__ import annotations
 
