@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import pulling
 from benchmarks.measure import Samples
-from benchmarks.programs import Case, interleave, program
+from benchmarks.programs import Case, Place, interleave, program
 
 NAME = "localhost/bench:base"
 CHANGE = """
@@ -59,10 +59,18 @@ subprocess.run([sys.executable, "-c", {CHANGE!r}, root, name], check=True)
 start = time.perf_counter()
 buildah("commit", "-q", "--disable-compression", name, f"localhost/bench:{{name}}")
 """
+
+
+def _buildah(place: Place) -> list[list[str]]:
+    # Its mounts stay otherwise.
+    private = ["unshare", "--mount", "--propagation", "private", "--"]
+    return [[*private, *command] for command in program(BUILDAH)(place)]
+
+
 COMMITS: dict[str, Case] = {
     "pycontain": program(OURS, "as it is"),
     "pycontain, and ready": program(OURS, "ready"),
-    "buildah": program(BUILDAH),
+    "buildah": _buildah,
 }
 
 PREPARE = """
