@@ -14,8 +14,8 @@ from _archives import DIRECTORY, FILE, archive, directory, entry, hardlink, pax_
 from _authors import LIMITS, Author
 from _stack import IndexedStack, Stack, index
 from _trees import Node, differences, snapshot
-from pycontain._layers import UnindexableError
-from pycontain.errors import ImageError
+from pycontain._layers import Indexing, UnindexableError
+from pycontain.errors import ImageError, LayerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +103,31 @@ def test_the_same_tree(stacks: tuple[Stack, IndexedStack], name: str) -> None:
         stack(LAYERS[name])
     assert stacks[1].unindexable == 0
     assert differences(seen(stacks[0]), seen(stacks[1])) == []
+
+
+@pytest.mark.parametrize("step", [700, 9000])
+def test_an_archive_that_is_still_being_written(tmp_path: Path, step: int) -> None:
+    data = LAYERS["sizes"] + b"trailing"
+    (tmp_path / "whole.tar").write_bytes(data)
+    report, _ = index(tmp_path / "whole.tar", tmp_path / "whole")
+    with (
+        (tmp_path / "grows").open("xb") as out,
+        (tmp_path / "grows.tar").open("x+b", buffering=0) as file,
+        Indexing(out.fileno(), file.fileno()) as indexing,
+    ):
+        for at in range(0, len(data), step):
+            file.write(data[at : at + step])
+            indexing.grown()
+        assert indexing.finish() == report
+    assert (tmp_path / "grows").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+@pytest.mark.parametrize("cut", [1, 600, 70000 // 2])
+def test_an_archive_that_ends_in_what_is_skipped(tmp_path: Path, cut: int) -> None:
+    whole = entry("large", FILE, b"x" * 70000)
+    (tmp_path / "layer.tar").write_bytes(whole[:-cut])
+    with pytest.raises(LayerError, match="truncated"):
+        index(tmp_path / "layer.tar", tmp_path / "index")
 
 
 def test_the_same_number_of_names(stacks: tuple[Stack, IndexedStack]) -> None:
