@@ -151,15 +151,22 @@ static void skip(uint64_t size)
 		tar_truncated();
 }
 
+static const char *taken(uint64_t at_most, size_t *ret_size)
+{
+	const char *bytes = stream_take(at_most, ret_size);
+
+	if (bytes)
+		return bytes;
+	tar_truncated();
+}
+
 void tar_exact(char *to, uint64_t size)
 {
 	size_t n;
 
 	for (uint64_t left = size; left; to += n, left -= n) {
-		const char *bytes = stream_take(left, &n);
+		const char *bytes = taken(left, &n);
 
-		if (!bytes)
-			tar_truncated();
 		memcpy(to, bytes, n);
 	}
 	skip(padding_of(size));
@@ -393,9 +400,7 @@ const char *tar_data(struct entry *entry, size_t *ret_size)
 
 	if (entry->data == 0)
 		return NULL;
-	bytes = stream_take(entry->data, ret_size);
-	if (!bytes)
-		tar_truncated();
+	bytes = taken(entry->data, ret_size);
 	entry->data -= *ret_size;
 	return bytes;
 }
