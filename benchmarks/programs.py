@@ -3,8 +3,8 @@
 
 Nothing is removed before the end: an ext4 without a journal does not use inodes again that were
 freed lately, and looks for others for a long time. Before each run the disk has written what others
-left to it, and memory is at hand: what a virtual machine has given back to its host comes again at
-some ten microseconds a page, which is more than all that is measured here.
+left to it, and memory for files is at hand: what a virtual machine has given back to its host comes
+again at some ten microseconds a page, which is more than all that is measured here.
 """
 
 from __future__ import annotations
@@ -22,12 +22,7 @@ from benchmarks.measure import Samples
 
 KEPT = Path(__file__).resolve().parents[1] / "build/bench"
 TURNS = 5  # of pulls each takes some 2 GB
-AT_HAND = 768 << 20
-TOUCH = """
-import mmap, sys
-flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
-mmap.mmap(-1, int(sys.argv[1]), flags=flags)
-"""
+AT_HAND = 768  # MB
 # Small, since what a process had before its exec counts as its own.
 LAUNCHER = """
 import json, os, sys, time
@@ -69,9 +64,13 @@ def _environment() -> dict[str, str]:
     return {**kept, "PYTHONPYCACHEPREFIX": str(KEPT / "bytecode")}
 
 
-def _settle() -> None:
+def _settle(folder: Path) -> None:
     os.sync()
-    subprocess.run([sys.executable, "-c", TOUCH, str(AT_HAND)], check=True)
+    file, megabyte = folder / "at-hand", bytes(1 << 20)
+    with file.open("xb", buffering=0) as out:
+        for _ in range(AT_HAND):
+            out.write(megabyte)
+    file.unlink()
 
 
 def _once(commands: list[list[str]]) -> tuple[float, float]:
@@ -97,7 +96,7 @@ def interleave(cases: dict[str, Case], name: str, file: Path, work: Path) -> dic
                 continue
             folder = work / f"{turn}{list(cases).index(case)}"  # podman wants short paths
             folder.mkdir(parents=True)
-            _settle()
+            _settle(work)
             try:
                 seconds, rss = _once(cases[case](Place(name=name, file=file, folder=folder)))
             except (OSError, RuntimeError) as error:
