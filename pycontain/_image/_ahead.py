@@ -14,7 +14,7 @@ from typing import Final, Generic, Self, TypeVar
 
 T = TypeVar("T")
 
-DEPTH: Final = 8
+DEPTH: Final = 4
 """Items that may wait to be taken."""
 
 

@@ -380,3 +380,13 @@ def test_a_full_and_a_read_only_store(tmp_path: Path) -> None:
     assert len(said) == 4
     assert "the file system is full" in said[0]
     assert all("the store is read-only" in line for line in said[1:])
+
+
+def test_the_disk_begins_while_a_file_grows(tmp_path: Path) -> None:
+    begun: list[int] = []
+    store = Store(str(tmp_path / "store"), write_back=lambda fd: begun.append(os.fstat(fd).st_size))
+    with store.lease() as lease, store.spool(lease) as spool:
+        for _ in range(20):
+            spool.write(bytes(1 << 20))
+        spool.commit()
+    assert begun == [8 << 20, 16 << 20]

@@ -21,6 +21,8 @@ FOLDERS: Final = (
 )
 PATIENCE_S: Final = 30.0
 _PAUSES_S = (0.001, 0.05)
+_BEHIND: Final = 8 << 20
+"""Bytes that the disk gets at a time, where it need not wait for the end."""
 WriteBack: TypeAlias = Callable[[int], None]
 """Lets the disk begin to write what an open file has so far."""
 
@@ -93,6 +95,28 @@ def wait_lock(fd: int, patience_s: float, path: str, *, exclusive: bool = True) 
             )
         time.sleep(pause)
         pause = min(pause * 2, longest)
+
+
+class Growing:
+    """A large file that is written; the disk begins meanwhile, and fsync(2) has little to wait for.
+
+    Args:
+        fd: The file, at its end.
+        write_back: Lets the disk begin.
+    """
+
+    def __init__(self, fd: int, write_back: WriteBack) -> None:
+        self._fd = fd
+        self._write_back = write_back
+        self._waiting = 0
+
+    def append(self, data: bytes | bytearray | memoryview) -> None:
+        """Write the next piece. Raises OSError."""
+        write_all(self._fd, data)
+        self._waiting += memoryview(data).nbytes
+        if self._waiting >= _BEHIND:
+            self._write_back(self._fd)
+            self._waiting = 0
 
 
 class Home:
@@ -208,10 +232,9 @@ class Home:
             finally:
                 close_unlocked(fd)
 
-    def append(self, fd: int, data: bytes | bytearray | memoryview) -> None:
-        """Write a piece of a large file. Then fsync(2) has little to wait for. Raises OSError."""
-        write_all(fd, data)
-        self._write_back(fd)
+    def growing(self, fd: int) -> Growing:
+        """Return what writes a large file."""
+        return Growing(fd, self._write_back)
 
     def discard(self, path: str) -> bool:
         """Rename something into the trash, where nothing finds it. False: it was gone."""

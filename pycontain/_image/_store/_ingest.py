@@ -69,6 +69,7 @@ class Ingest:
         self._verifier = Verifier(digest, size)
         self.complete = False
         self._open(patience_s)
+        self._file = home.growing(self._fd)
 
     def _open(self, patience_s: float) -> None:
         """Lock the partial file; whoever had it before may have renamed or removed it."""
@@ -132,7 +133,7 @@ class Ingest:
     def append(self, data: Buffer) -> None:
         """Write the next bytes, which `verifier` has seen. Raises StoreError."""
         with explained(self._path):
-            self._home.append(self._fd, data)
+            self._file.append(data)
 
     def commit(self) -> None:
         """Make the blob visible.
@@ -185,13 +186,14 @@ class Spool:
         with home.locked(), explained(self._path):
             self._fd = os.open(self._path, _FLAGS | os.O_EXCL, 0o600)
             try_lock(self._fd)
+        self._file = home.growing(self._fd)
 
     def write(self, data: Buffer) -> None:
         """Write the next bytes. Raises StoreError."""
         self._hash.update(data)
         self._size += memoryview(data).nbytes
         with explained(self._path):
-            self._home.append(self._fd, data)
+            self._file.append(data)
 
     def commit(self) -> tuple[Digest, int]:
         """Make the blob visible and return its digest and size. Raises StoreError."""

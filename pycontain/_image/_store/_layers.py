@@ -141,6 +141,7 @@ class LayerBuild:
         self._diff_id = layer_ids[0]
         self.folder = home.at("ingest", f"layer-{layer_ids[-1].algorithm}-{layer_ids[-1].hex}")
         self._fd = self._archive_fd = -1
+        self._archive = home.growing(-1)
         self.layer: Layer | None = None
         lease.keep_layers(*layer_ids)
         deadline = time.monotonic() + patience_s
@@ -240,12 +241,13 @@ class LayerBuild:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with explained(self.folder):
             self._archive_fd = os.open(ARCHIVE, flags, 0o600, dir_fd=self._fd)
+            self._archive = self._home.growing(self._archive_fd)
             return cast("BinaryIO", open(f"{self.folder}/{ARCHIVE}", "rb", buffering=0))
 
     def append(self, data: Buffer) -> None:
         """Write the next bytes of the archive. Raises StoreError."""
         with explained(self.folder):
-            self._home.append(self._archive_fd, data)
+            self._archive.append(data)
 
     def archived(self) -> Iterator[bytes]:
         """Yield what `append` has written. Raises StoreError."""
