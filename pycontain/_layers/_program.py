@@ -270,7 +270,7 @@ class Program:
         lowers: The layers below, read-only.
         limits: Of the archive.
         options: More arguments.
-        streams: Its descriptors, which this closes.
+        streams: Its descriptors; they stay the caller's.
         read_only: It only reads the directory.
         owner: A living sandbox, whose ids the directory's files have, and in whose own mounts it
             is, so that it is handed over as it is. None: the caller's.
@@ -296,11 +296,15 @@ class Program:
         self._userns_fd = -1 if owner is None else owner.lease.userns_fd
         self._runtime: Runtime | None = None
         self._reply: Reply | None = None
-        self._report_fd, report_end = os.pipe()
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        fds = tuple(null if fd is None else fd for fd in (streams.input, streams.output))
-        growth = () if streams.growth is None else (streams.growth,)
-        try:
+        self._report_fd = -1
+        with contextlib.ExitStack() as theirs:
+            theirs.push(self._close_after_failure)
+            self._report_fd, report_end = os.pipe()
+            theirs.callback(os.close, report_end)
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            theirs.callback(os.close, null)
+            fds = tuple(null if fd is None else fd for fd in (streams.input, streams.output))
+            growth = () if streams.growth is None else (streams.growth,)
             given = () if target_fd is None else (target_fd,)
             _check_directories((*given, *lowers.fds))
             handed = () if owner is None else given
@@ -322,12 +326,10 @@ class Program:
                 ],
                 (*fds, null, report_end, *handed, *growth),
             )
-        except BaseException:
+
+    def _close_after_failure(self, kind: type[BaseException] | None, *_error: object) -> None:
+        if kind is not None:
             self.close()
-            raise
-        finally:
-            for fd in {null, report_end, *fds, *growth}:
-                os.close(fd)
 
     def _start(self, plan: Plan, argv: list[str], fds: tuple[int, ...]) -> None:
         packed = Packer(plan).pack(

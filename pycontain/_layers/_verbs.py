@@ -155,7 +155,7 @@ class Indexing(_Reading):
                 Lowers(parents),
                 limits or Limits(),
                 (f"strict={int(strict)}",),
-                streams=Streams(os.dup(archive_fd), os.dup(index_fd), theirs),
+                streams=Streams(archive_fd, index_fd, theirs),
             )
             super().__init__(program, ours)
 
@@ -177,13 +177,28 @@ class Indexing(_Reading):
 
 @contextlib.contextmanager
 def _pipe_into() -> Iterator[tuple[int, int]]:
-    """Give the ends of a pipe away: the first to a program, the second to who writes into it."""
+    """Give the ends of a pipe: the first to start a program with, the second to keep."""
     theirs, ours = pipe()
     try:
         yield theirs, ours
     except BaseException:
         os.close(ours)
         raise
+    finally:
+        os.close(theirs)
+
+
+@contextlib.contextmanager
+def _pipe_from() -> Iterator[tuple[int, int]]:
+    """The same the other way round: the first to keep, the second to start a program with."""
+    ours, theirs = pipe()
+    try:
+        yield ours, theirs
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
 
 
 @contextlib.contextmanager
@@ -222,26 +237,11 @@ class Packing:
         limits: Limits | None = None,
         owner: Runtime | None = None,
     ) -> None:
-        self._stdout, theirs = pipe()
         clamp = (1 << 63) if latest is None else latest
-        left_out, excluded = pipe()
-        try:
-            self._program = Program(
-                "pack",
-                source_fd,
-                Lowers(),
-                limits or Limits(),
-                (f"overlay={int(overlay)}", f"root={int(root)}", f"clamp={clamp}"),
-                streams=Streams(left_out, theirs),
-                read_only=True,
-                owner=owner,
-            )
-            _give_excluded(excluded, exclude)
-        except BaseException:
-            os.close(self._stdout)
-            raise
-        finally:
-            os.close(excluded)
+        options = (f"overlay={int(overlay)}", f"root={int(root)}", f"clamp={clamp}")
+        self._program, self._stdout = _start_reader(
+            "pack", source_fd, Lowers(), options, exclude=exclude, limits=limits, owner=owner
+        )
 
     def fileno(self) -> int:
         """Return the pipe's end that the archive is read from."""
@@ -280,6 +280,39 @@ class Packing:
         self.close()
 
 
+def _start_reader(
+    verb: str,
+    source_fd: int,
+    lowers: Lowers,
+    options: Sequence[str],
+    *,
+    exclude: Sequence[str],
+    limits: Limits | None,
+    owner: Runtime | None,
+) -> tuple[Program, int]:
+    """Start a program that only reads a directory; return it and the pipe that it writes to."""
+    with _pipe_from() as (ours, theirs), _pipe_into() as (left_out, excluded):
+        program = Program(
+            verb,
+            source_fd,
+            lowers,
+            limits or Limits(),
+            options,
+            streams=Streams(left_out, theirs),
+            read_only=True,
+            owner=owner,
+        )
+    try:
+        _give_excluded(excluded, exclude)
+    except BaseException:
+        program.close()
+        os.close(ours)
+        raise
+    finally:
+        os.close(excluded)
+    return program, ours
+
+
 def _give_excluded(fd: int, paths: Sequence[str]) -> None:
     """Write the paths that the program is to leave out."""
     normal = (posixpath.normpath("/" + path.lstrip("/")) for path in paths)
@@ -309,31 +342,21 @@ def changes(
         LimitExceededError, StoreError: It is too much, or cannot be read.
         SpawnError, UnsupportedError: There can be no sandbox for it.
     """
-    stdout, theirs = pipe()
-    left_out, excluded = pipe()
+    program, stdout = _start_reader(
+        "changes",
+        source_fd,
+        lowers,
+        ("overlay=1",),
+        exclude=exclude,
+        limits=limits,
+        owner=owner,
+    )
     try:
-        program = Program(
-            "changes",
-            source_fd,
-            lowers,
-            limits or Limits(),
-            ("overlay=1",),
-            streams=Streams(left_out, theirs),
-            read_only=True,
-            owner=owner,
-        )
-        try:
-            _give_excluded(excluded, exclude)
-            os.close(excluded)
-            excluded = -1
-            found = b"".join(iter(lambda: os.read(stdout, 1 << 20), b""))
-            program.result()
-        finally:
-            program.close()
+        found = b"".join(iter(lambda: os.read(stdout, 1 << 20), b""))
+        program.result()
     finally:
+        program.close()
         os.close(stdout)
-        if excluded >= 0:
-            os.close(excluded)
     return tuple((row[:1].decode(), row[1:]) for row in found.split(b"\0")[:-1])
 
 

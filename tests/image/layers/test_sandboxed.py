@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -17,12 +19,12 @@ import pytest
 
 from _archives import FILE, archive, entry
 from pycontain._capabilities import mask
-from pycontain._layers import Extraction, empty
+from pycontain._layers import Extraction, Indexing, Lowers, Packing, changes, empty
 from pycontain._layers import _program as program
-from pycontain.errors import ConfigError, StoreError, UnsafeLayerError
+from pycontain.errors import ConfigError, PycontainError, StoreError, UnsafeLayerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PIECE = bytes(1 << 20)
 
@@ -55,6 +57,48 @@ def running(target: int, tmp_path: Path) -> Iterator[tuple[Extraction, int]]:
         assert runtime is not None
         yield extraction, child_of(runtime.pid)
     os.close(below)
+
+
+def extracting(target: int) -> Extraction:
+    return Extraction(target)
+
+
+def indexing(target: int) -> Indexing:
+    flags = os.O_RDWR | os.O_TMPFILE
+    with open(os.open(".", flags, dir_fd=target), "wb") as index:
+        return Indexing(index.fileno(), index.fileno())
+
+
+def packing(target: int) -> Packing:
+    return Packing(target, exclude=["/x"])
+
+
+def comparing(target: int) -> contextlib.AbstractContextManager[object]:
+    return contextlib.nullcontext(changes(target, Lowers(), exclude=["/x"]))
+
+
+@pytest.mark.parametrize("start", [extracting, indexing, packing, comparing])
+@pytest.mark.parametrize("room", range(16))
+def test_without_descriptors_none_is_left(
+    target: int, start: Callable[[int], contextlib.AbstractContextManager[object]], room: int
+) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fillers: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, before)) + 20, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                fillers.append(os.dup(target))
+        for _ in range(room):
+            os.close(fillers.pop())
+        with contextlib.suppress(OSError, PycontainError), start(target):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in fillers:
+            os.close(fd)
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 def write_on(extraction: Extraction) -> NoReturn:
