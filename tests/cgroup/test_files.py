@@ -24,7 +24,7 @@ def test_absent_files_are_none_and_others_raise(tmp_path: Path) -> None:
 
 
 def test_what_is_no_list_is_read_whole_at_once(tmp_path: Path) -> None:
-    name = "/proc/vmstat"  # of several kilobytes, and one record to the kernel
+    name = "/proc/stat"  # one record to the kernel, however long it is
     counters = [line.split()[0] for line in (_files.read_value(name) or "").splitlines()]
     assert counters == [line.split()[0] for line in _files.read(name).splitlines()]
     assert _files.read_value(f"{tmp_path}/absent") is None
