@@ -3,7 +3,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from pycontain._record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Dir(NamedTuple):
@@ -16,3 +23,18 @@ class Dir(NamedTuple):
     def is_v2(self) -> bool:
         """Tell v2 from v1."""
         return self.version != 1
+
+
+def is_removed(path: str) -> bool:
+    """Remove a group that is empty, and tell whether it is gone."""
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        return error.errno == errno.ENOENT
+    return True
+
+
+def remove_empty(paths: Iterable[str]) -> None:
+    """Remove the groups, lowest first, that nobody else uses."""
+    for path in paths:
+        is_removed(path)

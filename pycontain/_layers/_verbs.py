@@ -100,7 +100,7 @@ class Extraction(_Reading):
         sync: bool = False,
     ) -> None:
         options = (f"strict={int(strict)}", f"sync={int(sync)}")
-        with _pipe_into() as (theirs, ours):
+        with _pipe(into=True) as (ours, theirs):
             program = Program(
                 "extract",
                 target_fd,
@@ -148,7 +148,7 @@ class Indexing(_Reading):
         limits: Limits | None = None,
         strict: bool = False,
     ) -> None:
-        with _pipe_into() as (theirs, ours):
+        with _pipe(into=True) as (ours, theirs):
             program = Program(
                 "index",
                 None,
@@ -176,22 +176,14 @@ class Indexing(_Reading):
 
 
 @contextlib.contextmanager
-def _pipe_into() -> Iterator[tuple[int, int]]:
-    """Give the ends of a pipe: the first to start a program with, the second to keep."""
-    theirs, ours = pipe()
-    try:
-        yield theirs, ours
-    except BaseException:
-        os.close(ours)
-        raise
-    finally:
-        os.close(theirs)
+def _pipe(*, into: bool) -> Iterator[tuple[int, int]]:
+    """Yield our end of a pipe, which stays open unless this fails, and that of a program.
 
-
-@contextlib.contextmanager
-def _pipe_from() -> Iterator[tuple[int, int]]:
-    """The same the other way round: the first to keep, the second to start a program with."""
-    ours, theirs = pipe()
+    Args:
+        into: We write and the program reads; else the other way round.
+    """
+    read, write = pipe()
+    ours, theirs = (write, read) if into else (read, write)
     try:
         yield ours, theirs
     except BaseException:
@@ -291,7 +283,7 @@ def _start_reader(
     owner: Runtime | None,
 ) -> tuple[Program, int]:
     """Start a program that only reads a directory; return it and the pipe that it writes to."""
-    with _pipe_from() as (ours, theirs), _pipe_into() as (left_out, excluded):
+    with _pipe(into=False) as (ours, theirs), _pipe(into=True) as (excluded, left_out):
         program = Program(
             verb,
             source_fd,

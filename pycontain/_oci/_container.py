@@ -56,7 +56,7 @@ class Container:
         self._process: ExecProcess | None = None
         self._config: Config | None = None
         self._telling: Thread | None = None
-        self._made: Record | None = None  # by us: a record does not change any more then
+        self._made: Record | None = None
         self.warn = warn
 
     @property
@@ -285,7 +285,7 @@ class Container:
     @property
     def pid(self) -> int:
         """The id of its first process, as the caller sees it."""
-        return (self._made or self._entry.read()).pid
+        return self._kept().pid
 
     def config(self) -> Config:
         """Return its configuration."""
@@ -294,6 +294,10 @@ class Container:
 
             self._config = parse_config(self._entry.read_config())
         return self._config
+
+    def _kept(self) -> Record:
+        """Return the record, which nobody changes any more once we have made the container."""
+        return self._made or self._entry.read()
 
     @property
     def record(self) -> Record:
@@ -315,11 +319,13 @@ class Container:
                 run; the container is stopped.
         """
         with self._entry.lock():
-            record = self._made or self._entry.read()
+            record = self._kept()
             self._check_created(record)
-            if not (notify_socket and record.options.get("notify")):
-                notify_socket = ""
-            notifications = self._notifications() if notify_socket else None
+            notifications = None
+            if notify_socket and record.options.get("notify"):
+                from ._notify import Notifications  # noqa: PLC0415 - few ask for this
+
+                notifications = Notifications(self._entry, notify_socket)
             self._start(record)
         self._run_hooks("poststart", record, "running")
         if notifications is None:
@@ -327,28 +333,23 @@ class Container:
         if background:
             import threading  # noqa: PLC0415 - slow to import
 
-            args = (notifications, notify_socket, record)
+            args = (notifications, record)
             self._telling = threading.Thread(target=self._hand_on, args=args, daemon=True)
             self._telling.start()
         else:
-            self._hand_on(notifications, notify_socket, record)
+            self._hand_on(notifications, record)
 
     def tell(self) -> None:
         """Wait until a manager knows what it is to know, once the process has ended."""
         if self._telling is not None:
             self._telling.join()
 
-    def _notifications(self) -> Notifications:
-        from ._notify import Notifications  # noqa: PLC0415 - few ask for this
-
-        return Notifications(self._entry)
-
-    def _hand_on(self, notifications: Notifications, notify_socket: str, record: Record) -> None:
+    def _hand_on(self, notifications: Notifications, record: Record) -> None:
         try:
             with notifications:
-                notifications.hand_on(notify_socket, record)
+                notifications.hand_on(record)
         except OSError as error:  # it runs, whoever knows
-            self.warn(f"NOTIFY_SOCKET {notify_socket}: {error.strerror}")
+            self.warn(f"NOTIFY_SOCKET {notifications.manager}: {error.strerror}")
 
     def _check_created(self, record: Record) -> None:
         now = status(self._entry, record)
@@ -490,7 +491,7 @@ class Container:
             ContainerError, UnsupportedError: Something of it cannot be removed; it is still there.
         """
         with self._entry.lock():
-            record = self._made or self._entry.read()
+            record = self._kept()
             now = status(self._entry, record) if record.pid else "stopped"
             if now != "stopped" and not force:
                 raise ContainerStateError(

@@ -52,10 +52,15 @@ def with_socket(config: Config, entry: Entry) -> Config:
 
 
 class Notifications:
-    """The socket that a container's program writes to."""
+    """The socket that a container's program writes to.
 
-    def __init__(self, entry: Entry) -> None:
+    Attributes:
+        manager: The service manager's socket: a path, or @ and an abstract name.
+    """
+
+    def __init__(self, entry: Entry, manager: str) -> None:
         """Make it. Raises OSError."""
+        self.manager = manager
         flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         directory = os.open(_DIRECTORY, flags, dir_fd=entry.fd)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -75,18 +80,15 @@ class Notifications:
     def __exit__(self, *_error: object) -> None:
         self._socket.close()
 
-    def hand_on(self, manager: str, record: Record) -> None:
-        """Wait until the program is ready or has ended, and tell the manager if it is ready.
-
-        Args:
-            manager: The manager's socket: a path, or @ and an abstract name.
-            record: The container's.
+    def hand_on(self, record: Record) -> None:
+        """Wait until a container's program is ready or has ended, and tell the manager if it is.
 
         Raises:
             OSError: Nobody is there.
         """
         if self._is_ready(record):
-            address = f"\0{manager[1:]}" if manager.startswith("@") else manager
+            name = self.manager
+            address = f"\0{name[1:]}" if name.startswith("@") else name
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                 sock.settimeout(_PATIENCE_S)
                 sock.sendto(f"READY=1\nMAINPID={record.pid}\n".encode(), address)

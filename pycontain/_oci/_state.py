@@ -236,10 +236,9 @@ class StateDir:
             for old in kept if len(kept) >= _KEPT_MAX else ():
                 _unlink(old, root)
             try:
-                _write_new(temporary, data, root)
-                os.rename(temporary, f"{_KEPT}{name}", src_dir_fd=root, dst_dir_fd=root)
+                _replace(f"{_KEPT}{name}", data, root, temporary)
             except OSError:  # no room, or no descriptor: it is made again
-                _unlink(temporary, root)
+                pass
 
     @staticmethod
     def _sweep(root: int) -> None:
@@ -347,13 +346,9 @@ class Entry:
         """Replace a file of the entry, whole or not at all. Raises OSError."""
         temporary = f".{name}.{os.getpid()}.{time.time_ns()}"
         try:
-            _write_new(temporary, data, self.fd)
-            os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            _replace(name, data, self.fd, temporary)
         except FileNotFoundError:  # the directory has been removed
             raise _absent(self.id) from None
-        except OSError:
-            _unlink(temporary, self.fd)
-            raise
 
     def remove(self) -> None:
         """Remove the entry with all its files, and close it. Idempotent. Raises OSError."""
@@ -415,6 +410,16 @@ def _write_new(name: str, data: bytes, directory: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:
         file.write(data)
+
+
+def _replace(name: str, data: bytes, directory: int, temporary: str) -> None:
+    """Replace a file, or make it, whole or not at all. Raises OSError."""
+    try:
+        _write_new(temporary, data, directory)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except OSError:
+        _unlink(temporary, directory)
+        raise
 
 
 def _exists(root: int, name: str) -> bool:

@@ -102,6 +102,11 @@ def _sentence(error: BaseException) -> str:
     return " ".join(text.splitlines()) or type(error).__name__
 
 
+def notify_socket() -> str:
+    """Return the socket of whoever waits for a container to be ready (sd_notify(3)), if any."""
+    return os.environ.get("NOTIFY_SOCKET", "")
+
+
 class Command(Value):
     """A command: what it takes, and the function that does it and returns an exit status."""
 

@@ -8,7 +8,7 @@ import os
 from pycontain._oci._bundle import Bundle
 from pycontain._oci._container import Container
 
-from ._command import Command
+from ._command import Command, notify_socket
 from ._options import Option, UsageError, number
 
 TYPE_CHECKING = False
@@ -115,11 +115,6 @@ def _run(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
     container = _make(settings, given, words[0], bundle, console)
     _start(container, notify_socket())
     return 0
-
-
-def notify_socket() -> str:
-    """Return the socket of whoever waits for the container to be ready (sd_notify(3))."""
-    return os.environ.get("NOTIFY_SOCKET", "")
 
 
 def _start(container: Container, notify: str, *, background: bool = False) -> None:

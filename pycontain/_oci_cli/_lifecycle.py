@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
-import os
 
 from pycontain._oci._state import StateDir
 from pycontain.errors import ContainerNotFoundError
 
-from ._command import Command
+from ._command import Command, notify_socket
 from ._options import Option, UsageError
 
 TYPE_CHECKING = False
@@ -46,7 +45,7 @@ def _load(settings: Settings, name: str) -> Container:
 
 
 def _start(settings: Settings, _given: dict[str, Any], words: list[str]) -> int:
-    _load(settings, words[0]).start(notify_socket=os.environ.get("NOTIFY_SOCKET", ""))
+    _load(settings, words[0]).start(notify_socket=notify_socket())
     return 0
 
 

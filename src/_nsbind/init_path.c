@@ -255,8 +255,9 @@ static long make_components(int root_fd, char *path, const struct making *making
 	return fd;
 }
 
-/* The directory path, component by component, where the missing ones are made. */
-static long make_path(int root_fd, const char *path, const struct making *making)
+/* What `make`, which is make_components or make_last, makes of path and of the links that it meets. */
+static long make_through_links(int root_fd, const char *path, const struct making *making,
+			       long (*make)(int root_fd, char *path, const struct making *making))
 {
 	struct making through = *making;
 	char whole[PATH_SIZE];
@@ -266,7 +267,7 @@ static long make_path(int root_fd, const char *path, const struct making *making
 	if (!text_append(whole, whole + sizeof whole, path))
 		return -E_NAMETOOLONG;
 	for (int links = 0; fd == -E_NOLINK; links++) {
-		fd = links > LINKS_MAX ? -E_LOOP : make_components(root_fd, whole, &through);
+		fd = links > LINKS_MAX ? -E_LOOP : make(root_fd, whole, &through);
 		through.dots = true; /* the link's own */
 	}
 	return fd;
@@ -277,7 +278,7 @@ static long open_or_make(int root_fd, const char *path, const struct making *mak
 {
 	long fd = open_in_root(root_fd, path, O_PATH_ | O_DIRECTORY_, 0, making->symlinks);
 
-	return fd == -E_NOENT ? make_path(root_fd, path, making) : fd;
+	return fd == -E_NOENT ? make_through_links(root_fd, path, making, make_components) : fd;
 }
 
 /* Split path into its parent (PATH_SIZE bytes) and its last component (256 bytes), "" for the root
@@ -328,7 +329,7 @@ long make_directory(int root_fd, const char *path, const struct making *making)
 	return 0;
 }
 
-/* As make_components. */
+/* Make the file path, and the directories above it. Returns as make_components. */
 static long make_last(int root_fd, char *path, const struct making *making)
 {
 	char parent[PATH_SIZE], name[256];
@@ -350,22 +351,6 @@ static long make_last(int root_fd, char *path, const struct making *making)
 	return file;
 }
 
-static long make_file(int root_fd, const char *path, const struct making *making)
-{
-	struct making through = *making;
-	char whole[PATH_SIZE];
-	long file = -E_NOLINK;
-
-	*whole = '\0';
-	if (!text_append(whole, whole + sizeof whole, path))
-		return -E_NAMETOOLONG;
-	for (int links = 0; file == -E_NOLINK; links++) {
-		file = links > LINKS_MAX ? -E_LOOP : make_last(root_fd, whole, &through);
-		through.dots = true;
-	}
-	return file;
-}
-
 /* A descriptor of a directory, or of a file, to mount on; made where it is missing. */
 long make_mount_point(int root_fd, const char *path, bool directory, bool symlinks)
 {
@@ -377,5 +362,5 @@ long make_mount_point(int root_fd, const char *path, bool directory, bool symlin
 	if (directory)
 		return open_or_make(root_fd, path, &making);
 	fd = open_in_root(root_fd, path, O_PATH_, 0, symlinks);
-	return fd == -E_NOENT ? make_file(root_fd, path, &making) : fd;
+	return fd == -E_NOENT ? make_through_links(root_fd, path, &making, make_last) : fd;
 }

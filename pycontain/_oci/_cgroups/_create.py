@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pycontain._cgroup._dir import Dir
+from pycontain._cgroup._dir import Dir, remove_empty
 from pycontain._record import NamedTuple
 from pycontain.errors import PycontainError, UnsupportedError
 
@@ -73,7 +73,7 @@ def remove_planned(missing: Mapping[str, Sequence[str]]) -> None:
     from pycontain._cgroup import _remove  # noqa: PLC0415 - rarely needed
 
     _remove.all_of(missing.get("groups", ()), REMOVE_SECONDS)  # its process may be dying
-    _homes.remove_empty(missing.get("above", ()))
+    remove_empty(missing.get("above", ()))
 
 
 def create(

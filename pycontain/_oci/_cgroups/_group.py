@@ -9,7 +9,7 @@ import os
 import time
 
 from pycontain._cgroup import _files
-from pycontain._cgroup._dir import Dir
+from pycontain._cgroup._dir import Dir, is_removed, remove_empty
 from pycontain.errors import ConfigError, UnsupportedError
 
 from ._write import Reported
@@ -263,8 +263,8 @@ class Cgroup:
     def destroy(self) -> None:
         """Remove the groups, and kill first what may still be in them. Raises as `remove`."""
         self.close()
-        if self._scope is None and all(map(_is_removed, self._directories())):
-            self._remove_above()
+        if self._scope is None and all(map(is_removed, self._directories())):
+            remove_empty(self._above)
             return
         if self.paths:
             self.kill(signals.SIGKILL)
@@ -282,26 +282,13 @@ class Cgroup:
         if self._scope is not None and not self.pids():
             self._scope.stop()
         left = _remove.all_of(self._directories(), timeout_s)
-        self._remove_above()
+        remove_empty(self._above)
         if left:
             raise UnsupportedError(
                 errno.EBUSY,
                 f"cannot remove the container's cgroup {left[0]}: processes {list(self.pids())} "
                 "are still in it: end them first",
             )
-
-    def _remove_above(self) -> None:
-        for path in self._above:
-            _is_removed(path)  # unless others are there
-
-
-def _is_removed(path: str) -> bool:
-    """Remove a directory that is empty, and tell whether it is gone."""
-    try:
-        os.rmdir(path)
-    except OSError as error:
-        return error.errno == errno.ENOENT
-    return True
 
 
 def _freeze_v1(file: str, deadline: float) -> bool:

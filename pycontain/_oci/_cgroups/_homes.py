@@ -7,6 +7,7 @@ import errno
 import os
 
 from pycontain._cgroup import _files
+from pycontain._cgroup._dir import remove_empty
 from pycontain._cgroup._hierarchy import detect, outside_ancestor
 from pycontain._record import NamedTuple
 from pycontain.errors import UnsupportedError
@@ -16,8 +17,6 @@ from ._write import remedy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pycontain._cgroup import Hierarchy
 
 COUNTED = frozenset({"cpu", "cpuset", "io", "memory", "pids"})
@@ -128,8 +127,6 @@ def _make(home: Home, keeper: int, made: list[str]) -> bool:
     if home.hierarchy.version == 2 and (blocked := outside_ancestor(home.hierarchy, home.path)):
         why = f"no process of ours can be put there: {blocked} is not writable"
         raise PermissionError(errno.EACCES, why, home.path)
-    if "cpuset" not in home.keys and _make_at_once(home, made):
-        return True
     parent, fresh = home.base.rstrip("/"), False
     for name in home.names:
         path = f"{parent}/{name}"
@@ -150,20 +147,6 @@ def _make(home: Home, keeper: int, made: list[str]) -> bool:
     return fresh
 
 
-def _make_at_once(home: Home, made: list[str]) -> bool:
-    """Make the last directory, where those above it are there, as those of an engine are."""
-    try:
-        os.mkdir(home.path)
-    except (FileNotFoundError, FileExistsError):
-        return False
-    path = home.base.rstrip("/")
-    for name in home.names[:-1]:
-        path = f"{path}/{name}"
-        if name == _path.DEFAULT_PARENT:
-            made.append(path)
-    return True
-
-
 def _check_unused(path: str, keeper: int) -> None:
     """Refuse a group that others are in: their limits would be ours, and our end theirs."""
     from pycontain._cgroup import _remove  # noqa: PLC0415 - few groups are there already
@@ -175,15 +158,6 @@ def _check_unused(path: str, keeper: int) -> None:
             f"container's cgroup is not empty: {len(inside)} process(es) found in {path}: give "
             f"another {_path.FIELD}, or end them",
         )
-
-
-def remove_empty(paths: Iterable[str]) -> None:
-    """Remove the directories, lowest first, that nobody else uses."""
-    for path in paths:
-        try:
-            os.rmdir(path)
-        except OSError:
-            pass
 
 
 def hand_down(path: str, controllers: frozenset[str]) -> None:

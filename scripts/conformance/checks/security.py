@@ -170,26 +170,19 @@ CHECKS = (
         sees="refused",
     ),
     _check(name="seccomp: listenerPath and listenerMetadata", life=_notified),
-    _check(
-        name="an AppArmor profile without AppArmor is refused",
-        change={"process.apparmorProfile": "nope"},
-        run="echo RAN",
-        refused=True,
-        needs=("no_apparmor",),
-    ),
-    _check(
-        name="an SELinux label without SELinux is refused",
-        change={"process.selinuxLabel": "u:r:t:s0"},
-        run="echo RAN",
-        refused=True,
-        needs=("no_selinux",),
-    ),
-    _check(
-        name="mountLabel without SELinux is refused",
-        change={"linux.mountLabel": "u:object_r:t:s0"},
-        run="echo RAN",
-        refused=True,
-        needs=("no_selinux",),
+    *(
+        _check(
+            name=f"{what} without {module} is refused",
+            change={field: label},
+            run="echo RAN",
+            refused=True,
+            needs=(f"no_{module.lower()}",),
+        )
+        for what, module, field, label in (
+            ("an AppArmor profile", "AppArmor", "process.apparmorProfile", "nope"),
+            ("an SELinux label", "SELinux", "process.selinuxLabel", "u:r:t:s0"),
+            ("mountLabel", "SELinux", "linux.mountLabel", "u:object_r:t:s0"),
+        )
     ),
     _check(
         name="the caller's session keyring is not the container's",
