@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tarfile
+from pathlib import Path
+
+import pytest
 
 PROGRAM = """
 import sys
@@ -30,3 +35,37 @@ def test_imported_alone() -> None:
     )
     assert done.stderr == ""
     assert {"_digest", "_manifest", "_reference"} <= set(done.stdout.split())
+
+
+WITHOUT = """
+import sys
+
+for name in ("urllib3", "isal", "backports"):
+    sys.modules[name] = None
+
+from pycontain import UnsupportedError, images
+
+assert images.list() == []
+images.import_rootfs(sys.argv[1], "made:here")
+print(len(images.list()))
+try:
+    images.pull("localhost:1/busybox")
+except UnsupportedError as error:
+    print(error)
+"""
+
+
+@pytest.mark.requires("userns")
+def test_only_registries_need_the_other_packages(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "root.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("file"))
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, tmp_path / "root.tar"],
+        env={**os.environ, "PYCONTAIN_STORE": str(tmp_path / "store")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    said = "registries need the package urllib3: pip install 'pycontain[images]'"
+    assert done.stdout.splitlines() == ["1", said]

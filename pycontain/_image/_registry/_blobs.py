@@ -18,7 +18,7 @@ from pycontain.errors import (
     SizeMismatchError,
 )
 
-from ._failures import ConnectionFailedError
+from ._errors import ConnectionFailedError
 from ._reply import Reply
 from ._session import Session
 from ._text import printable

@@ -21,27 +21,12 @@ from pycontain.errors import (
     UnauthorizedError,
 )
 
+from ._errors import ConnectionFailedError
 from ._reply import Reply
 from ._text import printable
 
 ERROR_LIMIT: Final = 64 << 10
 _RATE_HEADERS: Final = ("ratelimit-limit", "ratelimit-remaining")
-
-
-class ConnectionFailedError(RegistryError):
-    """There was no answer, or it broke off.
-
-    Attributes:
-        passing: It may go better another time.
-        not_tls: The host speaks something else than TLS, or nothing, on the port for it.
-    """
-
-    def __init__(
-        self, message: str, *, registry: str, passing: bool = True, not_tls: bool = False
-    ) -> None:
-        super().__init__(message, registry=registry)
-        self.passing = passing
-        self.not_tls = not_tls
 
 
 def connection_failure(

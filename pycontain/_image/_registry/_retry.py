@@ -12,8 +12,8 @@ from typing import Final
 
 from pycontain.errors import RateLimitedError, RegistryError
 
+from ._errors import ConnectionFailedError
 from ._events import EventHandler, Waiting
-from ._failures import ConnectionFailedError
 
 PASSING: Final = frozenset((408, 429, 500, 502, 503, 504))
 

@@ -14,8 +14,9 @@ from pycontain.errors import RegistryError, UnauthorizedError
 from . import _credentials
 from ._auth import ROUNDS, Authenticator
 from ._credentials import ANONYMOUS, Credentials
+from ._errors import ConnectionFailedError
 from ._events import EventHandler
-from ._failures import ConnectionFailedError, refusal
+from ._failures import refusal
 from ._proxies import is_loopback
 from ._reply import Reply
 from ._retry import Patience, Timing

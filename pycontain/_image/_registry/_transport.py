@@ -15,8 +15,9 @@ from urllib3.util import make_headers
 from pycontain.errors import RegistryError
 
 from . import _tls, _wire
+from ._errors import ConnectionFailedError
 from ._events import EventHandler, RegistryWarning
-from ._failures import ConnectionFailedError, connection_failure, refusal
+from ._failures import connection_failure, refusal
 from ._proxies import is_loopback, proxy_for
 from ._reply import Reply
 from ._retry import PASSING, Patience, Timing

@@ -17,8 +17,8 @@ from pycontain.errors import (
 )
 
 from ._blobs import exists
+from ._errors import ConnectionFailedError
 from ._events import Uploading
-from ._failures import ConnectionFailedError
 from ._reply import Reply
 from ._retry import PASSING
 from ._session import Session
