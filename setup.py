@@ -5,6 +5,8 @@ Environment: PYCONTAIN_WERROR=1 makes warnings errors; PYCONTAIN_SANITIZE=addres
 for a sanitizer lane; PYCONTAIN_FAULTS=1 builds for the fault tests; CC chooses the compiler.
 """
 
+import ast
+import json
 import os
 import platform
 import shlex
@@ -37,7 +39,8 @@ PROGRAMS = {
 }
 # And one in the directory of commands: it starts the interpreter as the OCI runtime wants it.
 COMMAND = "pycontain-runtime"
-COMMAND_SOURCES = (Path("src/_launcher/launcher.c"), CORE / "init_string.c")
+LAUNCHER = Path("src/_launcher")
+COMMAND_SOURCES = (LAUNCHER / "launcher.c", CORE / "init_string.c")
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 SANITIZE = os.environ.get("PYCONTAIN_SANITIZE", "")
 
@@ -138,6 +141,15 @@ def build_program(compiler: list[str], sources: tuple[Path, ...], target: Path, 
     target.chmod(0o755)
 
 
+def embedded(source: Path) -> str:
+    """Return a Python program as C, a string of its name, without its comments and docstring."""
+    tree = ast.parse(source.read_text())
+    del tree.body[0]  # the docstring
+    lines = [json.dumps(f"{line}\n") for line in ast.unparse(tree).splitlines()]
+    text = "\n\t".join(lines)
+    return f"extern const char {source.stem}[];\nconst char {source.stem}[] =\n\t{text};\n"
+
+
 class BuildNative(build_ext):
     """Add hardening to the extension and build the static programs beside it."""
 
@@ -191,7 +203,11 @@ class BuildCommand(build_scripts):
     def run(self) -> None:
         """Build it; in an editable installation it knows the work tree."""
         tree = f'-DSOURCE_TREE="{Path.cwd()}"' if self.editable_mode else '-DSOURCE_TREE=""'
-        build_program(c_compiler(), COMMAND_SOURCES, Path(self.build_dir, COMMAND), tree)
+        with tempfile.TemporaryDirectory() as folder:
+            bootstrap = Path(folder, "bootstrap.c")
+            bootstrap.write_text(embedded(LAUNCHER / "bootstrap.py"))
+            sources = (*COMMAND_SOURCES, bootstrap)
+            build_program(c_compiler(), sources, Path(self.build_dir, COMMAND), tree)
 
     def get_source_files(self) -> list[str]:
         """Return nothing: MANIFEST.in names the sources."""

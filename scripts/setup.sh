@@ -134,7 +134,7 @@ main() {
 		once "group-$group" "$(sha256sum <pyproject.toml)" pip_group "$group"
 	done
 	inputs=$({
-		sha256sum src/*/*.[ch] src/_nsbind/build.py setup.py pyproject.toml
+		sha256sum src/*/*.[ch] src/*/*.py setup.py pyproject.toml
 		printf '%s\n' "${CC-}" "${PYCONTAIN_WERROR-}" "${PYCONTAIN_SANITIZE-}"
 	} | sha256sum)
 	if ! [[ -x pycontain/_init && -x pycontain/_layer && -x pycontain/selftest/_probe ]] || ! compgen -G 'pycontain/_nsbind*.so' >/dev/null; then

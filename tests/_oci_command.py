@@ -17,6 +17,15 @@ from pycontain._oci._default_spec import default_config, rootless_config
 PROGRAM = Path(sys.executable).with_name("pycontain-runtime")
 # What engines give it.
 ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+KINDS = ("pid", "network", "ipc", "uts", "mount", "cgroup", "user")
+IMPORTING = """
+import sys
+sys.path += {path!r}
+from pycontain._oci_cli import run
+status = run(sys.argv[1:])
+print(*sys.modules, file=sys.stderr)
+sys.exit(status)
+"""
 
 
 class Runtime:
@@ -62,6 +71,32 @@ class Runtime:
             config = _oci_configs.with_value(config, place.replace("__", "/"), value)
         path.joinpath("config.json").write_text(json.dumps(config))
         return path
+
+    def plain_bundle(self) -> Path:
+        """Make a bundle as engines do, for a user namespace of its own and with a limit."""
+        ids = [{"containerID": 0, "hostID": 0, "size": 65536}]
+        return self.bundle(
+            "true",
+            process__env=["PATH=/bin", "HOME=/"],
+            linux__uidMappings=ids,
+            linux__gidMappings=ids,
+            linux__namespaces=[{"type": kind} for kind in KINDS],
+            linux__resources={"pids": {"limit": 64}},
+        )
+
+    def imported(self, *words: str | Path) -> set[str]:
+        """Return the modules that a command has imported at its end, nothing being kept."""
+        python = (sys.executable, "-I", "-S", "-c", IMPORTING.format(path=sys.path))
+        modules = self.folder / "modules"
+        with modules.open("w") as file:  # no pipe: a container would hold it
+            subprocess.run(
+                [*python, "--root", self.root, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+                check=True,
+            )
+        return set(modules.read_text().split())
 
     def state(self, container: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.ok("state", container))

@@ -11,6 +11,7 @@ import os
 import sys
 
 from ._command import GLOBAL, Settings
+from ._late import Late
 from ._options import UsageError, parse
 
 TYPE_CHECKING = False
@@ -31,8 +32,18 @@ _FAMILIES = {  # the module that has a command
 _HELP = ("-h", "--help", "-help")
 
 
-def main(argv: list[str]) -> NoReturn:
-    """Run a command line, without the name of the program, and exit."""
+def main(argv: list[str], command: str = "", place: str = "") -> NoReturn:
+    """Run a command line, without the name of the program, and exit.
+
+    Args:
+        argv: The command line.
+        command, place: The command whose modules are to be kept for the next time, and where.
+    """
+    sys.meta_path.append(Late())
+    if command and place:
+        from ._frozen import freeze  # noqa: PLC0415 - once after a boot
+
+        freeze(command, place)
     status = run(argv)
     try:
         sys.stdout.flush()

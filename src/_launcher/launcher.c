@@ -12,28 +12,7 @@
 #endif
 #define CODE_ARGUMENTS 7 /* python -I -S -c BOOTSTRAP DIRECTORY SOURCE_TREE */
 
-/* What the search for modules lacks is where this installation has them; where that is not enough,
- * as with cffi in another directory, it is made complete. */
-static const char bootstrap[] =
-	"import gc, sys\n"
-	"gc.disable()\n" /* a command ends before it pays */
-	"class Late:\n"
-	"    def find_spec(self, name, path=None, target=None):\n"
-	"        if name in ('pycontain', '_cffi_backend', 'jeepney'):\n"
-	"            sys.meta_path.remove(self)\n"
-	"            import site\n"
-	"            site.main()\n"
-	"            found = (finder.find_spec(name, path) for finder in sys.meta_path)\n"
-	"            return next(filter(None, found), None)\n"
-	"place, source = sys.argv[1:3]\n"
-	"version = '%d.%d' % sys.version_info[:2] + 't' * ('t' in sys.abiflags)\n"
-	"sys.path += [source] * bool(source) + [\n"
-	"    f'{place}/../{lib}/python{version}/{kind}-packages'\n"
-	"    for lib in ('lib', 'lib64') for kind in ('site', 'dist')\n"
-	"]\n"
-	"sys.meta_path.append(Late())\n"
-	"from pycontain._oci_cli import main\n"
-	"main(sys.argv[3:])\n";
+extern const char bootstrap[]; /* bootstrap.py, by setup.py */
 
 #if defined(__x86_64__)
 __asm__(".text\n.globl _start\n_start:\n\txorl %ebp, %ebp\n\tmovq %rsp, %rdi\n\tandq $-16, %rsp\n\tcall launcher_main\n\thlt\n");

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,55 +171,25 @@ SLOW = {
     *("selectors", "shutil", "signal", "socket", "subprocess", "threading", "typing", "types"),
     *("pycontain.config", "pycontain._seccomp", "pycontain._hints", "pycontain._image_errors"),
 }
-KINDS = ("pid", "network", "ipc", "uts", "mount", "cgroup")
 CORE = {"_cffi_backend", "pycontain._native"}
 CONFIGURATION = {"pycontain._oci._parse", "pycontain._oci._spec"}
-IMPORTING = """
-import sys
-sys.path += {path!r}
-from pycontain._oci_cli import run
-status = run(sys.argv[1:])
-print(*sys.modules, file=sys.stderr)
-sys.exit(status)
-"""
 
 
-def imported(runtime: Runtime, *words: str | Path) -> set[str]:
-    """Return the modules that a command has imported at its end."""
-    python = (sys.executable, "-I", "-S", "-c", IMPORTING.format(path=sys.path))
-    modules = runtime.folder / "modules"
-    with modules.open("w") as file:  # no pipe: a container would hold it
-        subprocess.run(
-            [*python, "--root", runtime.root, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=file,
-            check=True,
-        )
-    return set(modules.read_text().split())
-
-
-@pytest.mark.requires("root")
+@pytest.mark.requires("root", "cgroup_pids")
 def test_what_is_slow_to_import_is_left_out(runtime: Runtime) -> None:
-    bundle = runtime.bundle(
-        "true",
-        process__env=["PATH=/bin", "HOME=/"],
-        linux__uidMappings=[{"containerID": 0, "hostID": 0, "size": 65536}],
-        linux__gidMappings=[{"containerID": 0, "hostID": 0, "size": 65536}],
-        linux__namespaces=[{"type": kind} for kind in (*KINDS, "user")],
-    )
-    imported(runtime, "run", "--bundle", bundle, "first")  # its filter is kept
-    assert imported(runtime, "create", "--bundle", bundle, "x") & SLOW == set()
+    bundle = runtime.plain_bundle()
+    runtime.imported("run", "--bundle", bundle, "first")  # its filter is kept
+    assert runtime.imported("create", "--bundle", bundle, "x") & SLOW == set()
     without = SLOW | CORE | CONFIGURATION
-    assert imported(runtime, "list") & without == set()
-    assert imported(runtime, "state", "x") & without == set()
-    assert imported(runtime, "start", "x") & without == set()
+    assert runtime.imported("list") & without == set()
+    assert runtime.imported("state", "x") & without == set()
+    assert runtime.imported("start", "x") & without == set()
     while runtime.state("x")["status"] != "stopped":
         pass
-    assert imported(runtime, "delete", "x") & without == set()
-    assert imported(runtime, "run", "--bundle", bundle, "y") & SLOW == set()
+    assert runtime.imported("delete", "x") & without == set()
+    assert runtime.imported("run", "--bundle", bundle, "y") & SLOW == set()
     runtime.create("z", "sleep", "60")
-    assert imported(runtime, "kill", "z", "KILL") & without == set()
+    assert runtime.imported("kill", "z", "KILL") & without == set()
 
 
 # Errors ------------------------------------------------------------------------------------------
