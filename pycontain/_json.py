@@ -52,6 +52,18 @@ class _Context:
 _SCAN: Callable[[str, int], tuple[Any, int]] = _json.make_scanner(_Context)  # type: ignore[arg-type]
 
 
+def _plain(value: Any) -> dict[Any, Any]:
+    """Return the dictionary that stands for what the interpreter's encoder does not know."""
+    if not hasattr(value, "items"):
+        raise TypeError(f"{type(value).__name__} has no form in JSON")
+    return dict(value.items())
+
+
+_ENCODE: Callable[[object, int], tuple[str, ...]] = _json.make_encoder(
+    None, _plain, _json.encode_basestring_ascii, None, ": ", ", ", False, False, False
+)
+
+
 def loads(data: bytes, what: str) -> dict[str, Any]:
     """Return the object that a document holds.
 
@@ -95,30 +107,22 @@ def _inner(outer: Any) -> Iterator[object]:
     return (value for value in values if isinstance(value, dict | list))
 
 
-def dumps(value: object, *, indent: int | None = None, level: int = 0) -> str:
-    """Return JSON in ASCII: None, booleans, numbers, strings, and lists and objects of these."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int):
-        return int.__repr__(value)
-    if isinstance(value, float) and value - value == 0:  # finite
-        return float.__repr__(value)
-    if isinstance(value, str):
-        return _json.encode_basestring_ascii(value)
-    if isinstance(value, list | tuple):
-        rows = [dumps(row, indent=indent, level=level + 1) for row in value]
-        return _wrapped("[", rows, "]", indent, level)
-    if hasattr(value, "items"):
-        rows = [
-            f"{dumps(str(name))}: {dumps(inner, indent=indent, level=level + 1)}"
-            for name, inner in value.items()
-        ]
-        return _wrapped("{", rows, "}", indent, level)
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+def dumps(value: object, *, indent: int | None = None) -> str:
+    """Return JSON in ASCII: None, booleans, numbers, strings, and lists and objects of these.
+
+    Raises:
+        TypeError, ValueError: The value is, or holds, something else, or no finite number.
+    """
+    return "".join(_ENCODE(value, 0)) if indent is None else _pretty(value, "\n", " " * indent)
 
 
-def _wrapped(opening: str, rows: list[str], closing: str, indent: int | None, level: int) -> str:
-    if indent is None or not rows:
-        return f"{opening}{', '.join(rows)}{closing}"
-    margin = "\n" + " " * (indent * (level + 1))
-    return f"{opening}{margin}{f',{margin}'.join(rows)}{margin[:-indent]}{closing}"
+def _pretty(value: Any, margin: str, step: str) -> str:
+    if hasattr(value, "items") and value:
+        rows = [f"{dumps(str(k))}: {_pretty(v, margin + step, step)}" for k, v in value.items()]
+        opening, closing = "{}"
+    elif isinstance(value, list | tuple) and value:
+        rows = [_pretty(row, margin + step, step) for row in value]
+        opening, closing = "[]"
+    else:
+        return dumps(value)
+    return f"{opening}{margin}{step}{f',{margin}{step}'.join(rows)}{margin}{closing}"

@@ -19,6 +19,7 @@ else:
 
         _fields = ()
         _field_defaults = {}  # noqa: RUF012 - replaced in each class
+        _last = ()  # the defaults of the last fields
 
         def __init_subclass__(cls) -> None:
             if cls._fields:  # a subclass of a record has no fields of its own
@@ -26,11 +27,15 @@ else:
             cls._fields = cls.__match_args__ = tuple(cls.__annotations__)
             own = cls.__dict__
             cls._field_defaults = {name: own[name] for name in cls._fields if name in own}
+            cls._last = tuple(cls._field_defaults.values())
             for place, name in enumerate(cls._fields):
                 setattr(cls, name, property(itemgetter(place)))
 
         def __new__(cls, *values: object, **named: object) -> Self:
-            if named or len(values) != len(cls._fields):
+            absent = len(cls._fields) - len(values)
+            if not named and 0 < absent <= len(cls._last):
+                values += cls._last[-absent:]
+            elif named or absent:
                 values += tuple(cls._rest(len(values), named))
             return tuple.__new__(cls, values)
 

@@ -8,6 +8,7 @@ import os
 
 from .errors import UnsupportedError
 
+_STATUS_SIZE = 65536
 CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21
 
 
@@ -49,9 +50,13 @@ def call_map_helpers(pid: int, uid_map: str, gid_map: str) -> None:
 
 def own_status(name: str) -> int:
     """Return a field of this thread's status that is a hexadecimal number, 0 if there is none."""
-    with open("/proc/thread-self/status", encoding="utf-8", errors="replace") as file:
-        rows = (line.split() for line in file if line.startswith(f"{name}:"))
-        return next((int(row[1], 16) for row in rows), 0)
+    fd = os.open("/proc/thread-self/status", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(fd, _STATUS_SIZE)  # the kernel gives it whole in one read
+    finally:
+        os.close(fd)
+    _, found, rest = text.partition(f"\n{name}:".encode())
+    return int(rest.partition(b"\n")[0], 16) if found else 0
 
 
 def can_map() -> bool:

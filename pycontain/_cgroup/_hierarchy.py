@@ -137,14 +137,8 @@ def discover(mountinfo: str, self_cgroup: str) -> Host:
         if chosen is None or (number != "0" and not controllers):
             continue
         mount, own = chosen
-        hierarchy = Hierarchy(
-            version=mount.version,
-            controllers=controllers,
-            mount=mount.point,
-            own=own,
-            read_only=mount.read_only,
-            options=mount.options,
-        )
+        about = (mount.version, controllers, mount.point, own, mount.read_only, mount.options)
+        hierarchy = Hierarchy(*about)
         if mount.version == 2:
             v2 = hierarchy
         else:

@@ -96,7 +96,7 @@ class Record(Value):
     def dumps(self) -> bytes:
         """Return the record as a document."""
         values = {name: getattr(self, name) for name in self._fields}
-        return dumps({"version": _VERSION, **values}, indent=2).encode()
+        return dumps({"version": _VERSION, **values}).encode()
 
     @classmethod
     def loads(cls, data: bytes, what: str) -> Record:

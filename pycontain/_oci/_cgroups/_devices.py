@@ -10,7 +10,7 @@ from pycontain import _native
 from pycontain._cgroup import _files
 from pycontain.errors import UnsupportedError
 
-from ._device_rules import DEFAULT, check, exceptions, keys
+from ._device_rules import DEFAULT, Key, check, exceptions, keys
 from ._write import Setting, put, refused, remedy, unsupported
 
 TYPE_CHECKING = False
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pycontain._oci._spec import DeviceRule
 
 _FIELD = "devices"
-_DEFAULT_KEYS = frozenset(key for rule in DEFAULT for key in keys(rule))
 NOT_ENFORCED = (
     "linux.resources.devices is not in force: only root of the host may bound devices; without it, "
     "none can be made, and those of the host keep their permissions"
@@ -75,10 +74,14 @@ def _write_v1(rules: Sequence[DeviceRule], group: Dir) -> None:
                 os.write(fd, rule.encode())  # the kernel takes one in each call
             except OSError as error:
                 # What every container has, the group above it may not have to give.
-                if error.errno != errno.EPERM or key not in _DEFAULT_KEYS:
+                if error.errno != errno.EPERM or not _is_default(key):
                     raise refused(group, setting._replace(text=rule), error) from error
     finally:
         os.close(fd)
+
+
+def _is_default(key: Key) -> bool:
+    return any(key in keys(rule) for rule in DEFAULT)
 
 
 def _attach(rules: tuple[DeviceRule, ...], group: Dir) -> None:
