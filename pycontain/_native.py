@@ -747,17 +747,6 @@ def write_back(fd: int) -> None:
     lib.nsb_write_back(fd)
 
 
-def send(control_fd: int, message: bytes, fds: Sequence[int]) -> None:
-    """Send a request to PID 1.
-
-    Raises:
-        OSError: EPIPE or ECONNRESET when it is gone, ETIMEDOUT when it does not read.
-    """
-    error = lib.nsb_send(control_fd, ffi.from_buffer(message), len(message), list(fds), len(fds))
-    if error:
-        raise OSError(-error, os.strerror(-error))
-
-
 def socket_in(netns_fd: int, domain: int, kind: int, protocol: int) -> int:
     """Return the descriptor of a socket of another network namespace. Raises OSError."""
     fd = lib.nsb_socket_in(netns_fd, domain, kind, protocol)

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from . import _audit, _groups, _hints, _native
+from . import _audit, _groups, _hints, _native, _wire
 from ._hints import hint, refused
 from ._identity import Lease
 from ._image._use import Use, uses
@@ -368,7 +368,7 @@ class Runtime:
             if self._control_fd < 0:
                 raise SandboxClosedError("the sandbox is closed")
             try:
-                _native.send(self._control_fd, message, fds)
+                _wire.send(self._control_fd, message, fds)
             except (BrokenPipeError, ConnectionResetError):
                 raise SandboxClosedError("the sandbox has ended: its PID 1 is gone") from None
             except OSError as error:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import _socket  # socket imports enum and selectors, which are slow
 import os
 from _signal import SIGKILL, SIGTERM  # type: ignore[import-not-found]  # not signal: enum
 
@@ -407,14 +406,13 @@ class Container:
         pid = 0 if now == "stopped" else record.pid
         return {**state(self._entry, record), "status": now, "pid": pid}
 
-    def _connect(self) -> _socket.socket:
-        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    def _connect(self) -> int:
+        from pycontain import _wire  # noqa: PLC0415 - only where a process waits
+
         try:
-            sock.connect(f"/proc/self/fd/{self._entry.fd}/{SOCKET}")
+            return _wire.connect(f"/proc/self/fd/{self._entry.fd}/{SOCKET}")
         except OSError as error:
-            sock.close()
             raise ContainerStateError(f"cannot start: {error.strerror}") from None
-        return sock
 
     def _hooks(self, record: Record, kind: str) -> tuple[Hook, ...]:
         """Return hooks of a kind; the configuration is read only if there are any."""

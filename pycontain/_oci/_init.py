@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import _socket  # socket imports enum and selectors, which are slow
 import errno
 import os
 
@@ -32,7 +31,7 @@ class Init(Channel):
         self.pid = pid1.pid
         self._pidfd = self._control_fd = -1
         pid1.take(self)
-        super().__init__(_socket.socket(fileno=self._control_fd))
+        super().__init__(self._control_fd)
         self._paths = paths
         self._program = program
 

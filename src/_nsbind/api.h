@@ -511,6 +511,15 @@ void nsb_write_back(int fd);
 /* One message with its descriptors. Returns 0 or a negative errno. */
 int nsb_send(int control_fd, const void *message, size_t size, const int32_t *fds, uint32_t n_fds);
 
+/* A socket of messages at a path, which listens or is connected. Each returns a descriptor, of which
+ * that which listens does not block, or a negative errno. */
+int nsb_listen(const char *path);
+int nsb_connect(const char *path);
+
+/* The next message, cut to size, and a descriptor that came along, or -1; more of these are closed.
+ * Returns its length, 0 at the end, or a negative errno; EINTR is the caller's. */
+int64_t nsb_receive(int socket_fd, void *buffer, size_t size, int32_t *ret_fd);
+
 /* What sched_setattr(2) takes, but for its size. */
 struct nsb_scheduler {
 	uint32_t policy;
