@@ -127,6 +127,24 @@ def _make(home: Home, keeper: int, made: list[str]) -> bool:
     if home.hierarchy.version == 2 and (blocked := outside_ancestor(home.hierarchy, home.path)):
         why = f"no process of ours can be put there: {blocked} is not writable"
         raise PermissionError(errno.EACCES, why, home.path)
+    fresh = _make_last(home) or _make_all(home, made)
+    if not fresh:
+        _check_unused(home.path, keeper)
+    return fresh
+
+
+def _make_last(home: Home) -> bool:
+    """Make the container's directory alone, where that is all that can be missing."""
+    if "cpuset" in home.keys or _path.DEFAULT_PARENT in home.names:
+        return False
+    try:
+        os.mkdir(home.path)
+    except (FileExistsError, FileNotFoundError):
+        return False
+    return True
+
+
+def _make_all(home: Home, made: list[str]) -> bool:
     parent, fresh = home.base.rstrip("/"), False
     for name in home.names:
         path = f"{parent}/{name}"
@@ -140,9 +158,7 @@ def _make(home: Home, keeper: int, made: list[str]) -> bool:
         if "cpuset" in home.keys:
             _cpuset.inherit(parent, path)
         parent = path
-    if not fresh:
-        _check_unused(home.path, keeper)
-    else:
+    if fresh:
         made.pop()
     return fresh
 
