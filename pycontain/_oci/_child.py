@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from pycontain import _native
+from pycontain import _atomic, _native
 
 
 class ExecProcess:
@@ -51,8 +51,4 @@ def _exit_status(status: int) -> int:
 
 def write_pid_file(path: str, pid: int) -> None:
     """Write a process id whole or not at all. Raises OSError."""
-    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(temporary, flags, 0o644), "w", encoding="utf-8") as file:
-        file.write(str(pid))
-    os.rename(temporary, path)
+    _atomic.replace(path, str(pid).encode(), mode=0o644)

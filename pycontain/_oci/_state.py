@@ -14,6 +14,7 @@ import os
 import stat
 import time
 
+from pycontain import _atomic
 from pycontain._json import dumps, loads
 from pycontain.errors import (
     ConfigError,
@@ -206,7 +207,7 @@ class StateDir:
             try:
                 # Not empty, so that it is not replaced either: rename(2) replaces only empty ones.
                 for file, data in ((_STATE, first.dumps()), (_CONFIG, config)):
-                    _write_new(file, data, fd)
+                    _atomic.write_new(file, data, dir_fd=fd)
                 os.rename(name, container, src_dir_fd=root, dst_dir_fd=root)
             except BaseException as error:
                 _empty(fd)
@@ -230,13 +231,12 @@ class StateDir:
 
     def keep(self, name: str, data: bytes) -> None:
         """Keep something for later containers, where there is room."""
-        temporary = f"{_KEPT}{os.getpid()}.{time.time_ns()}"
         with self._fd() as root:
             kept = [old for old in os.listdir(root) if old.startswith(_KEPT)]
             for old in kept if len(kept) >= _KEPT_MAX else ():
                 _unlink(old, root)
             try:
-                _replace(f"{_KEPT}{name}", data, root, temporary)
+                _atomic.replace(f"{_KEPT}{name}", data, dir_fd=root)
             except OSError:  # no room, or no descriptor: it is made again
                 pass
 
@@ -344,9 +344,8 @@ class Entry:
 
     def write_file(self, name: str, data: bytes) -> None:
         """Replace a file of the entry, whole or not at all. Raises OSError."""
-        temporary = f".{name}.{os.getpid()}.{time.time_ns()}"
         try:
-            _replace(name, data, self.fd, temporary)
+            _atomic.replace(name, data, dir_fd=self.fd)
         except FileNotFoundError:  # the directory has been removed
             raise _absent(self.id) from None
 
@@ -403,23 +402,6 @@ def _make(root: int) -> tuple[str, int]:
         if os.fstat(fd).st_nlink:
             return name, fd
         os.close(fd)
-
-
-def _write_new(name: str, data: bytes, directory: int) -> None:
-    """Make a file that is not there. Raises OSError."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:
-        file.write(data)
-
-
-def _replace(name: str, data: bytes, directory: int, temporary: str) -> None:
-    """Replace a file, or make it, whole or not at all. Raises OSError."""
-    try:
-        _write_new(temporary, data, directory)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except OSError:
-        _unlink(temporary, directory)
-        raise
 
 
 def _exists(root: int, name: str) -> bool:

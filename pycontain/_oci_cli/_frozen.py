@@ -12,7 +12,8 @@ import marshal
 import os
 import stat
 import sys
-import time
+
+from pycontain import _atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def freeze(command: str, place: str) -> None:
     try:
         if _is_private(os.path.dirname(place)):
             kept = (_code(_thaw), _rows())
-            _write(place, sys.version.encode() + marshal.dumps(kept))
+            _atomic.replace(place, sys.version.encode() + marshal.dumps(kept))
     except OSError:  # it is only slower
         pass
 
@@ -90,16 +91,3 @@ def _is_private(directory: str) -> bool:
     found = os.lstat(directory)
     mine = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return stat.S_ISDIR(found.st_mode) and mine
-
-
-def _write(place: str, data: bytes) -> None:
-    temporary = f"{place}.{os.getpid()}.{time.time_ns()}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with open(os.open(temporary, flags, 0o600), "wb") as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.rename(temporary, place)
-        except BaseException:
-            os.unlink(temporary)
-            raise

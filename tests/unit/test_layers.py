@@ -17,7 +17,7 @@ EXTENSION = "_nsbind"
 LEVELS = {
     0: (
         *("_record", "_error_base", "_command_errors", "_image_errors", "_cause", "errors"),
-        *("_json", "_statedir", "denial", "result", "enforcement"),
+        *("_atomic", "_json", "_statedir", "denial", "result", "enforcement"),
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "_contract"),
         *("config", "_remedies", "_calls"),
     ),
