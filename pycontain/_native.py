@@ -21,7 +21,24 @@ from .errors import PycontainError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
-    from typing import Any, Final
+    from typing import Any, Final, NotRequired, TypedDict, Unpack
+
+    class SpawnArguments(TypedDict):
+        """How PID 1 is cloned: the fields of struct nsb_spawn_args.
+
+        With `keeper_fd`, the control socket of a keeper, that clones it in our place, and before
+        that enters the namespaces of `joins`: descriptor and CLONE_NEW* of each.
+        """
+
+        namespaces: int
+        flags: int
+        userns_fd: int
+        cgroup_fd: int
+        tasks_fds: NotRequired[Sequence[int]]
+        cpus: NotRequired[Collection[int] | None]
+        keeper_fd: NotRequired[int]
+        joins: NotRequired[Sequence[tuple[int, int]]]
+
 
 API_VERSION: Final = 1
 if lib.NSB_API_VERSION != API_VERSION:
@@ -150,6 +167,7 @@ OPEN_UPPER: Final[int] = lib.NSB_OPEN_UPPER
 
 SPAWN_FORK: Final[int] = lib.NSB_SPAWN_FORK
 SPAWN_CLONE2: Final[int] = lib.NSB_SPAWN_CLONE2
+SPAWN_EARLY: Final[int] = lib.NSB_SPAWN_EARLY
 
 FDS_MAX: Final[int] = lib.NSB_FDS_MAX
 KEEP_ID: Final[int] = 0xFFFFFFFF
@@ -631,59 +649,136 @@ def _cpu_mask(cpus: Collection[int]) -> Any:
     return mask
 
 
-def spawn(  # noqa: PLR0913 - the fields of struct nsb_spawn_args
+class _Arguments:
+    """How PID 1 is cloned (struct nsb_spawn_args)."""
+
+    def __init__(
+        self,
+        *,
+        namespaces: int,
+        flags: int,
+        userns_fd: int,
+        cgroup_fd: int,
+        tasks_fds: Sequence[int] = (),
+        cpus: Collection[int] | None = None,
+        keeper_fd: int = -1,
+        joins: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        self.cdata = args = ffi.new("struct nsb_spawn_args *")
+        tasks = ffi.new("int32_t[]", list(tasks_fds))
+        join_fds = ffi.new("int32_t[]", [fd for fd, _ in joins])
+        join_types = ffi.new("uint32_t[]", [kind for _, kind in joins])
+        self._keep = [tasks, join_fds, join_types]
+        args.namespaces, args.flags, args.userns_fd = namespaces, flags, userns_fd
+        args.init_fd, args.null_fd = _program.fds()
+        args.keeper_fd = keeper_fd
+        args.cgroup_fd, args.tasks_fds, args.n_tasks = cgroup_fd, tasks, len(tasks_fds)
+        if cpus is not None:
+            mask = _cpu_mask(cpus)
+            self._keep.append(mask)
+            args.affinity, args.n_affinity = mask, len(mask)
+        args.join_fds, args.joins, args.n_joins = join_fds, join_types, len(joins)
+
+
+class _Messages:
+    """What PID 1 reads first (struct nsb_spawn_messages)."""
+
+    def __init__(
+        self,
+        trees: Trees,
+        setup: bytes,
+        command: bytes | None,
+        command_fds: Sequence[int],
+        bind_userns_fd: int = -1,
+    ) -> None:
+        self.cdata = messages = ffi.new("struct nsb_spawn_messages *")
+        data, fds = ffi.from_buffer(setup), ffi.new("int32_t[]", list(command_fds))
+        self._keep = [trees, data, fds]
+        messages.bind_userns_fd = bind_userns_fd
+        messages.trees, messages.n_trees = trees.cdata, len(trees.paths)
+        messages.setup, messages.setup_size = data, len(setup)
+        if command is not None:
+            self._keep.append(ffi.from_buffer(command))
+            messages.command, messages.command_size = self._keep[-1], len(command)
+            messages.command_fds, messages.n_command_fds = fds, len(command_fds)
+
+
+def spawn(
     *,
-    namespaces: int,
-    flags: int,
-    userns_fd: int,
-    bind_userns_fd: int = -1,
-    cgroup_fd: int,
-    tasks_fds: Sequence[int],
-    cpus: Collection[int] | None = None,
     trees: Trees,
     setup: bytes,
     command: bytes | None,
     command_fds: Sequence[int],
-    keeper_fd: int = -1,
-    joins: Sequence[tuple[int, int]] = (),
+    bind_userns_fd: int = -1,
+    **how: Unpack[SpawnArguments],
 ) -> Pid1:
     """Clone PID 1 of a new sandbox, with its set-up and perhaps its first command queued.
 
-    With `keeper_fd`, the control socket of a keeper, that clones it in our place, and before that
-    enters the namespaces of `joins`: descriptor and CLONE_NEW* of each.
+    Args:
+        trees, setup, command, command_fds, bind_userns_fd: The messages.
+        how: See SpawnArguments.
 
     Raises:
         NativeError: A step before the execution of PID 1 failed; nothing is left.
     """
-    args = ffi.new("struct nsb_spawn_args *")
+    args = _Arguments(**how)
+    messages = _Messages(trees, setup, command, command_fds, bind_userns_fd)
     pid1 = Pid1()
     error = ffi.new("struct nsb_failure *")
-    keep = [
-        ffi.from_buffer(setup),
-        ffi.new("int32_t[]", list(tasks_fds)),
-        ffi.new("int32_t[]", list(command_fds)),
-    ]
-    args.namespaces, args.flags, args.userns_fd = namespaces, flags, userns_fd
-    args.bind_userns_fd = bind_userns_fd
-    args.init_fd, args.null_fd = _program.fds()
-    args.keeper_fd = keeper_fd
-    args.cgroup_fd, args.tasks_fds, args.n_tasks = cgroup_fd, keep[1], len(tasks_fds)
-    if cpus is not None:
-        mask = _cpu_mask(cpus)
-        keep.append(mask)
-        args.affinity, args.n_affinity = mask, len(mask)
-    join_fds = ffi.new("int32_t[]", [fd for fd, _ in joins])
-    join_types = ffi.new("uint32_t[]", [kind for _, kind in joins])
-    args.join_fds, args.joins, args.n_joins = join_fds, join_types, len(joins)
-    args.trees, args.n_trees = trees.cdata, len(trees.paths)
-    args.setup, args.setup_size = keep[0], len(setup)
-    if command is not None:
-        keep.append(ffi.from_buffer(command))
-        args.command, args.command_size = keep[-1], len(command)
-        args.command_fds, args.n_command_fds = keep[2], len(command_fds)
-    if lib.nsb_spawn(args, pid1.raw, error) < 0:
+    if lib.nsb_spawn(args.cdata, messages.cdata, pid1.raw, error) < 0:
         raise NativeError(_failure(error))
     return pid1
+
+
+class Spawning:
+    """The same in three steps: with SPAWN_EARLY the clone goes on while its messages are made.
+
+    The descriptors of `how` have to stay open until it has ended or is closed.
+
+    Raises:
+        NativeError: It cannot begin.
+    """
+
+    def __init__(self, **how: Unpack[SpawnArguments]) -> None:
+        """Begin."""
+        none = dict.fromkeys(("control_fd", "init_control_fd", "reply_fd"), -1)
+        self._spawning = ffi.new("struct nsb_spawning *", {**none, "sandbox": {"pidfd": -1}})
+        self._args = _Arguments(**how)
+        self._error = ffi.new("struct nsb_failure *")
+        if lib.nsb_spawn_begin(self._args.cdata, self._spawning, self._error) < 0:
+            raise NativeError(_failure(self._error))
+
+    def queue(
+        self, *, trees: Trees, setup: bytes, command: bytes | None, command_fds: Sequence[int]
+    ) -> None:
+        """Give PID 1 its messages.
+
+        Raises:
+            NativeError: That failed; it is to be closed.
+        """
+        messages = _Messages(trees, setup, command, command_fds)
+        if lib.nsb_spawn_queue(self._spawning, messages.cdata, self._error) < 0:
+            raise NativeError(_failure(self._error))
+
+    def end(self) -> Pid1:
+        """Wait for the clone, or make it now, and return PID 1.
+
+        Raises:
+            NativeError: A step before its execution failed; nothing is left.
+        """
+        pid1 = Pid1()
+        if lib.nsb_spawn_end(self._spawning, pid1.raw, self._error) < 0:
+            raise NativeError(_failure(self._error))
+        return pid1
+
+    def close(self) -> None:
+        """End it as it is: without its messages PID 1 is killed. Idempotent."""
+        lib.nsb_spawn_end(self._spawning, Pid1().raw, self._error)
+
+    def __del__(self) -> None:
+        """Close what nobody has ended."""
+        if hasattr(self, "_error"):
+            self.close()
 
 
 def spawn_keeper(flags: int) -> Pid1:
@@ -697,7 +792,6 @@ def spawn_keeper(flags: int) -> Pid1:
         flags=flags,
         userns_fd=-1,
         cgroup_fd=-1,
-        tasks_fds=(),
         trees=Trees(()),
         setup=_Message("nsb_clone").finish(lib.NSB_REQUEST_KEEP),
         command=None,

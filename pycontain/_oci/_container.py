@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from ._init import Init
     from ._notify import Notifications
     from ._resctrl import Groups
-    from ._spawn import Streams
     from ._spec import Config, Hook, Process, Resources
 
 _DEATH_SECONDS = 10.0
@@ -123,6 +122,7 @@ class Container:
         """
         from ._bundle import Bundle  # noqa: PLC0415
         from ._cgroups import plan_groups  # noqa: PLC0415
+        from ._create import Creation  # noqa: PLC0415
         from ._lower import find_rootfs  # noqa: PLC0415
         from ._spawn import Streams  # noqa: PLC0415
 
@@ -165,32 +165,34 @@ class Container:
 
                 config = with_socket(config, entry)
             container._config = config
-            cgroup = container._make_groups(config, record, groups)
-            undo.record = record = record.replace(cgroup=cgroup.to_json())
-            try:
+            with Creation(config, record, streams) as creation:
+                cgroup = container._make_groups(creation, record, groups)
+                undo.record = record = record.replace(cgroup=cgroup.to_json())
                 if config.linux.intel_rdt is not None:
                     record = container._prepare_resctrl(config.linux.intel_rdt, undo)
-                container._spawn(config, record, cgroup, streams, pid_file)
-            finally:
-                cgroup.close()
+                container._finish(creation, record, pid_file)
         return container
 
-    def _make_groups(self, config: Config, record: Record, planned: Plan | None) -> Cgroup:
+    def _make_groups(self, creation: Creation, record: Record, planned: Plan | None) -> Cgroup:
+        """Make the groups; once its process can be born in them, that begins."""
         from . import _cgroups  # noqa: PLC0415
 
         manager = record.options["cgroup_manager"]
         if manager == "disabled":
-            return _cgroups.Cgroup({})
+            cgroup = _cgroups.Cgroup({})
+            creation.begin(cgroup)
+            return cgroup
 
         def announce(plan: Plan) -> None:
             self._entry.write(record.replace(hints=plan.missing()))
 
         cgroup = _cgroups.create(
-            config,
+            creation.config,
             record.id,
             systemd=manager == "systemd",
             planned=planned,
             announce=announce,
+            begin=creation.begin,
         )
         for note in cgroup.notes:
             self.warn(note)
@@ -207,38 +209,16 @@ class Container:
         announce(prepare(fields, self.id, announce))
         return undo.record
 
-    def _spawn(
-        self, config: Config, record: Record, cgroup: Cgroup, streams: Streams, pid_file: str | None
-    ) -> None:
+    def _finish(self, creation: Creation, record: Record, pid_file: str | None) -> None:
         from ._child import ExecProcess  # noqa: PLC0415
-        from ._create import Creation  # noqa: PLC0415
-        from ._filter import find_filter  # noqa: PLC0415
-        from ._spawn import listen  # noqa: PLC0415
 
-        creation = Creation(
-            config,
-            record.bundle,
-            record.rootfs,
-            cgroup,
-            streams,
-            find_filter(config.linux.seccomp, self._entry.home),
-            pivot=not record.options["no_pivot"],
-            keyring="" if record.options["no_new_keyring"] else f"_ses.{record.id}",
-        )
+        init = creation.finish(self._entry)
         try:
-            listener = listen(self._entry.fd)
-            try:
-                init = creation.start(listener)
-            finally:
-                listener.close()
-            try:
-                self._follow(creation, init, record, pid_file)
-            except BaseException:
-                init.kill()
-                raise
-            self._process = ExecProcess(init.pid, init.take_pidfd())
-        finally:
-            creation.close()
+            self._follow(creation, init, record, pid_file)
+        except BaseException:
+            init.kill()
+            raise
+        self._process = ExecProcess(init.pid, init.take_pidfd())
 
     @staticmethod
     def _equip(creation: Creation, record: Record, pid: int) -> None:

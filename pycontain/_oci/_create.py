@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import _socket  # socket imports enum and selectors, which are slow
 import os
 import stat
 
@@ -12,57 +11,46 @@ from pycontain._native import Event
 from pycontain.errors import ConfigError
 
 from . import _command
+from ._filter import find_filter
 from ._lower import Lowered
 from ._namespaces import Joins, clone_flags
 from ._options import PROPAGATIONS
-from ._spawn import spawn
+from ._spawn import Birth, listen
 from ._userns import UserNamespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from typing import Any, Self
 
     from ._cgroups import Cgroup
     from ._filter import Filter
     from ._init import Init
     from ._spawn import Streams
     from ._spec import Config, Process
+    from ._state import Entry, Record
 
 
 class Creation:
     """What is needed until the process waits for its start; `close` gives it back.
 
+    The process is born as early as it can be, by `begin`, and waits: the kernel makes its
+    namespaces while we find out what it is to do.
+
     Args:
         config: The container's.
-        bundle, rootfs: Absolute paths.
-        cgroup: Its groups, open.
+        record: The same.
         streams: Its descriptors.
-        filter_: Its seccomp filter.
-        pivot: Enter the root by pivot_root(2).
-        keyring: Name of the session keyring; "": none of its own.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        bundle: str,
-        rootfs: str,
-        cgroup: Cgroup,
-        streams: Streams,
-        filter_: Filter,
-        *,
-        pivot: bool = True,
-        keyring: str = "",
-    ) -> None:
+    def __init__(self, config: Config, record: Record, streams: Streams) -> None:
         assert config.process is not None  # noqa: S101 - the caller checked
         self.config = config
         self.process: Process = config.process
-        self.bundle = bundle
-        self.rootfs = rootfs
-        self.cgroup = cgroup
         self.streams = streams
-        self.filter = filter_
+        self._record = record
+        self._cgroup: Cgroup | None = None
+        self._birth: Birth | None = None
         if config.linux.mount_label:
             from ._labels import check_label  # noqa: PLC0415 - few containers have one
 
@@ -72,10 +60,15 @@ class Creation:
         try:
             self._check_groups()
             self.joins.add_paths(config)
-            self.lowered = self._lower(pivot=pivot, keyring=keyring)
         except BaseException:
             self.close()
             raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
     def _check_groups(self) -> None:
         if self.process.user.additional_gids and not self.users.groups:
@@ -84,19 +77,40 @@ class Creation:
                 "own id alone"
             )
 
-    def _lower(self, *, pivot: bool, keyring: str) -> Lowered:
+    def begin(self, cgroup: Cgroup) -> Callable[[], None]:
+        """Begin the birth of the process, and return what ends it.
+
+        Args:
+            cgroup: Its groups, of which that of v2 is made and open; closed with this object.
+
+        Raises:
+            SpawnError: It cannot begin.
+        """
+        self._cgroup = cgroup
+        self._birth = Birth(
+            cgroup,
+            self.joins,
+            namespaces=clone_flags(self.config),
+            userns_fd=self.users.own_fd,
+            early=not _is_traceable(self.config),
+        )
+        return self._birth.close
+
+    def _lower(self, cgroups: Mapping[str, str]) -> Lowered:
         hooks = self.config.hooks
-        lowered = Lowered(self.config, self.bundle, self.rootfs, self.cgroup.paths)
+        options = self._record.options
+        lowered = Lowered(self.config, self._record.bundle, self._record.rootfs, cgroups)
         keys: list[tuple[_native.Op, str]] = []
         labels = keys
         if self.process.apparmor_profile or self.process.selinux_label:
             from ._labels import keyring_ops, label_ops  # noqa: PLC0415 - few containers have one
 
             keys, labels = keyring_ops(self.process), label_ops(self.process)
-        if keyring:
+        if not options["no_new_keyring"]:
             for op, what in keys:
                 lowered.add(op, what)
-            lowered.add(_native.Op(_native.OpKind.KEYRING, "", keyring.encode()), "keyring")
+            name = f"_ses.{self._record.id}"
+            lowered.add(_native.Op(_native.OpKind.KEYRING, "", name.encode()), "keyring")
         lowered.root()
         lowered.names()
         lowered.mounts(self.users)
@@ -107,7 +121,7 @@ class Creation:
             lowered.barrier("hooks")
         for op, what in labels:  # not of hooks
             lowered.add(op, what)
-        lowered.enter(pivot=pivot)
+        lowered.enter(pivot=not options["no_pivot"])
         return lowered
 
     def _propagation(self) -> int:
@@ -123,23 +137,45 @@ class Creation:
 
     def _attach_at(self) -> str:
         """Where hooks expect the root, if its own root can get there."""
-        if self.users.own_fd < 0 or _is_reachable(self.rootfs):
-            return self.rootfs
+        if self.users.own_fd < 0 or _is_reachable(self._record.rootfs):
+            return self._record.rootfs
         from pycontain._attach import attach_at  # noqa: PLC0415 - rarely needed
 
         return attach_at()
 
-    def start(self, listener: _socket.socket) -> Init:
-        """Start the set-up. Raises as `spawn`."""
-        namespaces = self.lowered.namespaces
+    def finish(self, entry: Entry) -> Init:
+        """Let the process begin its set-up.
+
+        Args:
+            entry: The container's, in which it will listen.
+
+        Raises:
+            ConfigError, SpawnError: It cannot be done. Nothing is left.
+        """
+        assert self._birth is not None and self._cgroup is not None  # noqa: S101, PT018 - begun
+        filter_ = find_filter(self.config.linux.seccomp, entry.home)
+        self.lowered = self._lower(self._cgroup.paths)
         fds = self.streams.fds(terminal=self.process.terminal)
-        flags = _native.EXEC_WAIT | _native.EXEC_MAKE_CWD
-        if (cgroup := namespaces.get("cgroup")) is not None and not cgroup.path:
-            flags |= _native.EXEC_MARK
-        time = namespaces.get("time")
-        setup = _command.pack_setup(
+        setup = self._pack_setup(filter_)
+        command = self._pack_exec(tuple(fds), len(self._cgroup.tasks_fds))
+        listener = listen(entry.fd)
+        try:
+            return self._birth.finish(
+                setup=setup,
+                command=command,
+                command_fds=[listener.fileno(), *self._cgroup.tasks_fds, *fds.values()],
+                trees=tuple(self.lowered.trees),
+                paths=self.lowered.paths,
+                program=self.process.args[0],
+            )
+        finally:
+            listener.close()
+
+    def _pack_setup(self, filter_: Filter) -> bytes:
+        time = self.lowered.namespaces.get("time")
+        return _command.pack_setup(
             self.process,
-            self.filter,
+            filter_,
             ops=tuple(self.lowered.ops),
             attach_at=self._attach_at(),
             propagation=self._propagation(),
@@ -149,25 +185,18 @@ class Creation:
             time_namespace=time is not None and not time.path,
             timens_offsets=_offsets(self.config),
         )
-        command = _command.pack_exec(
+
+    def _pack_exec(self, fds: tuple[int, ...], n_tasks: int) -> bytes:
+        flags = _native.EXEC_WAIT | _native.EXEC_MAKE_CWD
+        if (cgroup := self.lowered.namespaces.get("cgroup")) is not None and not cgroup.path:
+            flags |= _native.EXEC_MARK
+        return _command.pack_exec(
             self.process,
             listening=self.streams.listening,
             flags=flags,
-            n_tasks=len(self.cgroup.tasks_fds),
-            fds=tuple(fds),
-            home=lambda: _command.home(self.rootfs, self.process.user.uid),
-        )
-        return spawn(
-            setup=setup,
-            command=command,
-            command_fds=[listener.fileno(), *self.cgroup.tasks_fds, *fds.values()],
-            cgroup=self.cgroup,
-            namespaces=clone_flags(self.config),
-            userns_fd=self.users.own_fd,
-            joins=self.joins,
-            trees=tuple(self.lowered.trees),
-            paths=self.lowered.paths,
-            program=self.process.args[0],
+            n_tasks=n_tasks,
+            fds=fds,
+            home=lambda: _command.home(self._record.rootfs, self.process.user.uid),
         )
 
     def follow(
@@ -198,12 +227,16 @@ class Creation:
         from ._hooks import run_hooks, run_hooks_inside  # noqa: PLC0415 - few containers have any
 
         hooks = self.config.hooks
-        run_hooks("prestart", hooks.prestart, state, self.bundle)
-        run_hooks("createRuntime", hooks.create_runtime, state, self.bundle)
+        run_hooks("prestart", hooks.prestart, state, self._record.bundle)
+        run_hooks("createRuntime", hooks.create_runtime, state, self._record.bundle)
         run_hooks_inside("createContainer", hooks.create_container, state, init)
 
     def close(self) -> None:
-        """Close all descriptors but those of the groups."""
+        """End what has only begun, and close all descriptors, which that uses."""
+        if self._birth is not None:
+            self._birth.close()
+        if self._cgroup is not None:
+            self._cgroup.close()
         self.users.close()
         self.joins.close()
 
@@ -215,6 +248,18 @@ def _offsets(config: Config) -> str | None:
         for clock, offset in config.linux.time_offsets.items()
     ]
     return "".join(rows) or None
+
+
+def _is_traceable(config: Config) -> bool:
+    """Whether others could trace the process as soon as it is born (ptrace(2)).
+
+    It protects itself by prctl(PR_SET_DUMPABLE) when it has its ids, and gets descriptors of the
+    host by then.
+    """
+    return any(
+        namespace.path and namespace.type in ("pid", "user")
+        for namespace in config.linux.namespaces
+    )
 
 
 def _is_reachable(path: str) -> bool:

@@ -10,7 +10,7 @@ from pycontain import _native
 from . import _command
 from ._attributes import set_affinity, set_attributes
 from ._child import write_pid_file
-from ._spawn import hand_console, spawn
+from ._spawn import Birth, hand_console
 from ._userns import may_set_groups
 
 TYPE_CHECKING = False
@@ -69,12 +69,10 @@ def start_init(
         home=lambda: _command.home(f"/proc/{init_pid}/root", process.user.uid),
     )
     with open(os.devnull, "rb") as nobody:
-        return spawn(
+        return Birth(groups, joins).finish(
             setup=setup,
             command=command,
             command_fds=[nobody.fileno(), *groups.tasks_fds, *fds.values()],
-            cgroup=groups,
-            joins=joins,
             paths=[what for _, what in labels],
             program=process.args[0],
         )

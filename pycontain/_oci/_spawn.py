@@ -15,6 +15,8 @@ from ._value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pycontain._keeper import Keeper
+
     from ._cgroups import Cgroup
     from ._namespaces import Joins
 
@@ -66,55 +68,93 @@ def listen(directory: int) -> _socket.socket:
     return sock
 
 
-def spawn(  # noqa: PLR0913 - all that a process of a container is made of
-    *,
-    setup: bytes,
-    command: bytes,
-    command_fds: list[int],
-    cgroup: Cgroup,
-    namespaces: int = 0,
-    userns_fd: int = -1,
-    joins: Joins,
-    trees: tuple[_native.Tree, ...] = (),
-    paths: list[str],
-    program: str,
-) -> Init:
-    """Start `_init`, as our child; where it joins namespaces, through a keeper.
+class Birth:
+    """The start of `_init`, as our child; where it joins namespaces, through a keeper.
+
+    Args:
+        cgroup: Its groups, of which that of v2 is open.
+        joins: The namespaces.
+        namespaces: CLONE_NEW* of new ones.
+        userns_fd: The user namespace, if it is new; -1: the caller's, or one of `joins`.
+        early: It begins now, while what it is told is still to be found; else with `finish`.
 
     Raises:
-        SpawnError: A step before its execution failed; nothing is left.
+        SpawnError: It cannot begin.
     """
-    keeper = None
-    if joins.rows:
-        from pycontain._keeper import Keeper  # noqa: PLC0415 - only where namespaces are joined
 
-        if userns_fd >= 0:
-            joins.add_fd(userns_fd, "user")
-            userns_fd = -1
-        keeper = Keeper()
-    try:
-        pid1 = _native.spawn(
-            namespaces=namespaces,
-            flags=_native.spawn_flags(),
-            userns_fd=userns_fd,
-            cgroup_fd=-1 if cgroup.cgroup_fd is None else cgroup.cgroup_fd,
-            tasks_fds=(),
-            trees=_native.Trees(trees),
-            setup=setup,
-            command=command,
-            command_fds=command_fds,
-            keeper_fd=-1 if keeper is None else keeper.fileno(),
-            joins=joins.rows,
-        )
-    except _native.NativeError as error:
-        step, number, index = error.failure
-        of_a_tree = step in ("OPEN_TREE", "IDMAP") and index < len(trees)
-        path = trees[index].path if of_a_tree else None
-        raise SpawnError(step, number, os.strerror(number), path) from None
-    finally:
-        if keeper is not None:
-            keeper.close()
-    return Init(pid1, paths, program)
+    def __init__(
+        self,
+        cgroup: Cgroup,
+        joins: Joins,
+        *,
+        namespaces: int = 0,
+        userns_fd: int = -1,
+        early: bool = False,
+    ) -> None:
+        self._keeper: Keeper | None = None
+        self._spawning: _native.Spawning | None = None
+        if joins.rows:
+            from pycontain._keeper import Keeper  # noqa: PLC0415 - only where namespaces are joined
+
+            if userns_fd >= 0:
+                joins.add_fd(userns_fd, "user")
+                userns_fd = -1
+            self._keeper = Keeper()
+        try:
+            self._spawning = _native.Spawning(
+                namespaces=namespaces,
+                flags=_native.spawn_flags() | (_native.SPAWN_EARLY if early else 0),
+                userns_fd=userns_fd,
+                cgroup_fd=-1 if cgroup.cgroup_fd is None else cgroup.cgroup_fd,
+                keeper_fd=-1 if self._keeper is None else self._keeper.fileno(),
+                joins=joins.rows,
+            )
+        except BaseException as error:
+            self.close()
+            if isinstance(error, _native.NativeError):
+                raise _spawn_error(error) from None
+            raise
+
+    def finish(
+        self,
+        *,
+        setup: bytes,
+        command: bytes,
+        command_fds: list[int],
+        trees: tuple[_native.Tree, ...] = (),
+        paths: list[str],
+        program: str,
+    ) -> Init:
+        """Tell it what to do, and wait for its execution.
+
+        Raises:
+            SpawnError: A step before that failed; nothing is left.
+        """
+        assert self._spawning is not None  # noqa: S101 - it is not closed
+        try:
+            self._spawning.queue(
+                trees=_native.Trees(trees), setup=setup, command=command, command_fds=command_fds
+            )
+            return Init(self._spawning.end(), paths, program)
+        except _native.NativeError as error:
+            raise _spawn_error(error, trees) from None
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End it, unless it is finished. Idempotent."""
+        if self._spawning is not None:
+            self._spawning.close()
+            self._spawning = None
+        if self._keeper is not None:
+            self._keeper.close()
+
+
+def _spawn_error(error: _native.NativeError, trees: tuple[_native.Tree, ...] = ()) -> SpawnError:
+    step, number, index = error.failure
+    of_a_tree = step in ("OPEN_TREE", "IDMAP") and index < len(trees)
+    path = trees[index].path if of_a_tree else None
+    return SpawnError(step, number, os.strerror(number), path)
 
 
 def hand_console(streams: Streams, master: int) -> None:

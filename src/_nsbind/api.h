@@ -7,7 +7,8 @@
  * nsb_spawn(). The message and its descriptors are queued in a SOCK_SEQPACKET socket, then PID 1 is
  * cloned and executed; it reads the message, builds the sandbox, answers with one struct nsb_report
  * and serves further requests from the same socket. Requests name strings and arrays by their
- * offset from the start of the message; offset 0 means absent.
+ * offset from the start of the message; offset 0 means absent. Since PID 1 waits for its message,
+ * it can as well be cloned while that is still being made (struct nsb_spawning).
  */
 
 enum nsb_constants {
@@ -25,7 +26,7 @@ enum nsb_constants {
 /* Which step failed. Python builds its Step enum from these names. */
 enum nsb_step {
 	NSB_STEP_NONE,
-	/* parent, before the clone */
+	/* parent */
 	NSB_STEP_STACK,
 	NSB_STEP_SOCKETPAIR,
 	NSB_STEP_OPEN_TREE,
@@ -433,7 +434,7 @@ enum nsb_idmap {
 	NSB_IDMAP_OWN   /* the tree's own */
 };
 
-/* A detached copy of a directory tree, made by the parent before the clone. */
+/* A detached copy of a directory tree, made by the parent. */
 struct nsb_tree {
 	const char *path;
 	uint32_t idmap;
@@ -443,27 +444,33 @@ struct nsb_tree {
 };
 
 enum nsb_spawn_flag {
-	NSB_SPAWN_FORK = 1,  /* a fork-like clone: memory is copied, not shared */
-	NSB_SPAWN_CLONE2 = 2 /* clone(2) instead of clone3(2) */
+	NSB_SPAWN_FORK = 1,   /* a fork-like clone: memory is copied, not shared */
+	NSB_SPAWN_CLONE2 = 2, /* clone(2) instead of clone3(2) */
+	NSB_SPAWN_EARLY = 4 /* the clone begins with nsb_spawn_begin(), not with nsb_spawn_end() */
 };
 
+/* How PID 1 is cloned. */
 struct nsb_spawn_args {
 	uint64_t namespaces; /* CLONE_NEW* */
 	uint32_t flags;
 	int32_t userns_fd;       /* join this user namespace; -1: CLONE_NEWUSER is in namespaces */
-	int32_t bind_userns_fd;  /* of NSB_IDMAP_BIND */
 	int32_t init_fd;         /* the program of PID 1 */
 	int32_t null_fd;         /* /dev/null */
 	int32_t cgroup_fd;       /* -1: the caller's cgroup */
-	int32_t keeper_fd;       /* control socket of a keeper that is to clone; -1: nsb_spawn() */
+	int32_t keeper_fd;       /* control socket of a keeper that is to clone; -1: the caller is */
 	const int32_t *join_fds; /* namespaces that the keeper enters first */
 	const uint32_t *joins;   /* CLONE_NEW* of each */
 	uint32_t n_joins;
 	const int32_t *tasks_fds; /* v1 `tasks` files that PID 1 joins */
 	uint32_t n_tasks;
-	const uint64_t *affinity;     /* processors of PID 1 and of all that it starts, a bit each;
+	const uint64_t *affinity; /* processors of PID 1 and of all that it starts, a bit each;
 				     NULL: the caller's */
-	uint32_t n_affinity;          /* words */
+	uint32_t n_affinity;      /* words */
+};
+
+/* What PID 1 reads first. */
+struct nsb_spawn_messages {
+	int32_t bind_userns_fd;       /* of NSB_IDMAP_BIND */
 	const struct nsb_tree *trees; /* appended to the set-up message's descriptors, in order */
 	uint32_t n_trees;
 	const void *setup;
@@ -482,6 +489,20 @@ struct nsb_sandbox {
 	uint32_t used_clone2; /* 1: clone3 was refused and clone(2) took its place */
 };
 
+/* A spawn that has begun. What its arguments point to, and their descriptors, have to stay until
+ * its end. */
+struct nsb_spawning {
+	struct nsb_spawn_args args;
+	int32_t control_fd;
+	int32_t init_control_fd;
+	int32_t reply_fd; /* where a keeper answers, -1: nobody has asked it */
+	uint32_t queued;  /* 1: PID 1 has its messages */
+	uint32_t has_thread;
+	uint64_t thread; /* pthread_t: all that follows is its own while it runs */
+	struct nsb_sandbox sandbox;
+	struct nsb_failure failure;
+};
+
 /* A process that keeps a new user namespace alive while its maps are written. Free with
  * nsb_userns_release(). */
 struct nsb_userns_holder {
@@ -492,8 +513,16 @@ struct nsb_userns_holder {
 };
 
 /* Each returns 0, or -1 with *reterr filled. */
-int nsb_spawn(const struct nsb_spawn_args *args, struct nsb_sandbox *ret,
-	      struct nsb_failure *reterr);
+int nsb_spawn(const struct nsb_spawn_args *args, const struct nsb_spawn_messages *messages,
+	      struct nsb_sandbox *ret, struct nsb_failure *reterr);
+/* The same in three steps. Whatever becomes of the second, what has begun is to be ended; if nothing
+ * was queued, nothing is left of it, which is a failure. To end it twice does no harm. */
+int nsb_spawn_begin(const struct nsb_spawn_args *args, struct nsb_spawning *ret,
+		    struct nsb_failure *reterr);
+int nsb_spawn_queue(struct nsb_spawning *spawning, const struct nsb_spawn_messages *messages,
+		    struct nsb_failure *reterr);
+int nsb_spawn_end(struct nsb_spawning *spawning, struct nsb_sandbox *ret,
+		  struct nsb_failure *reterr);
 int nsb_userns_hold(uint32_t spawn_flags, struct nsb_userns_holder *ret,
 		    struct nsb_failure *reterr);
 void nsb_userns_release(struct nsb_userns_holder *holder);

@@ -20,5 +20,6 @@ ffi.set_source(
     sources=SOURCES,
     depends=HEADERS,
     include_dirs=[str(HERE)],
-    extra_compile_args=["-std=gnu11", "-fvisibility=hidden"],
+    extra_compile_args=["-std=gnu11", "-fvisibility=hidden", "-pthread"],
+    extra_link_args=["-pthread"],
 )

@@ -11,7 +11,7 @@
 
 enum { KEEPER_TIMEOUT_MS = 30000 }; /* it serves one caller's threads in turn */
 
-static int ask(const struct nsb_spawn_args *args, int reply_fd, int init_control_fd)
+static int send_request(const struct nsb_spawn_args *args, int reply_fd, int init_control_fd)
 {
 	struct nsb_clone request = {
 		.header = { .kind = NSB_REQUEST_CLONE, .size = sizeof request },
@@ -69,11 +69,10 @@ static int receive_reply(int fd, struct nsb_report *ret, int *ret_pidfd)
 	return n == sizeof *ret ? 0 : -ECONNRESET;
 }
 
-int keeper_clone(const struct nsb_spawn_args *args, int init_control_fd, struct nsb_sandbox *ret,
-		 struct nsb_failure *reterr)
+int keeper_ask(const struct nsb_spawn_args *args, int init_control_fd, int *ret_reply_fd,
+	       struct nsb_failure *reterr)
 {
-	struct nsb_report report = { 0 };
-	int pair[2], pidfd = -1, err;
+	int pair[2], err;
 
 	if (args->n_tasks || args->n_joins > NSB_JOINS_MAX)
 		return set_failure(reterr, NSB_STEP_KEEPER, EINVAL, 0);
@@ -81,11 +80,21 @@ int keeper_clone(const struct nsb_spawn_args *args, int init_control_fd, struct 
 		return set_failure(reterr, NSB_STEP_AFFINITY, EINVAL, 0);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return set_failure(reterr, NSB_STEP_SOCKETPAIR, errno, 0);
-	err = ask(args, pair[1], init_control_fd);
+	err = send_request(args, pair[1], init_control_fd);
 	close_fd(&pair[1]);
-	if (!err)
-		err = receive_reply(pair[0], &report, &pidfd);
-	close_fd(&pair[0]);
+	if (err) {
+		close_fd(&pair[0]);
+		return set_failure(reterr, NSB_STEP_KEEPER, -err, 0);
+	}
+	*ret_reply_fd = pair[0];
+	return 0;
+}
+
+int keeper_answer(int reply_fd, struct nsb_sandbox *ret, struct nsb_failure *reterr)
+{
+	struct nsb_report report = { 0 };
+	int pidfd, err = receive_reply(reply_fd, &report, &pidfd);
+
 	if (report.status > 0)
 		reap_pid(report.status);
 	if (!err && report.event == NSB_EVENT_DONE && pidfd >= 0) {

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,7 +26,9 @@ enum {
 			       mprotect fails cleanly */
 	STACK_SIZE = 65536,
 	PLAN_SIZE = 65536,
+	THREAD_STACK_SIZE = 262144,
 	SEND_TIMEOUT_MS = 10000,
+	TRIES = 5,
 	P_PIDFD_ = 3,
 };
 
@@ -257,43 +260,6 @@ static int control_pair(int32_t *ret_ours, int *ret_theirs)
 	return 0;
 }
 
-/* Queue what PID 1 will read first; the descriptors in flight are closed here, the kernel holds its
- * own copies. */
-static int queue_messages(const struct nsb_spawn_args *args, int control_fd,
-			  struct nsb_failure *reterr)
-{
-	int32_t trees[NSB_FDS_MAX];
-	uint32_t n = 0;
-	int err = 0;
-
-	if (args->n_trees > NSB_FDS_MAX)
-		return set_failure(reterr, NSB_STEP_OPEN_TREE, E2BIG, NSB_FDS_MAX);
-	for (; n < args->n_trees; n++) {
-		const struct nsb_tree *tree = &args->trees[n];
-		const int userns_fds[] = { [NSB_IDMAP_NONE] = -1,
-					   [NSB_IDMAP_ROOT] = args->userns_fd,
-					   [NSB_IDMAP_BIND] = args->bind_userns_fd,
-					   [NSB_IDMAP_OWN] = tree->userns_fd };
-
-		trees[n] = open_tree_copy(tree->path, userns_fds[tree->idmap], tree->recursive,
-					  tree->idmap != NSB_IDMAP_OWN || tree->map_all, reterr, n);
-		if (trees[n] < 0) {
-			err = -1;
-			goto out;
-		}
-	}
-	err = nsb_send(control_fd, args->setup, args->setup_size, trees, n);
-	if (!err && args->command)
-		err = nsb_send(control_fd, args->command, args->command_size, args->command_fds,
-			       args->n_command_fds);
-	if (err)
-		err = set_failure(reterr, NSB_STEP_SEND, -err, 0);
-out:
-	while (n > 0)
-		close(trees[--n]);
-	return err;
-}
-
 void reap_pid(int pid)
 {
 	siginfo_t info;
@@ -372,30 +338,18 @@ static int clone_init(const struct nsb_spawn_args *args, struct arena *arena,
 	return -1;
 }
 
-int nsb_spawn(const struct nsb_spawn_args *args, struct nsb_sandbox *ret,
-	      struct nsb_failure *reterr)
+/* Leaves in *argument a process or a failure. */
+static void *clone_directly(void *argument)
 {
+	struct nsb_spawning *spawning = argument;
+	const struct nsb_spawn_args *args = &spawning->args;
+	struct nsb_failure *failure = &spawning->failure;
 	struct arena arena;
-	int32_t control_fd = -1;
-	int init_control_fd = -1;
-	int err = control_pair(&control_fd, &init_control_fd);
 
-	if (err < 0)
-		return set_failure(reterr, NSB_STEP_SOCKETPAIR, -err, 0);
-	err = queue_messages(args, control_fd, reterr);
-	if (err < 0)
-		goto out;
-	if (args->keeper_fd >= 0) {
-		err = keeper_clone(args, init_control_fd, ret, reterr);
-		if (!err) {
-			ret->control_fd = control_fd;
-			control_fd = -1;
-		}
-		goto out;
-	}
+	*failure = (struct nsb_failure){ .step = NSB_STEP_NONE };
 	if (!arena_map(&arena, args->flags & NSB_SPAWN_FORK)) {
-		err = set_failure(reterr, NSB_STEP_STACK, errno, 0);
-		goto out;
+		(void)set_failure(failure, NSB_STEP_STACK, errno, 0);
+		return NULL;
 	}
 	*arena.plan = (struct child_plan){
 		.namespaces = args->namespaces,
@@ -404,7 +358,7 @@ int nsb_spawn(const struct nsb_spawn_args *args, struct nsb_sandbox *ret,
 		.cgroupns_fd = -1,
 		.init_fd = args->init_fd,
 		.null_fd = args->null_fd,
-		.control_fd = init_control_fd,
+		.control_fd = spawning->init_control_fd,
 		.cgroup_fd = args->cgroup_fd,
 		.tasks_fds = args->tasks_fds,
 		.n_tasks = args->n_tasks,
@@ -414,21 +368,174 @@ int nsb_spawn(const struct nsb_spawn_args *args, struct nsb_sandbox *ret,
 		.pid = -1,
 		.pidfd = -1,
 	};
-	err = clone_init(args, &arena, reterr);
-	if (!err) {
-		*ret = (struct nsb_sandbox){
+	if (!clone_init(args, &arena, failure))
+		spawning->sandbox = (struct nsb_sandbox){
 			.pid = arena.plan->pid,
 			.pidfd = arena.plan->pidfd,
-			.control_fd = control_fd,
+			.control_fd = -1,
 			.used_clone2 = arena.plan->used_clone2,
 		};
-		control_fd = -1;
-	}
 	munmap(arena.base, arena.size);
+	return NULL;
+}
+
+/* false: none can be had, and there is none. None of the caller's handlers runs in it. */
+static bool start_thread(struct nsb_spawning *spawning)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	uint64_t old_mask;
+	int err = pthread_attr_init(&attributes);
+
+	if (err)
+		return false;
+	(void)pthread_attr_setstacksize(&attributes, THREAD_STACK_SIZE);
+	err = (int)-sys_sigmask_all(&old_mask);
+	if (!err) {
+		err = pthread_create(&thread, &attributes, clone_directly, spawning);
+		(void)sys_sigmask(&old_mask);
+	}
+	(void)pthread_attr_destroy(&attributes);
+	if (!err)
+		spawning->thread = (uint64_t)(uintptr_t)thread;
+	return !err;
+}
+
+int nsb_spawn_begin(const struct nsb_spawn_args *args, struct nsb_spawning *ret,
+		    struct nsb_failure *reterr)
+{
+	int err;
+
+	*ret = (struct nsb_spawning){
+		.args = *args,
+		.control_fd = -1,
+		.init_control_fd = -1,
+		.reply_fd = -1,
+		.sandbox = { .pidfd = -1, .control_fd = -1 },
+	};
+	err = control_pair(&ret->control_fd, &ret->init_control_fd);
+	if (err < 0)
+		return set_failure(reterr, NSB_STEP_SOCKETPAIR, -err, 0);
+	if (args->flags & NSB_SPAWN_EARLY) {
+		if (args->keeper_fd >= 0)
+			(void)keeper_ask(args, ret->init_control_fd, &ret->reply_fd, &ret->failure);
+		else
+			ret->has_thread = start_thread(ret);
+	}
+	return 0;
+}
+
+/* The descriptors in flight are closed here, the kernel holds its own copies. */
+int nsb_spawn_queue(struct nsb_spawning *spawning, const struct nsb_spawn_messages *messages,
+		    struct nsb_failure *reterr)
+{
+	int32_t trees[NSB_FDS_MAX];
+	uint32_t n = 0;
+	int err = 0;
+
+	if (messages->n_trees > NSB_FDS_MAX)
+		return set_failure(reterr, NSB_STEP_OPEN_TREE, E2BIG, NSB_FDS_MAX);
+	for (; n < messages->n_trees; n++) {
+		const struct nsb_tree *tree = &messages->trees[n];
+		const int userns_fds[] = { [NSB_IDMAP_NONE] = -1,
+					   [NSB_IDMAP_ROOT] = spawning->args.userns_fd,
+					   [NSB_IDMAP_BIND] = messages->bind_userns_fd,
+					   [NSB_IDMAP_OWN] = tree->userns_fd };
+
+		trees[n] = open_tree_copy(tree->path, userns_fds[tree->idmap], tree->recursive,
+					  tree->idmap != NSB_IDMAP_OWN || tree->map_all, reterr, n);
+		if (trees[n] < 0) {
+			err = -1;
+			goto out;
+		}
+	}
+	err = nsb_send(spawning->control_fd, messages->setup, messages->setup_size, trees, n);
+	if (!err && messages->command)
+		err = nsb_send(spawning->control_fd, messages->command, messages->command_size,
+			       messages->command_fds, messages->n_command_fds);
+	if (err)
+		err = set_failure(reterr, NSB_STEP_SEND, -err, 0);
+	else
+		spawning->queued = 1;
 out:
-	close_fd(&init_control_fd);
-	close_fd(&control_fd);
+	while (n > 0)
+		close(trees[--n]);
 	return err;
+}
+
+static void end_by_keeper(struct nsb_spawning *spawning)
+{
+	if (spawning->queued && spawning->reply_fd < 0 && spawning->failure.step == NSB_STEP_NONE)
+		(void)keeper_ask(&spawning->args, spawning->init_control_fd, &spawning->reply_fd,
+				 &spawning->failure);
+	if (spawning->reply_fd >= 0)
+		(void)keeper_answer(spawning->reply_fd, &spawning->sandbox, &spawning->failure);
+	close_fd(&spawning->reply_fd);
+}
+
+static void end_by_thread(struct nsb_spawning *spawning)
+{
+	static const struct timespec moment = { .tv_nsec = 1000000 };
+
+	(void)pthread_join((pthread_t)(uintptr_t)spawning->thread, NULL);
+	spawning->has_thread = 0;
+	/* It may have been the one process too many (clone(2)), and is counted a moment longer than
+	 * it can be waited for. */
+	for (int i = 0; i < TRIES && spawning->queued && spawning->failure.err == EAGAIN; i++) {
+		(void)nanosleep(&moment, NULL);
+		(void)clone_directly(spawning);
+	}
+}
+
+static void drop_process(struct nsb_sandbox *sandbox)
+{
+	(void)nsb_kill(sandbox->pidfd, SIGKILL);
+	reap_pid(sandbox->pid);
+	close_fd(&sandbox->pidfd);
+}
+
+int nsb_spawn_end(struct nsb_spawning *spawning, struct nsb_sandbox *ret,
+		  struct nsb_failure *reterr)
+{
+	if (spawning->args.keeper_fd >= 0)
+		end_by_keeper(spawning);
+	else if (spawning->has_thread)
+		end_by_thread(spawning);
+	else if (spawning->queued)
+		(void)clone_directly(spawning);
+	close_fd(&spawning->init_control_fd);
+	if (spawning->queued && spawning->failure.step == NSB_STEP_NONE) {
+		*ret = spawning->sandbox;
+		ret->control_fd = spawning->control_fd;
+		spawning->sandbox.pidfd = spawning->control_fd = -1;
+		spawning->queued = 0;
+		return 0;
+	}
+	spawning->queued = 0;
+	if (spawning->sandbox.pidfd >= 0)
+		drop_process(&spawning->sandbox);
+	close_fd(&spawning->control_fd);
+	if (spawning->failure.step == NSB_STEP_NONE)
+		return set_failure(reterr, NSB_STEP_SEND, ECANCELED, 0);
+	*reterr = spawning->failure;
+	return -1;
+}
+
+int nsb_spawn(const struct nsb_spawn_args *args, const struct nsb_spawn_messages *messages,
+	      struct nsb_sandbox *ret, struct nsb_failure *reterr)
+{
+	struct nsb_spawning spawning;
+	struct nsb_failure ignored;
+	int err = nsb_spawn_begin(args, &spawning, reterr);
+
+	if (err < 0)
+		return err;
+	err = nsb_spawn_queue(&spawning, messages, reterr);
+	if (err < 0) {
+		(void)nsb_spawn_end(&spawning, ret, &ignored);
+		return err;
+	}
+	return nsb_spawn_end(&spawning, ret, reterr);
 }
 
 struct holder_arguments {

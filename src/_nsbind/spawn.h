@@ -10,6 +10,8 @@ int set_failure(struct nsb_failure *reterr, enum nsb_step step, int err, uint32_
 int wait_ready(int fd, short events, int timeout_ms);
 void reap_pid(int pid);
 
-/* keeper.c: like nsb_spawn(), but fills only what is the keeper's to know. */
-int keeper_clone(const struct nsb_spawn_args *args, int init_control_fd, struct nsb_sandbox *ret,
-		 struct nsb_failure *reterr);
+/* keeper.c: the clone, by a keeper, which goes on between the two. control_fd is left to the caller.
+ */
+int keeper_ask(const struct nsb_spawn_args *args, int init_control_fd, int *ret_reply_fd,
+	       struct nsb_failure *reterr);
+int keeper_answer(int reply_fd, struct nsb_sandbox *ret, struct nsb_failure *reterr);

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import struct
@@ -19,23 +20,27 @@ import pytest
 
 from _containers import without
 from pycontain._nsbind import ffi, lib
+from pycontain._oci import _create, _spawn
 from pycontain._oci._channel import GO
 from pycontain.errors import (
+    ConfigError,
     ContainerExistsError,
     ContainerNotFoundError,
     ContainerStateError,
     ProgramNotExecutableError,
     ProgramNotFoundError,
     SpawnError,
+    UnsupportedError,
 )
 from pycontain.oci import Container, container_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from _containers import Containers
+    from _containers import Containers, Edit
 
 pytestmark = pytest.mark.requires("root", "busybox")
+CLONE_THREAD = 0x10000  # which the kernel grants to no other process (clone(2))
 
 
 def test_the_message_that_lets_a_process_go_is_that_of_the_core() -> None:
@@ -197,6 +202,67 @@ def test_a_program_that_cannot_be_run_is_an_error_of_the_creation(
         containers.create(bundle, name="pycontain-test-missing")
     assert container_ids(containers.state) == []
     assert groups_of("pycontain-test-missing") == ""
+
+
+def no_source(config: dict[str, Any]) -> None:
+    config["mounts"].append({"destination": "/x", "source": "/no/where", "options": ["bind"]})
+
+
+def no_such_file(config: dict[str, Any]) -> None:
+    config["linux"]["resources"] = {"unified": {"memory.nonsense": "1"}}
+
+
+def no_such_call(config: dict[str, Any]) -> None:
+    rules = [{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 99}]}]
+    config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}
+
+
+def nothing(config: dict[str, Any]) -> None:
+    """Leave it as it is."""
+
+
+REFUSED: dict[str, tuple[Edit, dict[str, Any], type[Exception]]] = {
+    "a mount": (no_source, {}, ConfigError),
+    "a limit": (no_such_file, {}, UnsupportedError),
+    "a filter": (no_such_call, {}, ConfigError),
+    "a descriptor": (nothing, {"preserve_fds": 500}, ConfigError),
+}
+
+
+@pytest.mark.parametrize("edit, options, error", REFUSED.values(), ids=REFUSED)
+def test_nothing_is_left_of_a_process_that_is_born_for_nothing(
+    containers: Containers,
+    monkeypatch: pytest.MonkeyPatch,
+    edit: Edit,
+    options: dict[str, Any],
+    error: type[Exception],
+) -> None:
+    births: list[_spawn.Birth] = []
+
+    def note(*args: Any, **more: Any) -> _spawn.Birth:
+        births.append(_spawn.Birth(*args, **more))
+        return births[-1]
+
+    monkeypatch.setattr(_create, "Birth", note)
+    bundle = containers.bundle("true", edit=edit)
+    with pytest.raises(error):
+        containers.create(bundle, name="pycontain-test-born", **options)
+    assert len(births) == 1
+    assert container_ids(containers.state) == []
+    assert groups_of("pycontain-test-born") == ""
+
+
+@pytest.mark.parametrize("manager", ["cgroupfs", "disabled"])
+def test_a_clone_that_fails_meanwhile_is_told(
+    containers: Containers, monkeypatch: pytest.MonkeyPatch, manager: str
+) -> None:
+    monkeypatch.setattr(_create, "clone_flags", lambda _config: CLONE_THREAD)
+    bundle = containers.bundle("true")
+    with pytest.raises(SpawnError) as caught:
+        containers.create(bundle, name="pycontain-test-unborn", cgroup_manager=manager)
+    assert (caught.value.step, caught.value.errno) == ("CLONE", errno.EINVAL)
+    assert container_ids(containers.state) == []
+    assert groups_of("pycontain-test-unborn") == ""
 
 
 def test_a_program_without_a_format_is_an_error_of_the_start(containers: Containers) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from pycontain._oci._spec import Config, DeviceRule
+    from pycontain._oci._spec import Config, DeviceRule, Resources
 
     from ._unit import Scope
 
@@ -84,11 +84,15 @@ def create(
     device_rules: bool = True,
     planned: Plan | None = None,
     announce: Callable[[Plan], None] = lambda _plan: None,
+    begin: Callable[[Cgroup], Callable[[], None]] | None = None,
 ) -> Cgroup:
     """Make a container's groups and bring its resources into force.
 
     Where no hierarchy lets this user make groups and nothing needs one, there are none, and `notes`
     says why.
+
+    The v2 group comes first, with its controllers: what a process that is born there uses counts
+    there from its beginning.
 
     Args:
         config: The container's; its cgroupsPath and resources are used.
@@ -97,6 +101,8 @@ def create(
         device_rules: Bound the device nodes that can be used.
         planned: Where they will be, as `plan_groups` has found.
         announce: Called with that where it is found only now.
+        begin: Called once the container's process can be born, before all that only what it will
+            run needs; returns what ends that process, should the rest fail.
 
     Raises:
         ConfigError: A path or a value that cannot be right.
@@ -113,7 +119,17 @@ def create(
             undo.append((scope.stop,))
             planned = _plan(path)
             announce(planned)
-        cgroup = _create(config, planned or plan_groups(config, container_id), scope, undo)
+        plan = planned or plan_groups(config, container_id)
+        cgroup = Cgroup({}, notes=plan.notes, scope=scope)
+        v2 = [home for home in plan.homes if home.hierarchy.version == 2]
+        _make(v2, cgroup, scope, undo)
+        undo.append((cgroup.close,))
+        cgroup.hand_down(_homes.COUNTED)
+        cgroup.open_v2()
+        if begin is not None:
+            undo.append((begin(cgroup),))
+        _make([home for home in plan.homes if home not in v2], cgroup, scope, undo)
+        _limit(cgroup, config.linux.resources)
         if device_rules:
             _bound_devices(cgroup, config.linux.resources.devices)
         cgroup.open()
@@ -127,17 +143,13 @@ def create(
     return cgroup
 
 
-def _create(config: Config, plan: Plan, scope: Scope | None, undo: _Undo) -> Cgroup:
-    resources = config.linux.resources
-    needed = _homes.COUNTED
+def _limit(cgroup: Cgroup, resources: Resources) -> None:
+    more: frozenset[str] = frozenset()
     if resources.has_limits:
         from . import _resources  # noqa: PLC0415 - all controllers
 
-        needed |= _resources.controllers(resources)
-    cgroup = _make(plan, scope, undo)
-    undo.append((cgroup.close,))
-    cgroup.apply(resources, needed)
-    return cgroup
+        more = _resources.controllers(resources) - _homes.COUNTED
+    cgroup.apply(resources, more)
 
 
 def _bound_devices(cgroup: Cgroup, rules: Sequence[DeviceRule]) -> None:
@@ -148,11 +160,8 @@ def _bound_devices(cgroup: Cgroup, rules: Sequence[DeviceRule]) -> None:
     _devices.apply(rules, Dir(1, v1) if v1 else None, cgroup.dir(""))
 
 
-def _make(plan: Plan, scope: Scope | None, undo: _Undo) -> Cgroup:
-    paths: dict[str, str] = {}
-    above: list[str] = []
-    notes = list(plan.notes)
-    for home in plan.homes:
+def _make(homes: Sequence[_homes.Home], cgroup: Cgroup, scope: Scope | None, undo: _Undo) -> None:
+    for home in homes:
         try:
             made = _homes.make(home, scope.keeper_pid if scope else 0)
         except UnsupportedError:
@@ -161,9 +170,7 @@ def _make(plan: Plan, scope: Scope | None, undo: _Undo) -> Cgroup:
             refusal = _homes.refused(home, error)
             if scope is not None or error.errno not in _NOT_OURS:
                 raise refusal from error
-            notes.append(str(refusal))
+            cgroup.notes += (str(refusal),)
             continue
         undo.append((made.undo, home))
-        paths |= dict.fromkeys(home.keys, home.path)
-        above += made.above
-    return Cgroup(paths, above=above, notes=notes, scope=scope)
+        cgroup.add(dict.fromkeys(home.keys, home.path), made.above)

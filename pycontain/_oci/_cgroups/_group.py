@@ -59,6 +59,17 @@ class Cgroup:
         unit = self._scope.unit if self._scope else ""
         return {"paths": self.paths, "above": list(self._above), "unit": unit}
 
+    def add(self, paths: Mapping[str, str], above: Iterable[str]) -> None:
+        """Add a directory that was made, by controller, and those that were made for it."""
+        self.paths |= paths
+        self._above += tuple(above)
+
+    def open_v2(self) -> None:
+        """Open that in which a process can be born. Raises as `open`."""
+        if (core := self.paths.get("")) is not None and self.cgroup_fd is None:
+            with Reported("cannot join the container's groups"):
+                self.cgroup_fd = os.open(core, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
     def open(self) -> None:
         """Open the descriptors by which a process joins.
 
@@ -67,9 +78,8 @@ class Cgroup:
         """
         core = self.paths.get("")
         try:
+            self.open_v2()
             with Reported("cannot join the container's groups"):
-                if core is not None:
-                    self.cgroup_fd = os.open(core, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 for path in self._directories():
                     if path != core:
                         fd = os.open(f"{path}/tasks", os.O_WRONLY | os.O_CLOEXEC)
@@ -118,13 +128,18 @@ class Cgroup:
 
         self.apply(resources, _resources.controllers(resources))
 
+    def hand_down(self, controllers: frozenset[str]) -> None:
+        """Let the v2 group have controllers, as far as it can. Raises UnsupportedError."""
+        if (core := self.paths.get("")) and controllers:
+            from . import _homes  # noqa: PLC0415
+
+            with Reported("cannot limit the container"):
+                _homes.hand_down(core, controllers)
+
     def apply(self, resources: Resources, controllers: frozenset[str]) -> None:
         """Bring resources into force, with these controllers. Raises as `update`."""
-        from . import _homes  # noqa: PLC0415
-
+        self.hand_down(controllers)
         with Reported("cannot limit the container"):
-            if (core := self.paths.get("")) and controllers:
-                _homes.hand_down(core, controllers)
             if resources.has_limits:
                 from . import _resources  # noqa: PLC0415
 
