@@ -799,6 +799,41 @@ def spawn_keeper(flags: int) -> Pid1:
     )
 
 
+class Holder:
+    """A process in a new user namespace, which is in need of one until it is mapped and open.
+
+    Raises:
+        NativeError: The namespace could not be made.
+    """
+
+    def __init__(self) -> None:
+        self._raw = ffi.new("struct nsb_userns_holder *")
+        error = ffi.new("struct nsb_failure *")
+        if lib.nsb_userns_hold(0, self._raw, error) < 0:
+            raise NativeError(_failure(error))
+
+    @property
+    def pid(self) -> int:
+        """Process id as the caller sees it."""
+        return int(self._raw.pid)
+
+    def open(self) -> int:
+        """Return a descriptor of the namespace. Raises OSError."""
+        return os.open(f"/proc/{self.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+
+    def end(self) -> None:
+        """Let it end, without waiting for that."""
+        lib.nsb_userns_end(self._raw)
+
+    def release(self) -> None:
+        """End it and wait for that. Idempotent."""
+        lib.nsb_userns_release(self._raw)
+
+    def __del__(self) -> None:
+        """Leave no process behind."""
+        self.release()
+
+
 def make_user_namespace(
     write_maps: Callable[[int, str, str], None], uid_map: str, gid_map: str
 ) -> int:
@@ -807,15 +842,12 @@ def make_user_namespace(
     Raises:
         NativeError: The namespace could not be made.
     """
-    holder = ffi.new("struct nsb_userns_holder *")
-    error = ffi.new("struct nsb_failure *")
-    if lib.nsb_userns_hold(0, holder, error) < 0:
-        raise NativeError(_failure(error))
+    holder = Holder()
     try:
         write_maps(holder.pid, uid_map, gid_map)
-        return os.open(f"/proc/{holder.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        return holder.open()
     finally:
-        lib.nsb_userns_release(holder)
+        holder.release()
 
 
 def can_idmap(path: str, userns_fd: int) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import stat
 
-from pycontain import _native
+from pycontain import _native, _wire
 from pycontain._native import Event
 from pycontain.errors import ConfigError
 
@@ -15,7 +15,8 @@ from ._filter import find_filter
 from ._lower import Lowered
 from ._namespaces import Joins, clone_flags
 from ._options import PROPAGATIONS
-from ._spawn import Birth, listen
+from ._spawn import Birth
+from ._status import SOCKET
 from ._userns import UserNamespaces
 
 TYPE_CHECKING = False
@@ -116,13 +117,20 @@ class Creation:
         lowered.mounts(self.users)
         lowered.devices()
         lowered.restrictions()
-        lowered.barrier("attributes")
+        if self._needs_attributes():
+            lowered.barrier("attributes")
         if hooks.prestart or hooks.create_runtime or hooks.create_container:
             lowered.barrier("hooks")
         for op, what in labels:  # not of hooks
             lowered.add(op, what)
         lowered.enter(pivot=not options["no_pivot"])
         return lowered
+
+    def _needs_attributes(self) -> bool:
+        """Whether something is set from outside, while the process waits for that."""
+        process, linux = self.process, self.config.linux
+        values = (process.oom_score_adj, process.scheduler, process.io_priority, linux.intel_rdt)
+        return bool(process.rlimits or linux.net_devices) or values != (None,) * len(values)
 
     def _propagation(self) -> int:
         """How mounts spread between the host and the container while it is set up."""
@@ -158,18 +166,19 @@ class Creation:
         fds = self.streams.fds(terminal=self.process.terminal)
         setup = self._pack_setup(filter_)
         command = self._pack_exec(tuple(fds), len(self._cgroup.tasks_fds))
-        listener = listen(entry.fd)
+        # Through its descriptor: names may be long.
+        listener = _wire.listen(f"/proc/self/fd/{entry.fd}/{SOCKET}")
         try:
             return self._birth.finish(
                 setup=setup,
                 command=command,
-                command_fds=[listener.fileno(), *self._cgroup.tasks_fds, *fds.values()],
+                command_fds=[listener, *self._cgroup.tasks_fds, *fds.values()],
                 trees=tuple(self.lowered.trees),
                 paths=self.lowered.paths,
                 program=self.process.args[0],
             )
         finally:
-            listener.close()
+            os.close(listener)
 
     def _pack_setup(self, filter_: Filter) -> bytes:
         time = self.lowered.namespaces.get("time")

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import _socket  # socket imports enum and selectors, which are slow
 import os
 
 from pycontain import _native
 from pycontain.errors import ConfigError, SpawnError
 
 from ._init import Init
-from ._status import SOCKET
 from ._value import Value
 
 TYPE_CHECKING = False
@@ -54,18 +52,6 @@ class Streams(Value):
             except OSError:
                 raise ConfigError(f"preserve_fds: descriptor {number} is not open") from None
         return found
-
-
-def listen(directory: int) -> _socket.socket:
-    """Return a listening socket in a directory, through its descriptor: names may be long."""
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_NONBLOCK)
-    try:
-        sock.bind(f"/proc/self/fd/{directory}/{SOCKET}")
-        sock.listen(4)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 class Birth:

@@ -62,6 +62,7 @@ class UserNamespaces:
     def __init__(self, config: Config) -> None:
         self.own_fd = -1
         self.groups = True
+        self._holder: _native.Holder | None = None
         self._fds: dict[tuple[str, str], int] = {}
         linux = config.linux
         for namespace in linux.namespaces:
@@ -71,11 +72,16 @@ class UserNamespaces:
                 self.own_fd = self._make(linux.uid_mappings, linux.gid_mappings)
 
     def _make(self, uid: tuple[IDMapping, ...], gid: tuple[IDMapping, ...]) -> int:
-        def write(pid: int, uid_map: str, gid_map: str) -> None:
-            _write_maps(pid, uid_map, gid_map)
-            self.groups = may_set_groups(pid)
-
-        return _native.make_user_namespace(write, id_map(uid), id_map(gid))
+        self._holder = holder = _native.Holder()
+        try:
+            _write_maps(holder.pid, id_map(uid), id_map(gid))
+            self.groups = may_set_groups(holder.pid)
+            fd = holder.open()
+        except BaseException:
+            holder.release()
+            raise
+        holder.end()  # which is waited for when there is less to do
+        return fd
 
     def of_mount(self, mount: Mount) -> int:
         """Return the user namespace that maps a mount's ids: its own maps, or the container's."""
@@ -93,6 +99,8 @@ class UserNamespaces:
 
     def close(self) -> None:
         """Close the descriptors."""
+        if self._holder is not None:
+            self._holder.release()
         fds, self._fds = [*self._fds.values(), self.own_fd], {}
         self.own_fd = -1
         for fd in fds:

@@ -525,6 +525,8 @@ int nsb_spawn_end(struct nsb_spawning *spawning, struct nsb_sandbox *ret,
 		  struct nsb_failure *reterr);
 int nsb_userns_hold(uint32_t spawn_flags, struct nsb_userns_holder *ret,
 		    struct nsb_failure *reterr);
+/* The process ends, and nobody waits: that is left to nsb_userns_release(). */
+void nsb_userns_end(struct nsb_userns_holder *holder);
 void nsb_userns_release(struct nsb_userns_holder *holder);
 
 /* Whether path can be shown through an idmapped mount. Returns 0 or a negative errno. */

@@ -611,13 +611,20 @@ int nsb_userns_hold(uint32_t spawn_flags, struct nsb_userns_holder *ret, struct 
 	return 0;
 }
 
-void nsb_userns_release(struct nsb_userns_holder *holder)
+void nsb_userns_end(struct nsb_userns_holder *holder)
 {
 	if (!holder->stack)
 		return;
 	close_fd(&holder->lifeline_fd);
 	/* Killed as well: a fork in another thread may hold a copy of the lifeline for a moment. */
 	(void)nsb_kill(holder->pidfd, SIGKILL);
+}
+
+void nsb_userns_release(struct nsb_userns_holder *holder)
+{
+	if (!holder->stack)
+		return;
+	nsb_userns_end(holder);
 	reap_pid(holder->pid);
 	close_fd(&holder->pidfd);
 	munmap(holder->stack, 2 * (GUARD_SIZE + STACK_SIZE) + PLAN_SIZE);
