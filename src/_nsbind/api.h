@@ -453,11 +453,11 @@ enum nsb_spawn_flag {
 struct nsb_spawn_args {
 	uint64_t namespaces; /* CLONE_NEW* */
 	uint32_t flags;
-	int32_t userns_fd;       /* join this user namespace; -1: CLONE_NEWUSER is in namespaces */
-	int32_t init_fd;         /* the program of PID 1 */
-	int32_t null_fd;         /* /dev/null */
-	int32_t cgroup_fd;       /* -1: the caller's cgroup */
-	int32_t keeper_fd;       /* control socket of a keeper that is to clone; -1: the caller is */
+	int32_t userns_fd; /* join this user namespace; -1: CLONE_NEWUSER is in namespaces */
+	int32_t init_fd;   /* the program of PID 1 */
+	int32_t null_fd;   /* /dev/null */
+	int32_t cgroup_fd; /* -1: the caller's cgroup */
+	int32_t keeper_fd; /* control socket of a keeper that is to clone; -1: the caller is */
 	const int32_t *join_fds; /* namespaces that the keeper enters first */
 	const uint32_t *joins;   /* CLONE_NEW* of each */
 	uint32_t n_joins;
