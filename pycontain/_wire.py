@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sockets of messages, by the C core: less to import than the interpreter's own, or `_native`."""
+"""Sockets of messages and poll(2) by the C core: less to import than the interpreter's own modules.
+
+Or than `_native`, the door to the rest of the core.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from pycontain._nsbind import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+POLLIN = 1  # <poll.h>
+POLLOUT = 4
 _LARGEST = 4096  # a report is shorter
 
 
@@ -55,3 +60,23 @@ def receive(fd: int) -> tuple[bytes, int]:
     if size < 0:
         raise OSError(-size, os.strerror(-size))
     return bytes(ffi.buffer(buffer, size)), came[0]
+
+
+def poll(wanted: Mapping[int, int]) -> dict[int, int]:
+    """Wait until something has come for a descriptor.
+
+    Args:
+        wanted: What is waited for (POLLIN, POLLOUT) by descriptor.
+
+    Returns:
+        What has come, POLLHUP and POLLERR too, for each descriptor for which anything has.
+
+    Raises:
+        OSError: It cannot be waited.
+    """
+    waiting = ffi.new("struct nsb_waiting[]", [(fd, events, 0) for fd, events in wanted.items()])
+    while (ready := lib.nsb_wait(waiting, len(waiting))) == -errno.EINTR:
+        pass  # a handler has run by now, and may have raised
+    if ready < 0:
+        raise OSError(-ready, os.strerror(-ready))
+    return {row.fd: row.revents for row in waiting if row.revents}

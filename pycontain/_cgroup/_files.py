@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import time
 
 _READ_SIZE = 65536
@@ -106,6 +105,8 @@ def wait_event(directory: str, key: str, value: int, deadline: float) -> bool:
         fd = os.open(f"{directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return (key, value) == ("populated", 0)
+    import select  # noqa: PLC0415 - few wait
+
     try:
         poller = select.poll()
         poller.register(fd, select.POLLPRI)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 from _signal import pidfd_send_signal  # type: ignore[import-not-found]  # not signal: enum
 
 from ._status import is_alive
@@ -44,6 +43,8 @@ class Handle:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for its end; whether it came in time."""
+        import select  # noqa: PLC0415 - most have ended
+
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
         return bool(poll.poll(timeout_s * 1000))

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
 import os
-import select
 
 from pycontain._terminal import caught_signals, raw_terminal, set_window_size, window_size
+from pycontain._wire import POLLIN, POLLOUT, poll
 from pycontain.errors import ContainerError
 
 TYPE_CHECKING = False
@@ -80,20 +80,15 @@ def wait(pid: int, send: Callable[[int], None], signals: int, terminal: int | No
     pidfd = os.pidfd_open(pid)
     relay = _Relay(terminal)
     with raw_terminal(-1 if terminal is None else 0):
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        poll.register(signals, select.POLLIN)
-        relay.register(poll)
         relay.resize()
-        over = False
-        while not over:
-            for fd, _ in poll.poll():
-                if fd == pidfd:
-                    over = True
-                elif fd == signals:
+        ready: dict[int, int] = {}
+        while pidfd not in ready:
+            ready = poll({pidfd: POLLIN, signals: POLLIN, **relay.wanted})
+            for fd in ready:
+                if fd == signals:
                     _hand_on(os.read(signals, _CHUNK), send, relay)
-                else:
-                    relay.serve(fd, poll)
+                elif fd != pidfd:
+                    relay.serve(fd)
         relay.drain()
     os.close(pidfd)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -131,49 +126,45 @@ class _Relay:
 
     def __init__(self, terminal: int | None) -> None:
         self.terminal = terminal
+        self.wanted: dict[int, int] = {}
+        """What is waited for, by descriptor, as poll(2) is told."""
         self._pending = b""
-        self._over = False
-
-    def register(self, poll: select.poll) -> None:
-        if self.terminal is not None:
-            os.set_blocking(self.terminal, False)
-            poll.register(self.terminal, select.POLLIN)
-            poll.register(0, select.POLLIN)
+        if terminal is not None:
+            os.set_blocking(terminal, False)
+            self.wanted = {terminal: POLLIN, 0: POLLIN}
 
     def resize(self) -> None:
         """Give the terminal the size of ours."""
         if self.terminal is not None:
             _fit(self.terminal)
 
-    def serve(self, fd: int, poll: select.poll) -> None:
+    def serve(self, fd: int) -> None:
         if fd == 0:
-            self._take(poll)
+            self._take()
             return
         if self._pending:
-            self._give(poll)
+            self._give()
         if not self._show():
-            self._over = True
-            poll.unregister(fd)
+            del self.wanted[fd]
 
-    def _take(self, poll: select.poll) -> None:
+    def _take(self) -> None:
         """Read our input; no more of it until the terminal has it."""
-        poll.unregister(0)
+        del self.wanted[0]
         try:
             self._pending = os.read(0, _CHUNK)
         except OSError:  # EIO: our own terminal is gone
             return
-        if self._pending and self.terminal is not None and not self._over:
-            poll.modify(self.terminal, select.POLLIN | select.POLLOUT)
+        if self._pending and self.terminal in self.wanted:
+            self.wanted[self.terminal] = POLLIN | POLLOUT
 
-    def _give(self, poll: select.poll) -> None:
+    def _give(self) -> None:
         assert self.terminal is not None  # noqa: S101 - for type checkers
         try:
             self._pending = self._pending[os.write(self.terminal, self._pending) :]
         except BlockingIOError:
             pass
         if not self._pending:
-            poll.modify(self.terminal, select.POLLIN)
-            poll.register(0, select.POLLIN)
+            self.wanted |= {self.terminal: POLLIN, 0: POLLIN}
 
     def _show(self) -> bool:
         """Write what the terminal has. Returns False at its end."""
@@ -193,6 +184,8 @@ class _Relay:
         """Write what the terminal still has, and close it."""
         if self.terminal is None:
             return
+        import select  # noqa: PLC0415 - only needed with a terminal
+
         for _ in range(_DRAIN_MAX):
             if not select.select([self.terminal], [], [], 0)[0] or not self._show():
                 break

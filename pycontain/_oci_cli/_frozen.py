@@ -17,8 +17,7 @@ from pycontain import _atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import CodeType, ModuleType
-    from typing import Any
+    from types import CodeType
 
     from ._thaw import Row
 
@@ -40,8 +39,8 @@ NEEDED = {
         *("_oci._cgroups", "_keeper"),
     ),
 }
-# Others may have come with `site`.
-_OURS = frozenset((*sys.stdlib_module_names, "pycontain", "_cffi_backend"))
+# Others may have come with `site`; the codecs come with the interpreter.
+_OURS = frozenset((*sys.stdlib_module_names, "pycontain", "_cffi_backend")) - {"encodings"}
 _OWN = (__name__, "pycontain._oci_cli._thaw")
 _LOADERS = ("SourceFileLoader", "ExtensionFileLoader")  # what has another is in the interpreter
 
@@ -54,15 +53,16 @@ def freeze(command: str, place: str) -> None:
         __import__(f"pycontain.{name}")
     try:
         if _is_private(os.path.dirname(place)):
-            kept = (_code(_thaw), _rows())
+            kept = (_code(_thaw.__file__), _rows())
             _atomic.replace(place, sys.version.encode() + marshal.dumps(kept))
     except OSError:  # it is only slower
         pass
 
 
-def _code(module: ModuleType) -> CodeType | None:
-    loader: Any = module.__loader__
-    code: CodeType | None = loader.get_code(module.__name__)
+def _code(file: str) -> CodeType:
+    """Return a module's code without its docstrings: less to load."""
+    with open(file, "rb") as source:
+        code: CodeType = compile(source.read(), file, "exec", dont_inherit=True, optimize=2)
     return code
 
 
@@ -75,8 +75,9 @@ def _rows() -> list[Row]:
             continue
         file = module.__file__ or ""
         found = os.stat(file)
+        code = _code(file) if kind == _LOADERS[0] else None
         is_package = hasattr(module, "__path__")
-        rows.append((name, file, is_package, found.st_size, found.st_mtime_ns, _code(module)))
+        rows.append((name, file, is_package, found.st_size, found.st_mtime_ns, code))
     return rows
 
 

@@ -31,7 +31,7 @@ def check(rows: "Sequence[Row]") -> None:
 
 def load(rows: "Sequence[Row]") -> None:
     """Execute modules, in the order in which they were complete once."""
-    rows = [row for row in rows if row[0] not in sys.modules]  # as encodings is
+    rows = [row for row in rows if row[0] not in sys.modules]
     for name, file, is_package, _, _, code in rows:
         if code is not None:
             sys.modules[name] = _empty(name, file, is_package)

@@ -10,7 +10,7 @@
 #ifndef SOURCE_TREE /* of an editable installation */
 #define SOURCE_TREE ""
 #endif
-#define CODE_ARGUMENTS 7 /* python -I -S -c BOOTSTRAP DIRECTORY SOURCE_TREE */
+#define CODE_ARGUMENTS 9 /* python -I -S -X no_debug_ranges -c BOOTSTRAP DIRECTORY SOURCE_TREE */
 
 extern const char bootstrap[]; /* bootstrap.py, by setup.py */
 
@@ -79,10 +79,12 @@ static int run_python(const char *python, const char *directory, long *stack)
 	whole[0] = python;
 	whole[1] = "-I";
 	whole[2] = "-S";
-	whole[3] = "-c";
-	whole[4] = bootstrap;
-	whole[5] = directory;
-	whole[6] = SOURCE_TREE;
+	whole[3] = "-X";
+	whole[4] = "no_debug_ranges"; /* smaller code */
+	whole[5] = "-c";
+	whole[6] = bootstrap;
+	whole[7] = directory;
+	whole[8] = SOURCE_TREE;
 	for (long i = 1; i <= count; i++) /* with the NULL at the end */
 		whole[CODE_ARGUMENTS - 1 + i] = argv[i];
 	return (int)sys3(__NR_execve, python, whole, environment);

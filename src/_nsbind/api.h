@@ -551,6 +551,17 @@ int nsb_connect(const char *path);
  * Returns its length, 0 at the end, or a negative errno; EINTR is the caller's. */
 int64_t nsb_receive(int socket_fd, void *buffer, size_t size, int32_t *ret_fd);
 
+/* A descriptor that is waited for; as struct pollfd (poll(2)). */
+struct nsb_waiting {
+	int32_t fd;
+	int16_t events;
+	int16_t revents;
+};
+
+/* Wait until something has come for one of them. Returns for how many, or a negative errno; EINTR is
+ * the caller's. */
+int nsb_wait(struct nsb_waiting *waiting, uint32_t n);
+
 /* What sched_setattr(2) takes, but for its size. */
 struct nsb_scheduler {
 	uint32_t policy;

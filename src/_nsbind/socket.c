@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sockets: of messages between a container's process and its makers, and of other network
+/* Sockets, and the wait for them: of messages between a container's process and its makers, and of other network
  * namespaces. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -95,6 +97,17 @@ int64_t nsb_receive(int socket_fd, void *buffer, size_t size, int32_t *ret_fd)
 		return -errno;
 	*ret_fd = take_descriptors(&message);
 	return n;
+}
+
+_Static_assert(sizeof(struct nsb_waiting) == sizeof(struct pollfd) &&
+		       offsetof(struct nsb_waiting, revents) == offsetof(struct pollfd, revents),
+	       "struct nsb_waiting is struct pollfd");
+
+int nsb_wait(struct nsb_waiting *waiting, uint32_t n)
+{
+	int ready = poll((struct pollfd *)(void *)waiting, n, -1);
+
+	return ready < 0 ? -errno : ready;
 }
 
 struct wanted {

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import select
 import signal
 import socket
 import threading
@@ -108,24 +110,30 @@ def test_a_message_has_a_header(pair: tuple[int, socket.socket]) -> None:
         _wire.send(pair[0], MESSAGE[:-1])
 
 
-def test_a_handler_may_end_the_wait(pair: tuple[int, socket.socket]) -> None:
-    ours, theirs = pair
-    calls = []
+@contextlib.contextmanager
+def interrupting(last: int) -> Iterator[list[int]]:
+    """A signal comes again and again; the handler raises TimeoutError the `last` time."""
+    calls: list[int] = []
 
     def handle(*_: object) -> None:
-        calls.append(1)
-        if len(calls) == 2:
+        calls.append(len(calls) + 1)
+        if len(calls) == last:
             raise TimeoutError
 
     previous = signal.signal(signal.SIGALRM, handle)
     signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
     try:
-        with pytest.raises(TimeoutError):
-            _wire.receive(ours)
+        yield calls
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-    assert len(calls) == 2
+
+
+def test_a_handler_may_end_the_wait(pair: tuple[int, socket.socket]) -> None:
+    ours, theirs = pair
+    with interrupting(2) as calls, pytest.raises(TimeoutError):
+        _wire.receive(ours)
+    assert calls == [1, 2]
     theirs.send(b"later")
     assert _wire.receive(ours) == (b"later", -1)
 
@@ -134,3 +142,26 @@ def test_another_thread_runs_meanwhile(pair: tuple[int, socket.socket]) -> None:
     ours, theirs = pair
     threading.Timer(0.05, theirs.send, [b"now"]).start()
     assert _wire.receive(ours) == (b"now", -1)
+
+
+def test_what_has_come(pair: tuple[int, socket.socket]) -> None:
+    ours, theirs = pair
+    wanted = {ours: _wire.POLLIN | _wire.POLLOUT, theirs.fileno(): _wire.POLLIN}
+    assert _wire.poll(wanted) == {ours: _wire.POLLOUT}
+    theirs.send(b"now")
+    assert _wire.poll({ours: _wire.POLLIN}) == {ours: _wire.POLLIN}
+    assert _wire.poll(wanted) == {ours: _wire.POLLIN | _wire.POLLOUT}
+    theirs.close()
+    assert _wire.poll({ours: 0})[ours] & select.POLLHUP
+
+
+def test_the_wait_ends_with_what_comes(pair: tuple[int, socket.socket]) -> None:
+    ours, theirs = pair
+    threading.Timer(0.05, theirs.send, [b"now"]).start()
+    assert _wire.poll({ours: _wire.POLLIN}) == {ours: _wire.POLLIN}
+
+
+def test_a_handler_may_end_the_wait_for_several(pair: tuple[int, socket.socket]) -> None:
+    with interrupting(2) as calls, pytest.raises(TimeoutError):
+        _wire.poll({pair[0]: _wire.POLLIN})
+    assert calls == [1, 2]

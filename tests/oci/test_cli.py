@@ -167,7 +167,18 @@ def test_the_launcher_alone_says_what_is_wrong(tmp_path: Path) -> None:
 
 # Each command is a process of its own, so what it imports counts.
 SLOW = {
-    *("_socket", "argparse", "dataclasses", "enum", "inspect", "json", "logging", "pathlib", "re"),
+    *(
+        "_socket",
+        "select",
+        "argparse",
+        "dataclasses",
+        "enum",
+        "inspect",
+        "json",
+        "logging",
+        "pathlib",
+        "re",
+    ),
     *("selectors", "shutil", "signal", "socket", "subprocess", "threading", "typing", "types"),
     *("pycontain.config", "pycontain._seccomp", "pycontain._hints", "pycontain._image_errors"),
 }
