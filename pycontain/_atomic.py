@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-import os
 import time
+
+from . import _os as os
 
 
 def write_new(path: str, data: bytes, *, mode: int = 0o600, dir_fd: int | None = None) -> None:

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import os
-
+from . import _os as os
 from .errors import ConfigError
 
 _CANDIDATES = ("/mnt", "/media", "/srv", "/opt", "/sys", "/var")

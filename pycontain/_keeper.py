@@ -7,9 +7,8 @@ pages of memory and no start of an interpreter. It ends with us: at the end of f
 
 from __future__ import annotations
 
-import os
-
 from . import _native
+from . import _os as os
 
 
 class Keeper:

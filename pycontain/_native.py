@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 import struct
 from _thread import allocate_lock
 
 from pycontain._nsbind import ffi, lib
 
+from . import _os as os
 from ._record import NamedTuple
 from .errors import PycontainError
 
@@ -592,7 +592,7 @@ def spawn_flags() -> int:
     Raises:
         PycontainError: It asks for something else.
     """
-    mode = os.environ.get(_CLONE_MODE, "vm")
+    mode = os.getenv(_CLONE_MODE, "vm")
     if mode not in ("vm", "fork"):
         raise PycontainError(f"{_CLONE_MODE}={mode!r}: known are 'vm' and 'fork'")
     return SPAWN_FORK if mode == "fork" else 0
@@ -972,7 +972,7 @@ def _above_stdio(fd: int) -> int:
 
 
 def _open_null() -> int:
-    return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    return os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
 
 def _sealed_init() -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
 import fcntl
-import os
 import struct
+
+from . import _os as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

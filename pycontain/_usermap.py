@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import errno
-import os
 
+from . import _os as os
 from .errors import UnsupportedError
 
 _STATUS_SIZE = 65536

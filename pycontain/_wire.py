@@ -7,9 +7,10 @@ Or than `_native`, the door to the rest of the core.
 from __future__ import annotations
 
 import errno
-import os
 
 from pycontain._nsbind import ffi, lib
+
+from . import _os as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import errno
-import os
 
+from pycontain import _os as os
 from pycontain._record import NamedTuple
 
 TYPE_CHECKING = False

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import errno
-import os
 import time
+
+from pycontain import _os as os
 
 _READ_SIZE = 65536
 

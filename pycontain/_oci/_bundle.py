@@ -6,10 +6,10 @@ What the configuration asks for is done, so nobody else may be able to write it.
 
 from __future__ import annotations
 
+import _stat as stat  # stat defines all of it in Python first
 import errno
-import os
-import stat
 
+from pycontain import _os as os
 from pycontain._json import LIMIT
 from pycontain.errors import ConfigError, UnsupportedError
 

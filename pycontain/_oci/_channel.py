@@ -7,9 +7,9 @@ takes longer than all else that `start` does.
 
 from __future__ import annotations
 
-import os
 import sys
 
+from pycontain import _os as os
 from pycontain import _wire
 
 TYPE_CHECKING = False

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import os
-
 from pycontain import _atomic, _native
+from pycontain import _os as os
 
 
 class ExecProcess:

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import os
 from _signal import SIGKILL, SIGTERM  # type: ignore[import-not-found]  # not signal: enum
 
+from pycontain import _os as os
 from pycontain.errors import (
     ConfigError,
     ContainerError,
@@ -136,7 +136,7 @@ class Container:
             stdout=stdout,
             stderr=stderr,
             preserve_fds=preserve_fds,
-            listening=int(os.environ.get("LISTEN_FDS", "0") or 0),
+            listening=int(os.getenv("LISTEN_FDS", "0") or 0),
             console_socket=console_socket or "",
         )
         groups = plan_groups(config, container_id) if cgroup_manager == "cgroupfs" else None

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import _stat as stat  # stat defines all of it in Python first
 
 from pycontain import _native, _wire
+from pycontain import _os as os
 from pycontain._native import Event
 from pycontain.errors import ConfigError
 

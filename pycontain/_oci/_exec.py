@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import os
-
 from pycontain import _native
+from pycontain import _os as os
 
 from . import _command
 from ._attributes import set_affinity, set_attributes

@@ -7,8 +7,9 @@ all else that a creation does.
 
 from __future__ import annotations
 
-import os
 from _blake2 import blake2b  # hashlib loads OpenSSL
+
+from pycontain import _os as os
 
 from ._value import Value
 

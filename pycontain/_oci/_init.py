@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import errno
-import os
 
 from pycontain import _native
+from pycontain import _os as os
 from pycontain._native import Event, parse_report
 from pycontain.errors import ProgramNotExecutableError, ProgramNotFoundError, SpawnError
 

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import errno
-import os
 from _signal import pidfd_send_signal  # type: ignore[import-not-found]  # not signal: enum
+
+from pycontain import _os as os
 
 from ._status import is_alive
 

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import posixpath
-import stat
+import _stat as stat  # stat defines all of it in Python first
 
 from pycontain import _native
+from pycontain import _os as os
 from pycontain._native import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, Op, OpKind
 from pycontain._usermap import can_map
 from pycontain.errors import ConfigError
@@ -102,7 +100,7 @@ class Lowered:
         """The mounts, in their order."""
         for place, mount in enumerate(self.config.mounts):
             options = parse_options(mount.options, mount.type)
-            target = "/" + posixpath.normpath(f"/{mount.destination}").lstrip("/")
+            target = _plain(mount.destination)
             what = f"mounts[{place}]: {mount.type or 'bind'} on {target}"
             if options.remount:
                 self._change(target, options, what)
@@ -210,8 +208,7 @@ class Lowered:
     def host_devices(self) -> bool:
         """Whether /dev is the caller's, in which nothing is made."""
         return any(
-            posixpath.normpath(f"/{mount.destination}").lstrip("/") == "dev"
-            and parse_options(mount.options, mount.type).bind
+            _plain(mount.destination) == "/dev" and parse_options(mount.options, mount.type).bind
             for mount in self.config.mounts
         )
 
@@ -219,7 +216,7 @@ class Lowered:
         """The default devices and the configured ones, and the links in /dev."""
         if self.host_devices:
             return
-        own = {posixpath.normpath(device.path) for device in self.config.linux.devices}
+        own = {_plain(device.path) for device in self.config.linux.devices}
         for name, (major, minor) in DEFAULT_DEVICES.items():
             if f"/dev/{name}" not in own:
                 self._node(f"/dev/{name}", stat.S_IFCHR | 0o666, major, minor)
@@ -238,7 +235,7 @@ class Lowered:
         mode = DEVICE_TYPES[device.type]
         mode |= 0o666 if device.file_mode is None else device.file_mode & 0o7777
         self._node(
-            posixpath.normpath(device.path),
+            _plain(device.path),
             mode,
             device.major,
             device.minor,
@@ -310,6 +307,17 @@ def _sysctl(name: str) -> str:
     return name.translate(str.maketrans("./", "/."))
 
 
+def _plain(path: str) -> str:
+    """Return an absolute path without empty, `.` and `..` parts; no link is looked at."""
+    parts: list[str] = []
+    for name in path.split("/"):
+        if name == "..":
+            parts[-1:] = []
+        elif name not in ("", "."):
+            parts.append(name)
+    return f"/{'/'.join(parts)}"
+
+
 def find_rootfs(config: Config, bundle: str) -> str:
     """Return the root file system's real path.
 
@@ -317,13 +325,15 @@ def find_rootfs(config: Config, bundle: str) -> str:
         ConfigError: There is none, or it is no directory.
     """
     assert config.root is not None  # noqa: S101 - the parser demands it
-    path = os.path.realpath(os.path.join(bundle, config.root.path))
+    path = os.path.join(bundle, config.root.path)
     try:
-        mode = os.stat(path).st_mode
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise ConfigError(f"root.path: {path}: {os.strerror(error.errno or 0)}") from None
-    if not stat.S_ISDIR(mode):
-        raise ConfigError(f"root.path: {path}: {os.strerror(errno.ENOTDIR)}")
+    try:
+        path = os.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
     if path == "/":
         raise ConfigError("root.path: / is the host's own root")
     return path

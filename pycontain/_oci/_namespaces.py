@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 
 from pycontain import _native
+from pycontain import _os as os
 from pycontain.errors import ConfigError, ContainerStateError
 
 TYPE_CHECKING = False

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import os
-
 from pycontain import _native
+from pycontain import _os as os
 from pycontain.errors import ConfigError, SpawnError
 
 from ._init import Init

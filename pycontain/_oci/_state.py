@@ -8,13 +8,13 @@ the process. What a killed caller left under such a name is removed by the next 
 
 from __future__ import annotations
 
+import _stat as stat  # stat defines all of it in Python first
 import errno
 import fcntl
-import os
-import stat
 import time
 
 from pycontain import _atomic
+from pycontain import _os as os
 from pycontain._json import dumps, loads
 from pycontain.errors import (
     ConfigError,
@@ -63,7 +63,7 @@ def check_id(container: str) -> str:
 def default_root() -> str:
     """Return the directory that is used when none is named."""
     mighty = os.geteuid() == 0 and os.access("/run", os.W_OK)  # not as root of a user namespace
-    base = "/run" if mighty else os.environ.get("XDG_RUNTIME_DIR", "")
+    base = "/run" if mighty else os.getenv("XDG_RUNTIME_DIR", "")
     if not base:
         raise UnsupportedError(
             errno.ENOENT, "XDG_RUNTIME_DIR is not set, so there is no state directory: use --root"
@@ -138,7 +138,8 @@ class StateDir:
             UnsupportedError: It is a symbolic link, belongs to another user, or others may write
                 to it.
         """
-        self.root = os.path.abspath(default_root() if root is None else os.fspath(root))
+        path = default_root() if root is None else os.fspath(root)
+        self.root = path if path.startswith("/") else os.path.join(os.getcwd(), path)
         if not os.path.lexists(self.root):
             os.makedirs(self.root, mode=0o700, exist_ok=True)
         with self._fd():

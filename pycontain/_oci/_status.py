@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import fcntl
-import os
+
+from pycontain import _os as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

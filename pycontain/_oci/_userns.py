@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import os
-
 from pycontain import _native, _usermap
+from pycontain import _os as os
 from pycontain.errors import ConfigError
 
 TYPE_CHECKING = False

@@ -7,8 +7,9 @@ more: not argparse, not typing, and each family of commands only if one of it is
 
 from __future__ import annotations
 
-import os
 import sys
+
+from pycontain import _os as os
 
 from ._command import GLOBAL, Settings
 from ._late import Late
@@ -49,7 +50,7 @@ def main(argv: list[str], command: str = "", place: str = "") -> NoReturn:
         sys.stdout.flush()
     except OSError:  # nobody reads
         status = status or 1
-    os._exit(status)  # what an interpreter does at its end serves nobody here
+    os._exit(status)  # noqa: SLF001 - what an interpreter does at its end serves nobody here
 
 
 def run(argv: list[str]) -> int:

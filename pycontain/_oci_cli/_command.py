@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
+from pycontain import _os as os
 from pycontain._json import dumps
 from pycontain._oci._value import Value
 
@@ -104,7 +104,7 @@ def _sentence(error: BaseException) -> str:
 
 def notify_socket() -> str:
     """Return the socket of whoever waits for a container to be ready (sd_notify(3)), if any."""
-    return os.environ.get("NOTIFY_SOCKET", "")
+    return os.getenv("NOTIFY_SOCKET", "")
 
 
 class Command(Value):

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import os
-
+from pycontain import _os as os
 from pycontain._oci._bundle import Bundle
 from pycontain._oci._container import Container
 

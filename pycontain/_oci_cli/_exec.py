@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import os
-
+from pycontain import _os as os
 from pycontain._json import LIMIT, loads
 from pycontain._oci._container import Container
 from pycontain._oci._parse import parse_process

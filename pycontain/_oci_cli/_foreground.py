@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # signal imports enum, which is slow
-import os
 
+from pycontain import _os as os
 from pycontain._terminal import caught_signals, raw_terminal, set_window_size, window_size
 from pycontain._wire import POLLIN, POLLOUT, poll
 from pycontain.errors import ContainerError

@@ -9,11 +9,11 @@ source has the size and the time that it had.
 from __future__ import annotations
 
 import marshal
-import os
 import stat
 import sys
 
 from pycontain import _atomic
+from pycontain import _os as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import errno
-import os
 
+from pycontain import _os as os
 from pycontain._cgroup._dir import Dir, remove_empty
 from pycontain._record import NamedTuple
 from pycontain.errors import PycontainError, UnsupportedError

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import errno
-import os
 
 from pycontain import _native
+from pycontain import _os as os
 from pycontain._cgroup import _files
 from pycontain.errors import UnsupportedError
 

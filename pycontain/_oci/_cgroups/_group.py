@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import _signal as signals  # type: ignore[import-not-found]  # signal imports enum, which is slow
 import errno
-import os
 import time
 
+from pycontain import _os as os
 from pycontain._cgroup import _files
 from pycontain._cgroup._dir import Dir, is_removed, remove_empty
 from pycontain.errors import ConfigError, UnsupportedError

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import errno
-import os
 
+from pycontain import _os as os
 from pycontain._cgroup import _files
 from pycontain._cgroup._dir import remove_empty
 from pycontain._cgroup._hierarchy import detect, outside_ancestor

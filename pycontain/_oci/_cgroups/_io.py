@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import os
+from pycontain import _os as os
 
 from ._write import Setting, put, unsupported
 

@@ -6,8 +6,7 @@ Sources: cgroup-v1/pids.rst, hugetlb.rst, net_cls.rst, net_prio.rst, rdma.rst; c
 
 from __future__ import annotations
 
-import os
-
+from pycontain import _os as os
 from pycontain.errors import ConfigError
 
 from ._write import Setting, or_max, put, unsupported

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `_os` has of `os.path`; what is not here is the real one's, as soon as it is asked for."""
+
+from __future__ import annotations
+
+import posix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def exists(path: str) -> bool:
+    """Tell whether there is a file, links followed."""
+    return _answers(posix.stat, path)
+
+
+def lexists(path: str) -> bool:
+    """Tell whether there is a file or a link."""
+    return _answers(posix.lstat, path)
+
+
+def _answers(call: Any, path: str) -> bool:
+    try:
+        call(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def isdir(path: str) -> bool:
+    """Tell whether there is a directory, links followed."""
+    try:
+        return posix.stat(path).st_mode & 0o170000 == 0o040000
+    except (OSError, ValueError):
+        return False
+
+
+def samestat(one: posix.stat_result, other: posix.stat_result) -> bool:
+    """Tell whether both are of the same file."""
+    return (one.st_ino, one.st_dev) == (other.st_ino, other.st_dev)
+
+
+def split(path: str) -> tuple[str, str]:
+    """Return what comes before the last slash and what comes after it."""
+    at = path.rfind("/") + 1
+    head = path[:at]
+    return head.rstrip("/") or head, path[at:]
+
+
+def dirname(path: str) -> str:
+    """Return what comes before the last slash."""
+    return split(path)[0]
+
+
+def join(path: str, *parts: str) -> str:
+    """Return a path that continues with the parts; an absolute one begins anew."""
+    for part in parts:
+        if part.startswith("/") or not path:
+            path = part
+        else:
+            path += part if path.endswith("/") else f"/{part}"
+    return path
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):  # which the import system asks of every module
+        raise AttributeError(name)
+    import os  # noqa: PLC0415
+
+    return getattr(os.path, name)
