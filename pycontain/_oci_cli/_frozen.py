@@ -2,8 +2,8 @@
 """A command's modules in one file, which the launcher's bootstrap loads without searching for any.
 
 To find some seventy modules takes a seventh of the time of `run`. The file is for one interpreter
-and one installation, private to one user, gone after a reboot, and used only while each module's
-source has the size and the time that it had.
+and one installation, private to one user, gone after a reboot, and used only while no module's file
+has changed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def freeze(command: str, place: str) -> None:
     for name in NEEDED[command]:
         __import__(f"pycontain.{name}")
     try:
-        if _is_private(os.path.dirname(place)):
+        if _make_private(os.path.dirname(place)):
             kept = (_code(_thaw.__file__), _rows())
             _atomic.replace(place, sys.version.encode() + marshal.dumps(kept))
     except OSError:  # it is only slower
@@ -77,18 +77,22 @@ def _rows() -> list[Row]:
         found = os.stat(file)
         code = _code(file) if kind == _LOADERS[0] else None
         is_package = hasattr(module, "__path__")
-        rows.append((name, file, is_package, found.st_size, found.st_mtime_ns, code))
+        rows.append((name, file, is_package, found.st_size, found.st_ctime_ns, code))
     return rows
 
 
-def _is_private(directory: str) -> bool:
-    """Make a directory where only this user can write, and tell whether it is one."""
-    if os.stat(os.path.dirname(directory)).st_uid != os.geteuid():
+def _make_private(directory: str) -> bool:
+    """Make a directory that nobody else can write to or replace, and tell whether it is one."""
+    if not _is_private(os.path.dirname(directory)):
         return False
     try:
         os.mkdir(directory, 0o700)
     except FileExistsError:
         pass
+    return _is_private(directory)
+
+
+def _is_private(directory: str) -> bool:
     found = os.lstat(directory)
     mine = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return stat.S_ISDIR(found.st_mode) and mine

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType, ModuleType
 
-    # Name, file, whether it is a package, size and time (ns) of the file, and the code, which
-    # an extension has not.
+    # Name, file, whether it is a package, size and time of the last change (ns) of the file, and
+    # the code, which an extension has not.
     Row = tuple[str, str, bool, int, int, CodeType | None]
 
 
 def check(rows: "Sequence[Row]") -> None:
     """Raise ValueError or OSError if a module's file is not what it was."""
-    for _, file, _, size, mtime_ns, _ in rows:
+    for _, file, _, size, ctime_ns, _ in rows:
         found = posix.stat(file)
-        if (found.st_size, found.st_mtime_ns) != (size, mtime_ns):
+        if (found.st_size, found.st_ctime_ns) != (size, ctime_ns):
             raise ValueError(file)
 
 

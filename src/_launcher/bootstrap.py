@@ -20,19 +20,21 @@ sys.path += [source] * bool(source) + [
 ]
 command = next(filter(COMMANDS.__contains__, words), "")
 base = posix.environ.get(b"XDG_RUNTIME_DIR", b"/run").decode("utf-8", "surrogateescape")
-place = f"{base}/pycontain/{command}{directory.replace('/', '%')}"
+folder = f"{base}/pycontain"
+place = f"{folder}/{command}{directory.replace('/', '%')}"
 interpreter = sys.version.encode()
 thaw, rows = {}, ()
-try:  # what pycontain._oci_cli._frozen keeps
-    fd = posix.open(place, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
-    found = posix.fstat(fd)
-    data = posix.read(fd, found.st_size)
-    posix.close(fd)
-    private = found.st_uid == posix.geteuid() and not found.st_mode & 0o022
-    if private and data.startswith(interpreter):
-        code, rows = marshal.loads(memoryview(data)[len(interpreter) :])  # noqa: S302 - ours
-        exec(code, thaw)  # noqa: S102 - pycontain._oci_cli._thaw
-        thaw["check"](rows)
+try:  # what pycontain._oci_cli._frozen keeps; a link may be written by all
+    found = [posix.lstat(path) for path in (base, folder, place)]
+    if all(one.st_uid == posix.geteuid() and not one.st_mode & 0o022 for one in found):
+        fd = posix.open(place, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+        data = posix.read(fd, found[2].st_size)
+        posix.close(fd)
+        if data.startswith(interpreter):
+            kept = memoryview(data)[len(interpreter) :]
+            code, rows = marshal.loads(kept)  # noqa: S302 - ours
+            exec(code, thaw)  # noqa: S102 - pycontain._oci_cli._thaw
+            thaw["check"](rows)
 except (OSError, ValueError, EOFError, TypeError):
     rows = ()
 if rows:

@@ -68,10 +68,10 @@ class Session:
         """Let one of the kept modules say that it comes from here; `changes` to what it came of."""
         code, rows = self.kept()
         place = next(place for place, row in enumerate(rows) if row[0] == SHOW)
-        name, file, is_package, size, mtime_ns, _ = rows[place]
+        name, file, is_package, size, ctime_ns, _ = rows[place]
         source = f"import sys\nsys.stderr.write('kept: ')\n{Path(file).read_text()}"
         source = source.replace("from __future__ import annotations\n", "")
-        about = {"size": size, "mtime_ns": mtime_ns} | changes
+        about = {"size": size, "ctime_ns": ctime_ns} | changes
         rows[place] = (name, file, is_package, *about.values(), compile(source, file, "exec"))
         self.file.write_bytes(sys.version.encode() + marshal.dumps((code, rows)))
 
@@ -102,7 +102,7 @@ def _changed_size(session: Session) -> None:
 
 
 def _changed_time(session: Session) -> None:
-    session.mark(mtime_ns=1)
+    session.mark(ctime_ns=1)
 
 
 def _others_may_write(session: Session) -> None:
@@ -170,10 +170,41 @@ def test_what_belongs_to_another_is_not_used(session: Session) -> None:
     assert session.file.stat().st_uid == os.geteuid()
 
 
+@pytest.mark.requires("root")
+@pytest.mark.parametrize("directory", ["folder", "private"])
+def test_what_is_in_the_directory_of_another_is_not_used(session: Session, directory: str) -> None:
+    session.complaint()
+    session.mark()
+    os.chown(getattr(session, directory), 65534, -1)
+    assert session.complaint() == ABSENT
+
+
+@pytest.mark.parametrize("directory", ["folder", "private"])
+def test_what_is_in_a_directory_where_others_may_write_is_not_used(
+    session: Session, directory: str
+) -> None:
+    session.complaint()
+    session.mark()
+    getattr(session, directory).chmod(0o770)
+    assert session.complaint() == ABSENT
+
+
+def test_a_link_to_the_directory_is_not_followed(session: Session) -> None:
+    session.complaint()
+    session.mark()
+    session.private.rename(session.folder / "elsewhere")
+    session.private.symlink_to("elsewhere")
+    assert session.complaint() == ABSENT
+    assert session.private.is_symlink()
+
+
 @pytest.mark.parametrize("mode", [0o770, 0o777, 0o1777])
-def test_nothing_is_kept_where_others_may_write(session: Session, mode: int) -> None:
+@pytest.mark.parametrize("directory", ["folder", "private"])
+def test_nothing_is_kept_where_others_may_write(
+    session: Session, directory: str, mode: int
+) -> None:
     session.private.mkdir()
-    session.private.chmod(mode)
+    getattr(session, directory).chmod(mode)
     assert session.complaint() == ABSENT
     assert list(session.private.iterdir()) == []
 
