@@ -962,6 +962,11 @@ class _Program:
         return self._fds
 
 
+def null_fd() -> int:
+    """Return the descriptor of /dev/null that this process keeps."""
+    return _program.fds()[1]
+
+
 def _above_stdio(fd: int) -> int:
     """Move a descriptor out of the range that the child overwrites."""
     if fd > CONTROL_FD:

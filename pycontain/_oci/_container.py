@@ -94,6 +94,7 @@ class Container:
         no_pivot: bool = False,
         no_new_keyring: bool = False,
         notify: bool = False,
+        start: bool = False,
         warn: Callable[[str], None] = _ignore,
     ) -> Container:
         """Make a container whose process waits for `start`.
@@ -111,6 +112,7 @@ class Container:
             no_pivot: Enter the root without pivot_root(2), as on an initramfs.
             no_new_keyring: It shares the caller's session keyring.
             notify: Its program finds a socket in NOTIFY_SOCKET, to say that it is ready.
+            start: It does not wait: its program runs, or nothing is left.
             warn: Called with what is not as it should be.
 
         Raises:
@@ -157,6 +159,8 @@ class Container:
             hints=groups.missing() if groups else {},
             hooks=config.hooks.kinds,
         )
+        # Hooks and sockets of a start need a process that waits for one.
+        waits = not start or notify or bool(config.hooks.start_container)
         entry = StateDir(state_root).create(container_id, record, bundle.data)
         container = cls(entry, warn=warn)
         with _Undo(container, record) as undo:
@@ -170,7 +174,11 @@ class Container:
                 undo.record = record = record.replace(cgroup=cgroup.to_json())
                 if config.linux.intel_rdt is not None:
                     record = container._prepare_resctrl(config.linux.intel_rdt, undo)
-                container._finish(creation, record, pid_file)
+                container._finish(creation, record, pid_file, waits=waits)
+        if not waits:
+            container._run_hooks("poststart", container._kept(), "running")
+        elif start:
+            container.start_or_delete()
         return container
 
     def _make_groups(self, creation: Creation, record: Record, planned: Plan | None) -> Cgroup:
@@ -209,12 +217,16 @@ class Container:
         announce(prepare(fields, self.id, announce))
         return undo.record
 
-    def _finish(self, creation: Creation, record: Record, pid_file: str | None) -> None:
+    def _finish(
+        self, creation: Creation, record: Record, pid_file: str | None, *, waits: bool
+    ) -> None:
         from ._child import ExecProcess  # noqa: PLC0415
 
-        init = creation.finish(self._entry)
+        init = creation.finish(self._entry, wait=waits)
         try:
             self._follow(creation, init, record, pid_file)
+            if not waits:
+                self._expect_exec(init)
         except BaseException:
             init.kill()
             raise
@@ -236,7 +248,7 @@ class Container:
     def _follow(self, creation: Creation, init: Init, record: Record, pid_file: str | None) -> None:
         master = creation.follow(
             init,
-            self._state_of(record.replace(pid=init.pid), "creating"),
+            lambda: self._state_of(record.replace(pid=init.pid), "creating"),
             lambda pid: self._equip(creation, record, pid),
         )
         start = process_start(init.pid)
@@ -282,6 +294,14 @@ class Container:
     def record(self) -> Record:
         """What is kept of it."""
         return self._entry.read()
+
+    def start_or_delete(self, *, notify_socket: str = "", background: bool = False) -> None:
+        """Start it, and delete it if that fails. Arguments and errors are those of `start`."""
+        try:
+            self.start(notify_socket=notify_socket, background=background)
+        except BaseException:
+            self.delete(force=True)
+            raise
 
     def start(self, *, notify_socket: str = "", background: bool = False) -> None:
         """Let its process run.

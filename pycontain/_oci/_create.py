@@ -151,11 +151,12 @@ class Creation:
 
         return attach_at()
 
-    def finish(self, entry: Entry) -> Init:
+    def finish(self, entry: Entry, *, wait: bool) -> Init:
         """Let the process begin its set-up.
 
         Args:
-            entry: The container's, in which it will listen.
+            entry: The container's.
+            wait: It listens there until it is started, once it is let go.
 
         Raises:
             ConfigError, SpawnError: It cannot be done. Nothing is left.
@@ -165,9 +166,10 @@ class Creation:
         self.lowered = self._lower(self._cgroup.paths)
         fds = self.streams.fds(terminal=self.process.terminal)
         setup = self._pack_setup(filter_)
-        command = self._pack_exec(tuple(fds), len(self._cgroup.tasks_fds))
-        # Through its descriptor: names may be long.
-        listener = _wire.listen(f"/proc/self/fd/{entry.fd}/{SOCKET}")
+        command = self._pack_exec(tuple(fds), len(self._cgroup.tasks_fds), wait=wait)
+        listener = _native.null_fd()
+        if wait:  # through its descriptor: names may be long
+            listener = _wire.listen(f"/proc/self/fd/{entry.fd}/{SOCKET}")
         try:
             return self._birth.finish(
                 setup=setup,
@@ -178,7 +180,8 @@ class Creation:
                 program=self.process.args[0],
             )
         finally:
-            os.close(listener)
+            if wait:
+                os.close(listener)
 
     def _pack_setup(self, filter_: Filter) -> bytes:
         time = self.lowered.namespaces.get("time")
@@ -195,8 +198,8 @@ class Creation:
             timens_offsets=_offsets(self.config),
         )
 
-    def _pack_exec(self, fds: tuple[int, ...], n_tasks: int) -> bytes:
-        flags = _native.EXEC_WAIT | _native.EXEC_MAKE_CWD
+    def _pack_exec(self, fds: tuple[int, ...], n_tasks: int, *, wait: bool) -> bytes:
+        flags = _native.EXEC_MAKE_CWD | (_native.EXEC_WAIT if wait else 0)
         if (cgroup := self.lowered.namespaces.get("cgroup")) is not None and not cgroup.path:
             flags |= _native.EXEC_MARK
         return _command.pack_exec(
@@ -209,13 +212,16 @@ class Creation:
         )
 
     def follow(
-        self, init: Init, state: Mapping[str, Any], attributes: Callable[[int], None]
+        self,
+        init: Init,
+        state: Callable[[], Mapping[str, Any]],
+        attributes: Callable[[int], None],
     ) -> int:
         """Serve the set-up until the process waits. Returns its pty's master, or -1.
 
         Args:
             init: The process.
-            state: The container's, for hooks.
+            state: Returns the container's, for hooks.
             attributes: Sets from outside what the process has no privilege for.
 
         Raises:
@@ -229,7 +235,7 @@ class Creation:
                 case "attributes":
                     attributes(init.pid)
                 case "hooks":
-                    self._run_hooks(init, state)
+                    self._run_hooks(init, state())
             init.go()
 
     def _run_hooks(self, init: Init, state: Mapping[str, Any]) -> None:

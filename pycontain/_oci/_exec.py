@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pycontain import _native
-from pycontain import _os as os
 
 from . import _command
 from ._attributes import set_affinity, set_attributes
@@ -67,14 +66,13 @@ def start_init(
         fds=tuple(fds),
         home=lambda: _command.home(f"/proc/{init_pid}/root", process.user.uid),
     )
-    with open(os.devnull, "rb") as nobody:
-        return Birth(groups, joins).finish(
-            setup=setup,
-            command=command,
-            command_fds=[nobody.fileno(), *groups.tasks_fds, *fds.values()],
-            paths=[what for _, what in labels],
-            program=process.args[0],
-        )
+    return Birth(groups, joins).finish(
+        setup=setup,
+        command=command,
+        command_fds=[_native.null_fd(), *groups.tasks_fds, *fds.values()],
+        paths=[what for _, what in labels],
+        program=process.args[0],
+    )
 
 
 def let_exec(

@@ -66,7 +66,13 @@ def _bundle(settings: Settings, given: dict[str, Any]) -> Bundle:
 
 
 def _make(
-    settings: Settings, given: dict[str, Any], container: str, bundle: Bundle, console: str | None
+    settings: Settings,
+    given: dict[str, Any],
+    container: str,
+    bundle: Bundle,
+    console: str | None,
+    *,
+    start: bool = False,
 ) -> Container:
     inherit_nothing()
     made = Container.create(
@@ -80,6 +86,7 @@ def _make(
         no_pivot=given.get("no-pivot", False),
         no_new_keyring=given.get("no-new-keyring", False),
         notify=bool(notify_socket()),
+        start=start,
         warn=settings.warn,
     )
     if "pidfd-socket" in given:
@@ -111,17 +118,21 @@ def _run(settings: Settings, given: dict[str, Any], words: list[str]) -> int:
     check_terminal(bundle.config.process, console, detached=detached)
     if not detached:
         return _run_here(settings, given, words[0], bundle)
-    container = _make(settings, given, words[0], bundle, console)
-    _start(container, notify_socket())
+    _make_and_start(settings, given, words[0], bundle, console)
     return 0
 
 
-def _start(container: Container, notify: str, *, background: bool = False) -> None:
-    try:
-        container.start(notify_socket=notify, background=background)
-    except BaseException:
-        container.delete(force=True)
-        raise
+def _make_and_start(
+    settings: Settings, given: dict[str, Any], name: str, bundle: Bundle, console: str | None
+) -> Container:
+    """Make a container and start it: in one step, unless somebody is told between the two."""
+    notify = notify_socket()
+    apart = bool(notify) or "pidfd-socket" in given
+    container = _make(settings, given, name, bundle, console, start=not apart)
+    if apart:
+        detached = given.get("detach", False)
+        container.start_or_delete(notify_socket=notify, background=not detached)
+    return container
 
 
 def _run_here(settings: Settings, given: dict[str, Any], name: str, bundle: Bundle) -> int:
@@ -133,9 +144,9 @@ def _run_here(settings: Settings, given: dict[str, Any], name: str, bundle: Bund
             with Console() as console:
                 container = _make(settings, given, name, bundle, console.path)
                 terminal = console.receive()
+            container.start_or_delete(notify_socket=notify_socket(), background=True)
         else:
-            container = _make(settings, given, name, bundle, None)
-        _start(container, notify_socket(), background=True)
+            container = _make_and_start(settings, given, name, bundle, None)
         status = wait(container.pid, container.kill, signals, terminal)
         container.tell()
     if not given.get("keep"):

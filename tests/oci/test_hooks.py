@@ -82,6 +82,25 @@ def test_order_namespaces_and_state(containers: Containers, log: Path) -> None:
     assert [row[3]["pid"] for row in rows] == [pid] * 5 + [0]
 
 
+@pytest.mark.parametrize(
+    "kinds", [KINDS, tuple(kind for kind in KINDS if kind != "startContainer")]
+)
+def test_order_and_state_of_a_start_at_once(
+    containers: Containers, log: Path, kinds: tuple[str, ...]
+) -> None:
+    bundle = containers.bundle("sleep", "60", edit=hooks(log, *kinds))
+    container = containers.create(bundle, start=True)
+    pid = container.pid
+    assert container.status() == "running"
+    container.kill(9)
+    container.wait()
+    container.delete()
+    rows = said(log)
+    assert [row[0] for row in rows] == list(kinds)
+    assert [row[3]["pid"] for row in rows] == [pid] * (len(kinds) - 1) + [0]
+    assert [row[3]["status"] for row in rows][-2:] == ["running", "stopped"]
+
+
 @pytest.mark.parametrize("told", [True, False], ids=["now", "before records told of hooks"])
 def test_another_process_knows_of_them(containers: Containers, log: Path, told: bool) -> None:
     made = containers.create(containers.bundle("true", edit=hooks(log, *KINDS)))

@@ -410,3 +410,28 @@ def test_two_start_it_at_once(containers: Containers) -> None:
     assert {text for text in said if text != "started"} == {
         "cannot start an already running container"
     }
+
+
+def test_a_container_that_is_started_as_it_is_made(containers: Containers) -> None:
+    made = containers.create(containers.bundle("sleep", "60"), start=True)
+    assert made.status() == "running"
+    with pytest.raises(ContainerStateError, match="cannot start an already running container"):
+        made.start()
+    made.kill(9)
+    assert made.wait() == 137
+    made.delete()
+    containers.made.remove(made)
+
+
+@pytest.mark.parametrize("program", ["/nowhere", "/broken"])
+def test_nothing_is_left_of_a_start_at_once_that_fails(
+    containers: Containers, program: str
+) -> None:
+    bundle = containers.bundle(program)
+    broken = bundle / "rootfs/broken"
+    broken.write_bytes(b"\x7fELF, but no program")  # which only its execution shows
+    broken.chmod(0o755)
+    with pytest.raises((ProgramNotFoundError, SpawnError), match=f'exec: "{program}"'):
+        containers.create(bundle, start=True, name="broken")
+    with pytest.raises(ContainerNotFoundError):
+        containers.load("broken")
