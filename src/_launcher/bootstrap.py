@@ -5,12 +5,14 @@ Its arguments are the launcher's directory, the work tree of an editable install
 and the command line.
 """
 
+import gc
 import marshal
 import posix
 import sys
 
 COMMANDS = ("create", "run", "start", "state", "kill", "delete", "exec")
 
+gc.disable()  # a command ends before it pays
 directory, source, *words = sys.argv[1:]
 version = f"python{sys.version_info[0]}.{sys.version_info[1]}{'t' * ('t' in sys.abiflags)}"
 sys.path += [source] * bool(source) + [
