@@ -21,9 +21,9 @@ sys.path += [source] * bool(source) + [
     for kind in ("site", "dist")
 ]
 command = next(filter(COMMANDS.__contains__, words), "")
-base = posix.environ.get(b"XDG_RUNTIME_DIR", b"/run").decode("utf-8", "surrogateescape")
+base = (posix.environ.get(b"XDG_RUNTIME_DIR") or b"/run").decode("utf-8", "surrogateescape")
 folder = f"{base}/pycontain"
-place = f"{folder}/{command}{directory.replace('/', '%')}"
+place = f"{folder}/{command}{directory.replace('/', '%')}" if base.startswith("/") else ""
 interpreter = sys.version.encode()
 thaw, rows = {}, ()
 try:  # what pycontain._oci_cli._frozen keeps; a link may be written by all

@@ -42,10 +42,11 @@ class Session:
     def file_of(self, command: str) -> Path:
         return self.private / f"{command}{str(PROGRAM.parent).replace('/', '%')}"
 
-    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def call(self, *words: str, base: str | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [PROGRAM, "--root", self._state, *words],
-            env={**ENV, "XDG_RUNTIME_DIR": str(self.folder)},
+            env={**ENV, "XDG_RUNTIME_DIR": str(self.folder) if base is None else base},
+            cwd="/" if base is None else self.folder,
             capture_output=True,
             text=True,
             check=False,
@@ -222,6 +223,15 @@ def test_nothing_is_kept_without_a_directory(session: Session) -> None:
     session.folder.rmdir()
     assert session.complaint() == ABSENT
     assert not session.folder.exists()
+
+
+@pytest.mark.parametrize("base", ["", ".", "/proc", "nowhere", "/nowhere"])
+def test_nothing_is_kept_where_no_session_is(session: Session, base: str) -> None:
+    """Engines give the variable an empty value."""
+    before = set(os.listdir("/"))
+    assert session.call("state", "x", base=base).stderr == ABSENT
+    assert list(session.folder.iterdir()) == []
+    assert set(os.listdir("/")) == before
 
 
 def test_first_calls_at_once(session: Session) -> None:
