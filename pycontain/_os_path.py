@@ -63,6 +63,24 @@ def join(path: str, *parts: str) -> str:
     return path
 
 
+def normpath(path: str) -> str:
+    """Return a path without empty and `.` parts and, links not looked at, without `..`."""
+    slashes = len(path) - len(path.lstrip("/"))
+    root = "" if not slashes else "//" if slashes == 2 else "/"  # POSIX leaves two alone
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == ".." and (parts[-1:] not in ([], [".."]) or (root and not parts)):
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return root + "/".join(parts) or "."
+
+
+def abspath(path: str) -> str:
+    """Return a normal path from the root."""
+    return normpath(path if path.startswith("/") else join(posix.getcwd(), path))
+
+
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):  # which the import system asks of every module
         raise AttributeError(name)

@@ -100,7 +100,7 @@ class Lowered:
         """The mounts, in their order."""
         for place, mount in enumerate(self.config.mounts):
             options = parse_options(mount.options, mount.type)
-            target = _plain(mount.destination)
+            target = "/" + os.path.normpath(f"/{mount.destination}").lstrip("/")
             what = f"mounts[{place}]: {mount.type or 'bind'} on {target}"
             if options.remount:
                 self._change(target, options, what)
@@ -208,7 +208,8 @@ class Lowered:
     def host_devices(self) -> bool:
         """Whether /dev is the caller's, in which nothing is made."""
         return any(
-            _plain(mount.destination) == "/dev" and parse_options(mount.options, mount.type).bind
+            os.path.normpath(f"/{mount.destination}").lstrip("/") == "dev"
+            and parse_options(mount.options, mount.type).bind
             for mount in self.config.mounts
         )
 
@@ -216,7 +217,7 @@ class Lowered:
         """The default devices and the configured ones, and the links in /dev."""
         if self.host_devices:
             return
-        own = {_plain(device.path) for device in self.config.linux.devices}
+        own = {os.path.normpath(device.path) for device in self.config.linux.devices}
         for name, (major, minor) in DEFAULT_DEVICES.items():
             if f"/dev/{name}" not in own:
                 self._node(f"/dev/{name}", stat.S_IFCHR | 0o666, major, minor)
@@ -235,7 +236,7 @@ class Lowered:
         mode = DEVICE_TYPES[device.type]
         mode |= 0o666 if device.file_mode is None else device.file_mode & 0o7777
         self._node(
-            _plain(device.path),
+            os.path.normpath(device.path),
             mode,
             device.major,
             device.minor,
@@ -305,17 +306,6 @@ def _sysctl(name: str) -> str:
     if slash >= 0 and (dot < 0 or slash < dot):
         return name
     return name.translate(str.maketrans("./", "/."))
-
-
-def _plain(path: str) -> str:
-    """Return an absolute path without empty, `.` and `..` parts; no link is looked at."""
-    parts: list[str] = []
-    for name in path.split("/"):
-        if name == "..":
-            parts[-1:] = []
-        elif name not in ("", "."):
-            parts.append(name)
-    return f"/{'/'.join(parts)}"
 
 
 def find_rootfs(config: Config, bundle: str) -> str:

@@ -138,8 +138,7 @@ class StateDir:
             UnsupportedError: It is a symbolic link, belongs to another user, or others may write
                 to it.
         """
-        path = default_root() if root is None else os.fspath(root)
-        self.root = path if path.startswith("/") else os.path.join(os.getcwd(), path)
+        self.root = os.path.abspath(default_root() if root is None else os.fspath(root))
         if not os.path.lexists(self.root):
             os.makedirs(self.root, mode=0o700, exist_ok=True)
         with self._fd():
