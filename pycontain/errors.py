@@ -186,7 +186,6 @@ def __getattr__(name: str) -> Any:
     """Import when they are asked for what derives from `subprocess`, and what images raise."""
     if name not in LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib  # noqa: PLC0415 - slow to import
-
-    value = globals()[name] = getattr(importlib.import_module(LATE[name], __package__), name)
+    module = __import__(f"{__package__}{LATE[name]}", fromlist=[name])  # not importlib: slow
+    value = globals()[name] = getattr(module, name)
     return value

@@ -72,17 +72,17 @@ class Runtime:
         path.joinpath("config.json").write_text(json.dumps(config))
         return path
 
-    def plain_bundle(self) -> Path:
+    def plain_bundle(self, **places: Any) -> Path:
         """Make a bundle as engines do, for a user namespace of its own and with a limit."""
         ids = [{"containerID": 0, "hostID": 0, "size": 65536}]
-        return self.bundle(
-            "true",
-            process__env=["PATH=/bin", "HOME=/"],
-            linux__uidMappings=ids,
-            linux__gidMappings=ids,
-            linux__namespaces=[{"type": kind} for kind in KINDS],
-            linux__resources={"pids": {"limit": 64}},
-        )
+        plain = {
+            "process__env": ["PATH=/bin", "HOME=/"],
+            "linux__uidMappings": ids,
+            "linux__gidMappings": ids,
+            "linux__namespaces": [{"type": kind} for kind in KINDS],
+            "linux__resources": {"pids": {"limit": 64}},
+        }
+        return self.bundle("true", **(plain | places))
 
     def imported(self, *words: str | Path) -> set[str]:
         """Return the modules that a command has imported at its end, nothing being kept."""

@@ -6,16 +6,17 @@ Links lead nowhere but inside, whatever they say, and nothing is followed by the
 
 from __future__ import annotations
 
+import _stat as stat  # stat defines all of it in Python first
 import errno
-import os
-import stat
-from types import MappingProxyType
+
+from pycontain import _os as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Final, Self, TypeAlias
 
+_NOTHING: Mapping[str, Sequence[str]] = {}
 LINKS_MAX: Final = 40
 """As many as the kernel follows (path_resolution(7))."""
 DEPTH_MAX: Final = 64
@@ -40,7 +41,7 @@ class Tree:
     """
 
     def __init__(
-        self, layers: Sequence[str], mounts: Mapping[str, Sequence[str]] = MappingProxyType({})
+        self, layers: Sequence[str], mounts: Mapping[str, Sequence[str]] = _NOTHING
     ) -> None:
         self._layers = layers
         self._mounts: dict[_Place, Sequence[str]] = {}

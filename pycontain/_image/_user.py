@@ -6,9 +6,9 @@ No NSS and no libc: what is in the image is data, never code.
 
 from __future__ import annotations
 
-import os
-import stat
+import _stat as stat  # stat defines all of it in Python first
 
+from pycontain import _os as os
 from pycontain._record import NamedTuple
 from pycontain.errors import ImageConfigError, LimitExceededError
 

@@ -181,6 +181,9 @@ def test_what_is_slow_to_import_is_left_out(runtime: Runtime) -> None:
     bundle = runtime.plain_bundle()
     runtime.imported("run", "--bundle", bundle, "first")  # its filter is kept
     assert runtime.imported("create", "--bundle", bundle, "x") & SLOW == set()
+    homeless = runtime.plain_bundle(process__env=["PATH=/bin"])  # as containerd and docker give it
+    readers = {"pycontain._image_errors"}  # of the root's passwd(5)
+    assert runtime.imported("run", "--bundle", homeless, "homeless") & SLOW == readers
     without = SLOW | CORE | CONFIGURATION
     assert runtime.imported("list") & without == set()
     assert runtime.imported("state", "x") & without == set()
