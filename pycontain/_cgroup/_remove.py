@@ -10,6 +10,8 @@ import select
 import time
 from _thread import allocate_lock
 
+from pycontain._pidfd import open_pidfd
+
 from . import _files
 
 TYPE_CHECKING = False
@@ -303,7 +305,7 @@ def _open_pidfds(directory: str, pids: Sequence[int]) -> list[int]:
     try:
         for pid in pids:
             try:
-                fds[pid] = os.pidfd_open(pid)
+                fds[pid] = open_pidfd(pid)
             except ProcessLookupError:
                 pass
         still.update(members(directory) if fds else ())

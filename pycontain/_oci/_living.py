@@ -7,6 +7,7 @@ import errno
 from _signal import pidfd_send_signal  # type: ignore[import-not-found]  # not signal: enum
 
 from pycontain import _os as os
+from pycontain._pidfd import open_pidfd
 
 from ._status import is_alive
 
@@ -24,7 +25,7 @@ class Handle:
         """Open that of a container's first one. Raises ProcessLookupError: it has ended."""
         if record.pid <= 0:
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
-        self.fd = os.pidfd_open(record.pid)
+        self.fd = open_pidfd(record.pid)
         if not is_alive(record):  # asked only now, as the number may have been another's
             self.close()
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))

@@ -16,16 +16,8 @@ EXTENSION = "_nsbind"
 # may import each other without cycles. Within a level a module may import those before it.
 LEVELS = {
     0: (
-        *(
-            "_os_path",
-            "_os",
-            "_record",
-            "_error_base",
-            "_command_errors",
-            "_image_errors",
-            "_cause",
-            "errors",
-        ),
+        *("_record", "_error_base", "_command_errors", "_image_errors", "_cause", "errors"),
+        *("_os_path", "_os", "_pidfd"),
         *("_atomic", "_json", "_statedir", "denial", "result", "enforcement"),
         *("_syscalls", "_seccomp", "_policy", "_capabilities", "profile", "_image", "_contract"),
         *("config", "_remedies", "_calls"),
