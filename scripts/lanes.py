@@ -116,6 +116,7 @@ KERNEL_FACING = (
     ),
     "tests/oci/test_exec.py",
     "tests/oci/test_labels.py",
+    "tests/oci/test_lifecycle.py",
     "tests/sandbox/test_enforcement.py",
     "tests/sandbox/test_isolation.py",
     "tests/sandbox/test_limits.py",
