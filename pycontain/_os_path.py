@@ -7,6 +7,7 @@ import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 
@@ -74,6 +75,20 @@ def normpath(path: str) -> str:
         elif part not in ("", "."):
             parts.append(part)
     return root + "/".join(parts) or "."
+
+
+def commonpath(paths: Sequence[str]) -> str:
+    """Return what the paths begin with, all of them absolute or none."""
+    common = []
+    for names in zip(*map(_names, paths), strict=False):
+        if len(set(names)) > 1:
+            break
+        common.append(names[0])
+    return ("/" if paths[0].startswith("/") else "") + "/".join(common)
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name not in ("", ".")]
 
 
 def abspath(path: str) -> str:

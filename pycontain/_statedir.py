@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-import contextlib
+import _stat as stat  # stat defines all of it in Python first
 import errno
-import os
-import stat
-from collections.abc import Iterator
 
+from . import _os as os
 from .errors import UnsupportedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def runtime_directory() -> str:
@@ -29,9 +31,7 @@ def runtime_directory() -> str:
             "no directory for state files can be written: mount a tmpfs on /run or /tmp (docker "
             "run --tmpfs /run), or name a directory in TMPDIR",
         )
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(directory, 0o700)
-    if not is_private(directory):
+    if not make_private(directory):
         raise UnsupportedError(
             errno.EPERM,
             "not a private directory of this user: remove it or mend its mode",
@@ -52,8 +52,19 @@ def _places() -> Iterator[str]:
         yield f"{base}/pycontain"
     import tempfile  # noqa: PLC0415 - slow to import, and rarely needed
 
-    with contextlib.suppress(FileNotFoundError):  # all is read-only
+    try:
         yield f"{tempfile.gettempdir()}/pycontain-{user}"
+    except FileNotFoundError:  # all is read-only
+        pass
+
+
+def make_private(directory: str) -> bool:
+    """Make a directory unless it is there, and tell whether it is private. Raises OSError."""
+    try:
+        os.mkdir(directory, 0o700)
+    except FileExistsError:
+        pass
+    return is_private(directory)
 
 
 def is_own(directory: str) -> bool:

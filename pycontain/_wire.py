@@ -7,6 +7,7 @@ Or than `_native`, the door to the rest of the core.
 from __future__ import annotations
 
 import errno
+import time
 
 from pycontain._nsbind import ffi, lib
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 POLLIN = 1  # <poll.h>
 POLLOUT = 4
 _LARGEST = 4096  # a report is shorter
+_GO = {"kind": lib.NSB_REQUEST_GO, "size": ffi.sizeof("struct nsb_header")}
+GO = bytes(ffi.buffer(ffi.new("struct nsb_header *", _GO)))
+"""The message that ends a wait of `_init`."""
 
 
 def listen(path: str) -> int:
@@ -63,11 +67,12 @@ def receive(fd: int) -> tuple[bytes, int]:
     return bytes(ffi.buffer(buffer, size)), came[0]
 
 
-def poll(wanted: Mapping[int, int]) -> dict[int, int]:
+def poll(wanted: Mapping[int, int], timeout_s: float | None = None) -> dict[int, int]:
     """Wait until something has come for a descriptor.
 
     Args:
         wanted: What is waited for (POLLIN, POLLOUT) by descriptor.
+        timeout_s: How long; None: without end.
 
     Returns:
         What has come, POLLHUP and POLLERR too, for each descriptor for which anything has.
@@ -76,8 +81,13 @@ def poll(wanted: Mapping[int, int]) -> dict[int, int]:
         OSError: It cannot be waited.
     """
     waiting = ffi.new("struct nsb_waiting[]", [(fd, events, 0) for fd, events in wanted.items()])
-    while (ready := lib.nsb_wait(waiting, len(waiting))) == -errno.EINTR:
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    while (ready := lib.nsb_wait(waiting, len(waiting), _left_ms(end))) == -errno.EINTR:
         pass  # a handler has run by now, and may have raised
     if ready < 0:
         raise OSError(-ready, os.strerror(-ready))
     return {row.fd: row.revents for row in waiting if row.revents}
+
+
+def _left_ms(end: float | None) -> int:
+    return -1 if end is None else max(0, round((end - time.monotonic()) * 1000))

@@ -7,6 +7,7 @@ Sources: cgroups(7), proc_pid_mountinfo(5), Documentation/admin-guide/cgroup-v2.
 
 from __future__ import annotations
 
+from pycontain import _os as os
 from pycontain._record import NamedTuple
 
 from . import _files
@@ -153,18 +154,8 @@ def outside_ancestor(hierarchy: Hierarchy, path: str) -> str | None:
     """
     if hierarchy.own is None:
         return None
-    procs = f"{_common(hierarchy.own, path)}/cgroup.procs"
+    procs = f"{os.path.commonpath([hierarchy.own, path])}/cgroup.procs"
     return None if _files.writable(procs) else procs
-
-
-def _common(one: str, other: str) -> str:
-    """Return the directory nearest to two absolute paths that is above both, or one of them."""
-    common = ""
-    for name, same in zip(one.split("/")[1:], other.split("/")[1:], strict=False):
-        if name != same:
-            break
-        common += f"/{name}"
-    return common or "/"
 
 
 _detected: Host | None = None

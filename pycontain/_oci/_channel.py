@@ -7,19 +7,12 @@ takes longer than all else that `start` does.
 
 from __future__ import annotations
 
-import sys
-
 from pycontain import _os as os
 from pycontain import _wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_REQUEST_GO = 10
-_HEADER_SIZE = 16
-GO = b"".join(n.to_bytes(4, sys.byteorder) for n in (_REQUEST_GO, _HEADER_SIZE, 0, 0))
-"""The end of a wait: a struct nsb_header, nothing else (api.h)."""
 
 
 class Channel:
@@ -41,7 +34,7 @@ class Channel:
 
     def go(self) -> None:
         """Let it go on. Raises OSError: nobody is there."""
-        _wire.send(self._control_fd, GO)
+        _wire.send(self._control_fd, _wire.GO)
 
     def close(self) -> None:
         """Close our end."""

@@ -45,11 +45,9 @@ class Handle:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for its end; whether it came in time."""
-        import select  # noqa: PLC0415 - most have ended
+        from pycontain import _wire  # noqa: PLC0415 - most have ended
 
-        poll = select.poll()
-        poll.register(self.fd, select.POLLIN)
-        return bool(poll.poll(timeout_s * 1000))
+        return bool(_wire.poll({self.fd: _wire.POLLIN}, timeout_s))
 
     def close(self) -> None:
         """Close the descriptor."""

@@ -184,9 +184,7 @@ class _Relay:
         """Write what the terminal still has, and close it."""
         if self.terminal is None:
             return
-        import select  # noqa: PLC0415 - only needed with a terminal
-
         for _ in range(_DRAIN_MAX):
-            if not select.select([self.terminal], [], [], 0)[0] or not self._show():
+            if not poll({self.terminal: POLLIN}, 0) or not self._show():
                 break
         os.close(self.terminal)

@@ -9,11 +9,11 @@ has changed.
 from __future__ import annotations
 
 import marshal
-import stat
 import sys
 
 from pycontain import _atomic
 from pycontain import _os as os
+from pycontain._statedir import is_private, make_private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ NEEDED = {
 }
 # Others may have come with `site`; the codecs come with the interpreter.
 _OURS = frozenset((*sys.stdlib_module_names, "pycontain", "_cffi_backend")) - {"encodings"}
-_OWN = (__name__, "pycontain._oci_cli._thaw")
+_OWN = (__name__, "pycontain._oci_cli._thaw", "pycontain._statedir")  # which only this needs
 _LOADERS = ("SourceFileLoader", "ExtensionFileLoader")  # what has another is in the interpreter
 
 
@@ -52,7 +52,9 @@ def freeze(command: str, place: str) -> None:
     for name in NEEDED[command]:
         __import__(f"pycontain.{name}")
     try:
-        if _make_private(os.path.dirname(place)):
+        directory = os.path.dirname(place)
+        # Nobody else may write to it, nor put another one in its place.
+        if is_private(os.path.dirname(directory)) and make_private(directory):
             kept = (_code(_thaw.__file__), _rows())
             _atomic.replace(place, sys.version.encode() + marshal.dumps(kept))
     except OSError:  # it is only slower
@@ -79,20 +81,3 @@ def _rows() -> list[Row]:
         is_package = hasattr(module, "__path__")
         rows.append((name, file, is_package, found.st_size, found.st_ctime_ns, code))
     return rows
-
-
-def _make_private(directory: str) -> bool:
-    """Make a directory that nobody else can write to or replace, and tell whether it is one."""
-    if not _is_private(os.path.dirname(directory)):
-        return False
-    try:
-        os.mkdir(directory, 0o700)
-    except FileExistsError:
-        pass
-    return _is_private(directory)
-
-
-def _is_private(directory: str) -> bool:
-    found = os.lstat(directory)
-    mine = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return stat.S_ISDIR(found.st_mode) and mine

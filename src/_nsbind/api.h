@@ -558,9 +558,9 @@ struct nsb_waiting {
 	int16_t revents;
 };
 
-/* Wait until something has come for one of them. Returns for how many, or a negative errno; EINTR is
- * the caller's. */
-int nsb_wait(struct nsb_waiting *waiting, uint32_t n);
+/* Wait until something has come for one of them, without end if the time is negative. Returns for how
+ * many, or a negative errno; EINTR is the caller's. */
+int nsb_wait(struct nsb_waiting *waiting, uint32_t n, int timeout_ms);
 
 /* What sched_setattr(2) takes, but for its size. */
 struct nsb_scheduler {

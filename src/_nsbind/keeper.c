@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "spawn.h"
 
@@ -40,32 +39,17 @@ static int send_request(const struct nsb_spawn_args *args, int reply_fd, int ini
 }
 
 /* Returns 0 or a negative errno; *ret_pidfd is -1 if none came. */
-static int receive_reply(int fd, struct nsb_report *ret, int *ret_pidfd)
+static int receive_reply(int fd, struct nsb_report *ret, int32_t *ret_pidfd)
 {
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { .iov_base = ret, .iov_len = sizeof *ret };
-	struct msghdr message = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.space,
-		.msg_controllen = sizeof control.space,
-	};
-	const struct cmsghdr *item;
-	ssize_t n;
 	int err = wait_ready(fd, POLLIN, KEEPER_TIMEOUT_MS);
+	int64_t n;
 
 	*ret_pidfd = -1;
 	if (err < 0)
 		return err == -EAGAIN ? -ETIMEDOUT : err;
-	n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	n = nsb_receive(fd, ret, sizeof *ret, ret_pidfd);
 	if (n < 0)
-		return -errno;
-	item = CMSG_FIRSTHDR(&message);
-	if (item && item->cmsg_level == SOL_SOCKET && item->cmsg_type == SCM_RIGHTS)
-		memcpy(ret_pidfd, CMSG_DATA(item), sizeof *ret_pidfd);
+		return (int)n;
 	return n == sizeof *ret ? 0 : -ECONNRESET;
 }
 
@@ -93,7 +77,8 @@ int keeper_ask(const struct nsb_spawn_args *args, int init_control_fd, int *ret_
 int keeper_answer(int reply_fd, struct nsb_sandbox *ret, struct nsb_failure *reterr)
 {
 	struct nsb_report report = { 0 };
-	int pidfd, err = receive_reply(reply_fd, &report, &pidfd);
+	int32_t pidfd;
+	int err = receive_reply(reply_fd, &report, &pidfd);
 
 	if (report.status > 0)
 		reap_pid(report.status);

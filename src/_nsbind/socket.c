@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sockets, and the wait for them: of messages between a container's process and its makers, and of other network
- * namespaces. */
+/* Sockets of messages between a container's process and its makers, the wait for them, and sockets of
+ * other network namespaces. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -103,9 +103,9 @@ _Static_assert(sizeof(struct nsb_waiting) == sizeof(struct pollfd) &&
 		       offsetof(struct nsb_waiting, revents) == offsetof(struct pollfd, revents),
 	       "struct nsb_waiting is struct pollfd");
 
-int nsb_wait(struct nsb_waiting *waiting, uint32_t n)
+int nsb_wait(struct nsb_waiting *waiting, uint32_t n, int timeout_ms)
 {
-	int ready = poll((struct pollfd *)(void *)waiting, n, -1);
+	int ready = poll((struct pollfd *)(void *)waiting, n, timeout_ms);
 
 	return ready < 0 ? -errno : ready;
 }

@@ -26,7 +26,7 @@ from _archives import (
 from pycontain import _native
 from pycontain._native import Exec, Landlock, Op, OpKind, Setup
 from pycontain._nsbind import ffi, lib
-from pycontain._oci._channel import GO
+from pycontain._wire import GO
 
 IN_MEMFD = 1
 LYING = 2

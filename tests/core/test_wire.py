@@ -165,3 +165,14 @@ def test_a_handler_may_end_the_wait_for_several(pair: tuple[int, socket.socket])
     with interrupting(2) as calls, pytest.raises(TimeoutError):
         _wire.poll({pair[0]: _wire.POLLIN})
     assert calls == [1, 2]
+
+
+@pytest.mark.parametrize("timeout_s", [0, 0.05])
+def test_nothing_has_come_in_time(pair: tuple[int, socket.socket], timeout_s: float) -> None:
+    assert _wire.poll({pair[0]: _wire.POLLIN}, timeout_s) == {}
+
+
+def test_a_signal_does_not_make_a_wait_longer(pair: tuple[int, socket.socket]) -> None:
+    with interrupting(1000) as calls:
+        assert _wire.poll({pair[0]: _wire.POLLIN}, 0.2) == {}
+    assert calls

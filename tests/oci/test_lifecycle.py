@@ -21,7 +21,7 @@ import pytest
 from _containers import without
 from pycontain._nsbind import ffi, lib
 from pycontain._oci import _create, _spawn
-from pycontain._oci._channel import GO
+from pycontain._wire import GO
 from pycontain.errors import (
     ConfigError,
     ContainerExistsError,

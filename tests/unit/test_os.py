@@ -56,6 +56,11 @@ def test_it_answers_as_the_real_one(monkeypatch: pytest.MonkeyPatch, places: lis
         *((name, (path,)) for name in ("split", "dirname") for path in PATHS),
         *((name, (path,)) for name in ("normpath", "abspath") for path in (*PATHS, *CROOKED)),
         *((name, (path,)) for name in ("exists", "lexists", "isdir") for path in places),
+        *(
+            ("commonpath", ([one, other],))
+            for one, other in itertools.product((*PATHS, *CROOKED, "/a/c", "/ab"), repeat=2)
+            if one.startswith("/") == other.startswith("/")
+        ),
         *(("join", pair) for pair in itertools.product(PATHS, repeat=2)),
         *(("join", triple) for triple in itertools.product(PATHS[:6], repeat=3)),
     ]
